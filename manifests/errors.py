@@ -1,0 +1,21 @@
+"""What can go wrong with one clip, said so that its owner can act on it."""
+
+
+class Problem(Exception):
+    """A clip cannot be finished. Both texts end in the clip's result row.
+
+    `error` names the field and the value at fault, `remedy` what to do about it. Raised as it is, the row ends as
+    `failed`: something around the clip is wrong (a checkpoint, the encoder, the cluster).
+    """
+
+    def __init__(self, error: str, remedy: str) -> None:
+        super().__init__(error, remedy)
+        self.error = error
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.error} → {self.remedy}"
+
+
+class Rejected(Problem):
+    """The row's own input is at fault: bad field, missing file, unreadable media. The row ends as `rejected`."""

@@ -1,0 +1,1 @@
+"""What is done to a clip, one thin class per stage. Nothing below this package imports Ray."""

@@ -1,0 +1,1 @@
+"""The animators and the denoising library, on torch and diffusers."""

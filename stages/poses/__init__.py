@@ -1,0 +1,1 @@
+"""Pose sequences: read from driving media, stored once per driving video, fitted to a clip."""

@@ -1,0 +1,1 @@
+"""Reading media, fitting images, encoding films."""
