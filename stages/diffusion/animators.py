@@ -1,0 +1,120 @@
+"""The animators Catwalk knows, and the interface every one of them has. Imports no torch: validation reads the facts."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    import torch
+
+    from manifests.clip import Clip
+
+
+class Options(BaseModel):
+    """What a row's `options` may hold for one animator. Animators with options of their own extend it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class MagicAnimateOptions(Options):
+    """MagicAnimate's own options, under the names of the published inference configuration."""
+
+    context_stride: int = Field(1, ge=1, le=8, description="levels of the parity window schedule")
+    controlnet_conditioning_scale: float = Field(1.0, ge=0, le=4, description="strength of the pose")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the rest of Catwalk must know of an animator before it is loaded."""
+
+    name: str
+    implementation: str  # "module:class"
+    pose: Literal["densepose", "skeleton", "densepose_uv", "none"]
+    reference: bool  # needs a reference image
+    size_multiple: int  # width and height in pixels
+    native_size: tuple[int, int]  # (width, height) the published weights were trained at
+    window: int  # frames
+    overlap: int
+    longest_window: int
+    steps: int
+    guidance: tuple[float, ...]
+    segments: Literal["independent", "chained", "whole"]
+    checkpoint: tuple[str, ...]  # paths inside the checkpoint folder that are read, as published
+    licence: str  # of the published weights
+    options: type[Options] = Options
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Frames [start, stop) of a clip that are denoised jointly.
+
+    `carry` is what a chained system hands on: the latents of the preceding segment, (frames, channels, height, width);
+    None for the first one and for systems whose segments are independent or whole.
+    """
+
+    start: int
+    stop: int
+    carry: torch.Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+class Animator(Protocol):
+    """One system with its weights loaded. A stage knows nothing else of it."""
+
+    facts: Facts
+
+    @classmethod
+    def load(cls, checkpoint: Path, device: str, dtype: torch.dtype) -> Animator:
+        """Read the official layout. Raises `Problem` for a wrong, foreign or incomplete folder."""
+
+    def latents(
+        self, clip: Clip, reference: np.ndarray | None, poses: np.ndarray | None, segment: Segment
+    ) -> torch.Tensor:
+        """Denoise one segment → (frames, channels, height/8, width/8) on the CPU.
+
+        `clip` has every default resolved. `reference` is uint8 (height, width, 3); `poses` belong to the segment's
+        frames alone: uint8 (frames, height, width, 3) drawn, or (frames, height, width, 2) for densepose_uv. Either is
+        None where the system takes none.
+        """
+
+    def frames(self, latents: torch.Tensor) -> Iterator[np.ndarray]:
+        """Decode in batches: uint8 (n, height, width, 3), in order, memory bounded by one batch."""
+
+
+ANIMATORS = {
+    facts.name: facts
+    for facts in (
+        Facts(
+            name="magicanimate",
+            implementation="stages.diffusion.magicanimate:MagicAnimate",
+            pose="densepose",
+            reference=True,
+            size_multiple=8,
+            native_size=(512, 512),
+            window=16,
+            overlap=4,
+            longest_window=24,
+            steps=25,
+            guidance=(7.5,),
+            segments="independent",
+            checkpoint=("stable-diffusion-v1-5", "sd-vae-ft-mse", "MagicAnimate"),
+            licence="weights BSD-3-Clause; base model CreativeML OpenRAIL-M",
+            options=MagicAnimateOptions,
+        ),
+    )
+}
+
+
+def load_animator(name: str, checkpoint: Path, device: str, dtype: torch.dtype) -> Animator:
+    """The animator of that name with the weights of that folder. Imports torch and diffusers."""
+    module, _, attribute = ANIMATORS[name].implementation.partition(":")
+    return getattr(importlib.import_module(module), attribute).load(checkpoint, device, dtype)

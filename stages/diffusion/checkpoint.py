@@ -1,0 +1,121 @@
+"""Reading published checkpoint folders: every missing, unexpected or misshapen key is an error that names it."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from manifests.errors import Problem
+
+Network = TypeVar("Network", bound=torch.nn.Module)
+State = dict[str, torch.Tensor]
+
+# AutoencoderKL files of 2022 use these names; diffusers renamed the layers, not the published files.
+_OLD_ATTENTION_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The `config.json` of a network folder. Raises `Problem` when it is missing or no JSON object."""
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise Problem(f"checkpoint file {path} is missing", "lay the folder out as published (see README)") from None
+    except ValueError as broken:
+        raise Problem(f"checkpoint file {path} is not JSON: {broken}", "copy the published file again") from None
+    if not isinstance(config, dict):
+        raise Problem(f"checkpoint file {path} holds no JSON object", "copy the published file again")
+    return {key: value for key, value in config.items() if not key.startswith("_")}
+
+
+def weights_file(folder: Path, stems: Iterable[str] = ("diffusion_pytorch_model",)) -> Path:
+    """The weights of a network folder: safetensors if present, else the published pickle (`.bin`)."""
+    candidates = [folder / f"{stem}{suffix}" for suffix in (".safetensors", ".bin") for stem in stems]
+    for path in candidates:
+        if path.is_file():
+            return path
+    names = " or ".join(path.name for path in candidates)
+    raise Problem(f"checkpoint folder {folder} has no {names}", "lay the folder out as published (see README)")
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Tensors of a `.safetensors` file or a torch pickle, on the CPU in the file's own dtype.
+
+    Pickles are opened with `weights_only=True`: a file with code in it raises `Problem` and runs nothing.
+    """
+    if not path.is_file():
+        raise Problem(f"checkpoint file {path} is missing", "lay the folder out as published (see README)")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as refused:
+        reason = str(refused).splitlines()[0]
+        raise Problem(
+            f"checkpoint file {path} holds more than tensors and was not opened: {reason}",
+            "use the published file, or convert it to safetensors",
+        ) from None
+    except (SafetensorError, RuntimeError, EOFError, ValueError, OSError) as broken:
+        reason = str(broken).splitlines()[0] if str(broken) else type(broken).__name__
+        raise Problem(f"checkpoint file {path} cannot be read: {reason}", "copy the published file again") from None
+    if not isinstance(state, dict):
+        raise Problem(f"checkpoint file {path} holds no state dict", "use the published file")
+    return state
+
+
+def load_strictly(
+    network: Network, state: Mapping[str, torch.Tensor], source: Path | str, dtype: torch.dtype
+) -> Network:
+    """Give `network` (built on the meta device) the tensors of `state`, in `dtype`, ready for inference.
+
+    Raises `Problem` naming the keys that are missing, unexpected or of another shape.
+    """
+    wanted = network.state_dict()
+    complaints = [
+        _named("missing", sorted(wanted.keys() - state.keys())),
+        _named("unexpected", sorted(state.keys() - wanted.keys())),
+        _named(
+            "of another shape",
+            [
+                f"{key} {tuple(state[key].shape)} instead of {tuple(wanted[key].shape)}"
+                for key in sorted(wanted.keys() & state.keys())
+                if state[key].shape != wanted[key].shape
+            ],
+        ),
+    ]
+    if any(complaints):
+        raise Problem(
+            f"checkpoint {source} does not fit {type(network).__name__}: {'; '.join(filter(None, complaints))}",
+            "the file belongs to another system or version, or is incomplete: use the published one",
+        )
+    # assign keeps the tensor's own dtype: the compute dtype is ours to choose, never the file's
+    cast = {key: value.to(dtype) if value.is_floating_point() else value for key, value in state.items()}
+    network.load_state_dict(cast, strict=True, assign=True)
+    return network.eval().requires_grad_(False)
+
+
+def _named(what: str, keys: list[str], shown: int = 4) -> str:
+    if not keys:
+        return ""
+    more = f" and {len(keys) - shown} more" if len(keys) > shown else ""
+    return f"{len(keys)} {what} ({', '.join(keys[:shown])}{more})"
+
+
+def with_current_attention_names(state: State) -> State:
+    """AutoencoderKL weights with the attention layers of 2022 (`query`, `proj_attn` …) under today's names."""
+
+    def renamed(key: str) -> str:
+        head, _, tail = key.rpartition(".")
+        stem, _, layer = head.rpartition(".")
+        if ".attentions." in key and layer in _OLD_ATTENTION_NAMES:
+            return f"{stem}.{_OLD_ATTENTION_NAMES[layer]}.{tail}"
+        return key
+
+    return {renamed(key): value for key, value in state.items()}

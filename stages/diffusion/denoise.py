@@ -1,0 +1,86 @@
+"""The denoising loop of every window-fused system."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from stages.diffusion.windows import Fusion, Window
+
+
+class WindowModel(Protocol):
+    """What a system brings: its networks, with everything that conditions them, for one clip."""
+
+    def begin_step(self, timestep: int, windows: Sequence[Window]) -> None:
+        """Prepare what changes per timestep, not per window (MagicAnimate: the reference features)."""
+
+    def predict(self, latents: torch.Tensor, timestep: int, window: Window) -> torch.Tensor:
+        """Raw predictions of one window, unguided.
+
+        `latents` (window frames, channels, height, width) → (rows, window frames, channels, height, width), rows
+        being [unconditional, conditional], or the conditional one alone.
+        """
+
+
+@dataclass(frozen=True)
+class Step:
+    """One finished step: `noise` is the fused and guided prediction, both (frames, channels, height, width)."""
+
+    index: int
+    timestep: int
+    noise: torch.Tensor
+    latents: torch.Tensor
+
+
+def denoise(
+    model: WindowModel,
+    latents: torch.Tensor,
+    scheduler: "Scheduler",
+    windows: Callable[[int], Sequence[Window]],
+    guide: Callable[[torch.Tensor], torch.Tensor],
+) -> Iterator[Step]:
+    """Denoise (frames, channels, height, width) over the scheduler's timesteps, yielding after every one of them.
+
+    `windows(step index)` covers all frames; overlapping predictions are fused, then guided, then one scheduler step is
+    taken on the whole clip.
+    """
+    for index, timestep in enumerate(scheduler.timesteps.tolist()):
+        plan = windows(index)
+        model.begin_step(timestep, plan)
+        fusion = Fusion(len(latents))
+        for window in plan:
+            prediction = model.predict(latents[list(window.frames)], timestep, window)
+            fusion.add(prediction.to(latents.dtype), window)
+        noise = guide(fusion.mean())
+        latents = scheduler.step(noise, timestep, latents).prev_sample
+        yield Step(index, timestep, noise, latents)
+
+
+class Scheduler(Protocol):
+    """The part of a diffusers scheduler that the loop uses."""
+
+    timesteps: torch.Tensor
+
+    def step(self, noise: torch.Tensor, timestep: int, latents: torch.Tensor) -> "SchedulerOutput":
+        """One step for all frames; shapes as `latents`."""
+
+
+class SchedulerOutput(Protocol):
+    """What diffusers schedulers return."""
+
+    prev_sample: torch.Tensor
+
+
+def classifier_free_guidance(scale: float) -> Callable[[torch.Tensor], torch.Tensor]:
+    """(rows, …) → (…): unconditional + scale · (conditional - unconditional); a single row is returned as it is."""
+
+    def guide(rows: torch.Tensor) -> torch.Tensor:
+        if len(rows) == 1:
+            return rows[0]
+        unconditional, conditional = rows
+        return unconditional + scale * (conditional - unconditional)
+
+    return guide

@@ -1,0 +1,41 @@
+"""Pixels to latents and back, through an SD autoencoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+
+# Frames of one decode call, by area: four at 512×512 keep a decode under about 4 GB in half precision.
+BATCH_PIXELS = 4 * 512 * 512
+
+
+class LatentImages:
+    """An autoencoder with the scale its latents are used at."""
+
+    def __init__(self, autoencoder: AutoencoderKL, scale: float) -> None:
+        self.autoencoder = autoencoder
+        self._scale = scale
+
+    @torch.inference_mode()
+    def encode(self, image: np.ndarray) -> torch.Tensor:
+        """uint8 (height, width, 3) → the posterior's mean, scaled: (1, 4, height/8, width/8)."""
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
+        pixels = pixels.to(self.autoencoder.device, torch.float32) / 127.5 - 1
+        return self.autoencoder.encode(pixels.to(self.autoencoder.dtype)).latent_dist.mean * self._scale
+
+    @torch.inference_mode()
+    def decode(self, latents: torch.Tensor) -> Iterator[torch.Tensor]:
+        """(frames, 4, h, w) → batches of (n, 3, 8·h, 8·w) in [0, 1], float32 on the autoencoder's device."""
+        pixels = latents.shape[-2] * latents.shape[-1] * 64
+        for batch in latents.split(max(1, BATCH_PIXELS // pixels)):
+            scaled = batch.to(self.autoencoder.device, self.autoencoder.dtype) / self._scale
+            decoded = self.autoencoder.decode(scaled, return_dict=False)[0]
+            yield (decoded.float() / 2 + 0.5).clamp(0, 1)
+
+    def frames(self, latents: torch.Tensor) -> Iterator[np.ndarray]:
+        """(frames, 4, h, w) → batches of uint8 (n, 8·h, 8·w, 3), truncated, not rounded, as the papers' writers do."""
+        for decoded in self.decode(latents):
+            yield (decoded * 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()

@@ -1,0 +1,205 @@
+"""MagicAnimate (Xu et al., 2023): a reference image performs a DensePose sequence.
+
+Source: specs/magicanimate.md; the sections named below are its.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler
+
+from stages.diffusion.animators import ANIMATORS, MagicAnimateOptions, Segment
+from stages.diffusion.checkpoint import (
+    load_strictly,
+    read_config,
+    read_state,
+    weights_file,
+    with_current_attention_names,
+)
+from stages.diffusion.denoise import Step, classifier_free_guidance, denoise
+from stages.diffusion.feature_cache import FeatureCache
+from stages.diffusion.latent_images import LatentImages
+from stages.diffusion.motion_checkpoint import motion_unet_state
+from stages.diffusion.motion_unet import MotionUNet, build_motion_unet
+from stages.diffusion.noise import frame_noise, tiled_noise
+from stages.diffusion.pose_control import PoseControl
+from stages.diffusion.reference_network import ReferenceNetwork, build_reference_network
+from stages.diffusion.text import TextEncoder
+from stages.diffusion.windows import Window, averaged, loop_windows, open_windows, uniform_windows
+
+if TYPE_CHECKING:
+    from manifests.clip import Clip
+
+# Hard-coded in the published code, whatever the VAE's config says (quirk 10).
+VAE_SCALE = 0.18215
+NOISE_BLOCK = 16  # frames of noise drawn at once, and the unit a clip is padded to (sections 8 and 11)
+SCHEDULER = {  # section 7; the base model's scheduler file is not read
+    "num_train_timesteps": 1000,
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "linear",
+    "clip_sample": False,
+    "steps_offset": 1,
+    "set_alpha_to_one": True,
+    "prediction_type": "epsilon",
+    "timestep_spacing": "leading",
+}
+
+
+class MagicAnimate:
+    """The published networks with their weights, ready to animate one clip after another."""
+
+    facts = ANIMATORS["magicanimate"]
+
+    def __init__(
+        self,
+        unet: MotionUNet,
+        reference: ReferenceNetwork,
+        control: ControlNetModel,
+        images: LatentImages,
+        text: TextEncoder,
+    ) -> None:
+        self.unet = unet
+        self.reference = reference
+        self.control = control
+        self.images = images
+        self.text = text
+        self.features = FeatureCache()
+
+    @classmethod
+    def load(cls, checkpoint: Path, device: str, dtype: torch.dtype) -> MagicAnimate:
+        """Read the three published folders (section 1): the base model, its fine-tuned VAE, and MagicAnimate's own."""
+        base, vae, own = (checkpoint / part for part in cls.facts.checkpoint)
+
+        config = read_config(base / "unet")
+        unet = build_motion_unet(config)
+        motion_file = own / "temporal_attention" / "temporal_attention.ckpt"
+        state = motion_unet_state(unet, read_state(weights_file(base / "unet")), read_state(motion_file), motion_file)
+        load_strictly(unet, state, f"{base / 'unet'} with {motion_file}", dtype)
+
+        folder = own / "appearance_encoder"
+        reference = build_reference_network(read_config(folder))
+        load_strictly(reference, read_state(weights_file(folder)), folder, dtype)
+
+        folder = own / "densepose_controlnet"
+        with torch.device("meta"):
+            control = ControlNetModel.from_config(read_config(folder))
+        load_strictly(control, read_state(weights_file(folder)), folder, dtype)
+
+        with torch.device("meta"):
+            autoencoder = AutoencoderKL.from_config(read_config(vae))
+        load_strictly(autoencoder, with_current_attention_names(read_state(weights_file(vae))), vae, dtype)
+
+        return cls(
+            MotionUNet(unet.to(device)),
+            ReferenceNetwork(reference.to(device)),
+            control.to(device),
+            LatentImages(autoencoder.to(device), VAE_SCALE),
+            TextEncoder.load(base, device, dtype),
+        )
+
+    @torch.inference_mode()
+    def latents(
+        self, clip: Clip, reference: np.ndarray | None, poses: np.ndarray | None, segment: Segment
+    ) -> torch.Tensor:
+        """Denoise one segment → (frames, 4, height/8, width/8), float32 on the CPU. Arguments as `Animator.latents`."""
+        for step in self.steps(clip, reference, poses, segment):
+            finished = step.latents
+        return finished[: len(segment)].float().cpu()
+
+    def frames(self, latents: torch.Tensor) -> Iterator[np.ndarray]:
+        """Decode in batches: uint8 (n, height, width, 3), scaled to 255 and truncated as published."""
+        return self.images.frames(latents)
+
+    def steps(
+        self,
+        clip: Clip,
+        reference: np.ndarray,
+        poses: np.ndarray,
+        segment: Segment,
+        start: torch.Tensor | None = None,
+    ) -> Iterator[Step]:
+        """The denoising steps of one segment (section 9), on the networks' device.
+
+        `start` (frames, 4, height/8, width/8) replaces the noise rule and fixes the number of frames computed. In
+        parity mode without it, as with more frames in it than poses, the last pose is repeated (section 11).
+        """
+        options = MagicAnimateOptions(**clip.options)
+        shape = (4, clip.height // 8, clip.width // 8)
+        if start is None:
+            start = starting_noise(clip, segment, shape)
+        poses = np.concatenate([poses, np.repeat(poses[-1:], len(start) - len(poses), axis=0)])
+
+        scheduler = DDIMScheduler(**SCHEDULER)
+        scheduler.set_timesteps(clip.steps)
+        scale = clip.guidance[0]
+        model = _ConditionedClip(self, clip, reference, poses, scale, options.controlnet_conditioning_scale)
+        return denoise(
+            model,
+            # half precision is for the networks; fused predictions and scheduler steps stay in float32
+            start.to(self.unet.network.device, torch.float32),
+            scheduler,
+            window_plan(clip, len(start), options.context_stride),
+            classifier_free_guidance(scale),
+        )
+
+
+def starting_noise(clip: Clip, segment: Segment, shape: tuple[int, int, int]) -> torch.Tensor:
+    """The mode's noise rule. Parity computes whole blocks of 16 frames, as the published driver pads to."""
+    if clip.mode == "parity":
+        return tiled_noise(clip.seed, -(-len(segment) // NOISE_BLOCK) * NOISE_BLOCK, shape, NOISE_BLOCK)
+    return frame_noise(clip.seed, segment.start, segment.stop, shape)
+
+
+def window_plan(clip: Clip, num_frames: int, stride: int) -> Callable[[int], Sequence[Window]]:
+    """Windows of each step. Parity: the published ring, the same at every step (section 10)."""
+    if clip.mode == "parity":
+        fixed = averaged(uniform_windows(num_frames, clip.window, stride, clip.overlap))
+        return lambda step: fixed
+    schedule = loop_windows if clip.loop else open_windows
+    return partial(schedule, num_frames, clip.window, clip.overlap)
+
+
+class _ConditionedClip:
+    """The window model of one clip: text, reference features and pose residuals around the shared networks."""
+
+    def __init__(
+        self,
+        animator: MagicAnimate,
+        clip: Clip,
+        reference: np.ndarray,
+        poses: np.ndarray,
+        scale: float,
+        control_scale: float,
+    ) -> None:
+        self._animator = animator
+        # guidance ≤ 1 means the conditional row alone (quirk 2: the published code crashes there)
+        prompts = [clip.prompt] if scale <= 1 else [clip.negative_prompt, clip.prompt]
+        self._text = animator.text.encode(prompts)
+        self._shared_text = len(set(prompts)) == 1
+        self._reference = animator.images.encode(reference)
+        self._reference_key = hashlib.sha256(reference.tobytes() + clip.prompt.encode()).hexdigest()
+        self._control = PoseControl(animator.control, self._text[-1:], poses, control_scale)
+
+    def begin_step(self, timestep: int, windows: Sequence[Window]) -> None:
+        """Reference features of this timestep: from an earlier clip of the same reference, or computed (section 4)."""
+        features = self._animator.features.get(
+            (self._reference_key, self._reference.shape, timestep),
+            # only the positive row is ever read (section 5)
+            lambda: self._animator.reference.features(self._reference, timestep, self._text[-1:]),
+        )
+        self._animator.unet.read({name: rows[-1] for name, rows in features.items()})
+        self._control.begin_step(timestep, windows)
+
+    def predict(self, latents: torch.Tensor, timestep: int, window: Window) -> torch.Tensor:
+        """(window frames, 4, height, width) → (rows, window frames, 4, height, width)."""
+        latents = latents.to(self._text.dtype)
+        residuals = self._control.residuals(latents, timestep, window)
+        return self._animator.unet.predict(latents, timestep, self._text, residuals, self._shared_text)

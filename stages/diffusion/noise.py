@@ -1,0 +1,30 @@
+"""The noise a clip starts from. Drawn on the CPU, so that a seed means the same film on every device."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+
+def tiled_noise(seed: int, num_frames: int, shape: tuple[int, int, int], block: int = 16) -> torch.Tensor:
+    """(frames, channels, height, width): one block drawn by torch's generator, repeated along time.
+
+    The published rule of MagicAnimate (spec section 8): frame j starts from noise of frame j mod `block`.
+    """
+    channels, height, width = shape
+    generator = torch.Generator("cpu").manual_seed(seed)
+    drawn = torch.randn((1, channels, block, height, width), generator=generator)
+    frames = torch.arange(num_frames) % block
+    return drawn[0].transpose(0, 1)[frames].contiguous()
+
+
+def frame_noise(seed: int, start: int, stop: int, shape: tuple[int, int, int]) -> torch.Tensor:
+    """(stop - start, channels, height, width): noise of a frame depends on (seed, frame number) alone.
+
+    Counter-based (Philox, key = seed, counter = frame), so any segment of a clip draws its own part without the rest.
+    """
+    frames = [
+        np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, frame])).standard_normal(shape, np.float32)
+        for frame in range(start, stop)
+    ]
+    return torch.from_numpy(np.stack(frames))

@@ -1,0 +1,66 @@
+"""The reference network of MagicAnimate ("appearance encoder"): an SD 1.5 UNet that ends at its last captured feature.
+
+Source: specs/magicanimate.md section 4.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from diffusers import UNet2DConditionModel
+from torch import nn
+
+from stages.diffusion.reference_attention import Features, ReferenceWriter, reading_blocks
+
+
+class _LastBlock(nn.Module):
+    """What the checkpoint holds of the last transformer block: its first norm, whose output is the last feature."""
+
+    def __init__(self, norm1: nn.LayerNorm) -> None:
+        super().__init__()
+        self.norm1 = norm1
+        self.written: torch.Tensor | None = None
+
+    def forward(self, hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+        self.written = self.norm1(hidden_states)
+        return hidden_states
+
+
+def build_reference_network(config: dict[str, Any]) -> UNet2DConditionModel:
+    """The network on the meta device, without the 24 tensors that the published file does not have."""
+    with torch.device("meta"):
+        network = UNet2DConditionModel.from_config(config)
+    last = network.up_blocks[-1].attentions[-1]
+    last.transformer_blocks[0] = _LastBlock(last.transformer_blocks[0].norm1)
+    last.proj_out = nn.Identity()
+    network.conv_norm_out = None
+    network.conv_out = nn.Identity()
+    return network
+
+
+class ReferenceNetwork:
+    """Reference latents → the inputs of self-attention that the denoising network reads."""
+
+    def __init__(self, network: UNet2DConditionModel) -> None:
+        self.network = network
+        self.writers: dict[str, ReferenceWriter | _LastBlock] = {}
+        for name in reading_blocks(network):
+            block = network.get_submodule(name)
+            if isinstance(block, _LastBlock):
+                self.writers[name] = block
+            else:
+                self.writers[name] = ReferenceWriter()
+                block.attn1.set_processor(self.writers[name])
+
+    def features(self, latents: torch.Tensor, timestep: int, text: torch.Tensor) -> Features:
+        """Clean `latents` (1, channels, height, width) and `text` (rows, tokens, width) → (rows, tokens, channels) each.
+
+        The reference gets no noise, but the current timestep: features change every step.
+        """
+        rows = len(text)
+        self.network(latents.expand(rows, -1, -1, -1), timestep, text, return_dict=False)
+        features = {name: writer.written for name, writer in self.writers.items()}
+        for writer in self.writers.values():
+            writer.written = None
+        return features

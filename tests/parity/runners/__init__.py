@@ -1,0 +1,5 @@
+"""One runner per system: a class with one method per kind of call."""
+
+from tests.parity.runners.magicanimate import MagicAnimateRunners
+
+RUNNERS = {"magicanimate": MagicAnimateRunners}
