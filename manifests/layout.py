@@ -1,0 +1,174 @@
+"""Names of things in storage: content keys, where everything lies, and what a marker means.
+
+A key is derived from content and chained: the film's from the latents', theirs from the poses'. It stands in the name of
+what it made and of the small JSON marker that is written last, so one listing tells what is finished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from manifests import storage
+from manifests.clip import Clip
+from manifests.errors import Problem
+
+# Raised by one when a stage's results change for the same inputs; everything after it is then made again.
+ALGORITHM = {"reference": 1, "pose": 1, "latents": 1, "film": 1}
+
+KEY_LENGTH = 32  # hex digits: 128 bits
+
+# Fields of a clip that decide its latents. URIs do not: the bytes behind them do, through their digests.
+LATENTS_FIELDS = frozenset(
+    "animator mode prompt negative_prompt width height fit fps start duration first_frame frame_count "
+    "seed steps guidance window overlap loop options".split()
+)
+POSE_FIELDS = frozenset({"driving_kind"})
+FILM_FIELDS = frozenset({"audio"})
+DIGESTED_FIELDS = frozenset({"reference", "driving", "checkpoint"})
+KEYLESS_FIELDS = frozenset({"id", "metadata"})
+
+
+def content_key(stage: str, parts: Mapping[str, Any]) -> str:
+    """The key of what `stage` makes out of `parts` (JSON values), whatever their order."""
+    canonical = json.dumps([stage, ALGORITHM[stage], parts], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:KEY_LENGTH]
+
+
+def reference_key(digest: str) -> str:
+    """Key of a reference image as plain upright pixels."""
+    return content_key("reference", {"digest": digest})
+
+
+def pose_key(clip: Clip, digest: str, weights: str | None = None) -> str:
+    """Key of a driving file's pose sequence; `weights` is the digest of the estimator's, if one runs."""
+    return content_key("pose", {"digest": digest, "weights": weights, **_fields(clip, POSE_FIELDS)})
+
+
+def latents_key(
+    clip: Clip, reference: str | None, poses: str | None, checkpoint: str, dtype: str, segment: tuple[int, int]
+) -> str:
+    """Key of one segment's latents.
+
+    `clip` has its defaults resolved; `reference` and `poses` are keys, `checkpoint` a digest, `segment` [start, stop).
+    """
+    parts = {"reference": reference, "poses": poses, "checkpoint": checkpoint, "dtype": dtype, "segment": segment}
+    return content_key("latents", {**parts, **_fields(clip, LATENTS_FIELDS)})
+
+
+def film_key(clip: Clip, latents: Sequence[str], encoding: Mapping[str, Any], driving: str | None) -> str:
+    """Key of a film; `driving` is the digest of the driving file, which matters if its sound is kept."""
+    sound = driving if clip.audio == "driving" else None
+    return content_key("film", {"latents": list(latents), "encoding": encoding, "sound": sound})
+
+
+def _fields(clip: Clip, names: frozenset[str]) -> dict[str, Any]:
+    return clip.model_dump(mode="json", include=set(names))
+
+
+class Film(NamedTuple):
+    """A finished film in storage."""
+
+    clip_id: str
+    key: str
+
+
+class Places:
+    """Where everything of one output folder lies.
+
+    `cache` is shared by all runs (and may be by several output folders); `films` is what users take; `runs/<run id>/`
+    is the record of one night.
+    """
+
+    def __init__(self, output: str, cache: str | None = None) -> None:
+        self.output = output
+        self.cache = cache or storage.join(output, "cache")
+        self.films = storage.join(output, "films")
+        self.sources = storage.join(self.cache, "sources")
+
+    def reference(self, key: str) -> str:
+        """Reference image as plain pixels."""
+        return storage.join(self.cache, "references", f"{key}.png")
+
+    def poses(self, key: str) -> str:
+        """Pose sequence of a driving file."""
+        return storage.join(self.cache, "poses", f"{key}.arrow")
+
+    def latents(self, key: str) -> str:
+        """Latents of one segment."""
+        return storage.join(self.cache, "latents", f"{key}.safetensors")
+
+    def film(self, film: Film) -> str:
+        """The film itself."""
+        return storage.join(self.films, f"{film.clip_id}.{film.key}.mp4")
+
+    def poster(self, film: Film) -> str:
+        """Its first frame."""
+        return storage.join(self.films, f"{film.clip_id}.{film.key}.jpg")
+
+    def film_marker(self, film: Film) -> str:
+        """Written last: says that film and poster are whole, and holds the figures of the run that made them."""
+        return storage.join(self.films, f"{film.clip_id}.{film.key}.json")
+
+    def run(self, run_id: str, *parts: str) -> str:
+        """The folder of one run, or something in it."""
+        return storage.join(self.output, "runs", run_id, *parts)
+
+    def finished_films(self) -> dict[str, Film]:
+        """Every finished film by its key: one listing. A marker whose film is gone does not count."""
+        names = storage.listing(self.films)
+        films: dict[str, Film] = {}
+        for name in names:
+            clip_id, _, key = name.removesuffix(".json").rpartition(".")
+            if name.endswith(".json") and clip_id and names.get(f"{clip_id}.{key}.mp4"):
+                films[key] = Film(clip_id, key)
+        return films
+
+    def read_film_markers(self, films: Sequence[Film]) -> list[dict[str, Any] | None]:
+        """Markers of many films at once; None for one that is gone or damaged, which is then made again."""
+
+        def read(film: Film) -> dict[str, Any] | None:
+            try:
+                return storage.read_json(self.film_marker(film))
+            except Problem:
+                return None
+
+        with ThreadPoolExecutor(32) as pool:
+            return list(pool.map(read, films))
+
+    def rename_film(self, source: Film, clip_id: str, marker: dict[str, Any]) -> dict[str, Any]:
+        """Publish a finished film under another clip's id too; returns that clip's marker."""
+        film = Film(clip_id, source.key)
+        for place in (self.film, self.poster):
+            storage.copy(place(source), place(film))
+        marker = {**marker, "film": self.film(film), "poster": self.poster(film)}
+        storage.publish_json(marker, self.film_marker(film))
+        return marker
+
+
+def new_run_id() -> str:
+    """An id for a run that nobody named: UTC start time and four random digits."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+
+
+def claim_run(places: Places, run_id: str, identity: Mapping[str, Any]) -> bool:
+    """Begin or continue a run; returns whether it is continued.
+
+    A run id names one night: raises `Problem` when it was begun with another identity (manifest).
+    """
+    uri = places.run(run_id, "run.json")
+    wanted = json.loads(json.dumps(dict(identity)))
+    if storage.create_exclusive(uri, json.dumps(wanted, sort_keys=True).encode()):
+        return False
+    begun = storage.read_json(uri)
+    if begun != wanted:
+        differing = ", ".join(sorted(key for key in wanted if (begun or {}).get(key) != wanted[key]))
+        raise Problem(
+            f"run id {run_id!r} was begun with another {differing}", "choose a new run id, or give none to get a new one"
+        )
+    return True

@@ -1,0 +1,46 @@
+"""The one record that flows through the graph: a clip with everything that was found out about it."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict
+
+from manifests.clip import Clip, FrameRate
+
+
+class Source(BaseModel):
+    """A file a clip is made from, as it was when it was validated. Sizes in pixels, upright."""
+
+    model_config = ConfigDict(frozen=True)
+
+    uri: str
+    digest: str  # hex SHA-256 of its bytes
+    width: int
+    height: int
+    frames: int = 1
+    fps: FrameRate = Fraction(0)
+    audio: bool = False
+
+
+class Work(BaseModel):
+    """One clip on its way. `clip` has every default resolved; keys are filled in by the plan."""
+
+    model_config = ConfigDict(frozen=True)
+
+    row: int  # of the manifest
+    clip: Clip
+    reference: Source | None = None
+    driving: Source | None = None
+    frames: int  # of the film
+    checkpoint: str = ""  # folder
+    checkpoint_digest: str = ""
+    reference_key: str | None = None
+    pose_key: str | None = None
+    latents_key: str = ""
+    film_key: str = ""
+
+    def keyed(self, **keys: str | None) -> Self:
+        """The same clip with more of its keys known."""
+        return self.model_copy(update=keys)

@@ -1,0 +1,131 @@
+"""Keys and run layout: what makes something new, and what does not."""
+
+import pytest
+
+from manifests import layout, storage
+from manifests.clip import Clip
+from manifests.errors import Problem
+from manifests.layout import Film, Places
+
+CLIP = Clip(
+    id="a", animator="magicanimate", reference="r.png", driving="d.mp4", width=64, height=64, steps=4, guidance=7.5
+)
+REFERENCE, DRIVING, CHECKPOINT = "1" * 64, "2" * 64, "3" * 64
+ENCODING = {"codec": "h264", "crf": 18}
+STAGES = ("reference", "pose", "latents", "film")
+
+
+def keys(clip: Clip = CLIP, **changed: object) -> dict[str, str]:
+    """All keys of a clip, chained as the plan chains them."""
+    given = {"reference": REFERENCE, "driving": DRIVING, "checkpoint": CHECKPOINT, "dtype": "float32"}
+    given |= {"segment": (0, 16), "encoding": ENCODING, "weights": None} | changed
+    reference = layout.reference_key(given["reference"])
+    pose = layout.pose_key(clip, given["driving"], given["weights"])
+    latents = layout.latents_key(clip, reference, pose, given["checkpoint"], given["dtype"], given["segment"])
+    film = layout.film_key(clip, [latents], given["encoding"], given["driving"])
+    return dict(zip(STAGES, (reference, pose, latents, film), strict=True))
+
+
+def made_again(**changes: object) -> set[str]:
+    fields = {name: changes.pop(name) for name in list(changes) if name in Clip.model_fields and name not in given_names}
+    clip = Clip.model_validate({**CLIP.model_dump(exclude_unset=True), **fields})
+    before, after = keys(), keys(clip, **changes)
+    return {stage for stage in STAGES if before[stage] != after[stage]}
+
+
+given_names = {"reference", "driving", "checkpoint"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "stages"),
+    [
+        ({"id": "b"}, set()),
+        ({"metadata": {"sku": 1}}, set()),
+        ({"seed": 1}, {"latents", "film"}),
+        ({"steps": 5}, {"latents", "film"}),
+        ({"guidance": 2.0}, {"latents", "film"}),
+        ({"prompt": "x"}, {"latents", "film"}),
+        ({"width": 72, "height": 64}, {"latents", "film"}),
+        ({"mode": "parity"}, {"latents", "film"}),
+        ({"options": {"context_stride": 2}}, {"latents", "film"}),
+        ({"driving_kind": "densepose"}, {"pose", "latents", "film"}),
+        ({"audio": "driving"}, {"film"}),
+        ({"encoding": {"codec": "h264", "crf": 23}}, {"film"}),
+        ({"dtype": "float16"}, {"latents", "film"}),
+        ({"segment": (0, 12)}, {"latents", "film"}),
+        ({"checkpoint": "4" * 64}, {"latents", "film"}),
+        ({"reference": "5" * 64}, {"reference", "latents", "film"}),
+        ({"driving": "6" * 64}, {"pose", "latents", "film"}),
+        ({"weights": "7" * 64}, {"pose", "latents", "film"}),
+    ],
+)
+def test_a_change_renews_exactly_the_stages_that_depend_on_it(changes: dict, stages: set[str]) -> None:
+    assert made_again(**changes) == stages
+
+
+def test_the_uris_of_a_clip_are_in_no_key() -> None:
+    moved = Clip.model_validate(
+        {**CLIP.model_dump(exclude_unset=True), "reference": "x.png", "driving": "y.mp4", "checkpoint": "z"}
+    )
+    assert keys(moved) == keys()
+
+
+def test_every_field_of_a_clip_is_decided_upon() -> None:
+    groups = (
+        layout.LATENTS_FIELDS,
+        layout.POSE_FIELDS,
+        layout.FILM_FIELDS,
+        layout.DIGESTED_FIELDS,
+        layout.KEYLESS_FIELDS,
+    )
+    assert sorted(name for group in groups for name in group) == sorted(Clip.model_fields)
+
+
+def test_an_algorithm_number_renews_the_stage_and_what_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = keys()
+    monkeypatch.setitem(layout.ALGORITHM, "pose", layout.ALGORITHM["pose"] + 1)
+    after = keys()
+    assert {stage for stage in STAGES if before[stage] != after[stage]} == {"pose", "latents", "film"}
+
+
+@pytest.fixture
+def places(tmp_path) -> Places:  # noqa: ANN001
+    return Places(str(tmp_path / "out"))
+
+
+def publish(places: Places, film: Film) -> None:
+    storage.publish_bytes(b"film", places.film(film))
+    storage.publish_bytes(b"poster", places.poster(film))
+    storage.publish_json({"film": places.film(film), "frames": 16}, places.film_marker(film))
+
+
+def test_a_film_counts_as_finished_only_with_its_marker_and_its_film(places: Places) -> None:
+    whole, unmarked, lost = Film("a.b-c", "1" * 32), Film("b", "2" * 32), Film("c", "3" * 32)
+    for film in (whole, unmarked, lost):
+        publish(places, film)
+    storage.delete(places.film_marker(unmarked))
+    storage.delete(places.film(lost))
+    assert places.finished_films() == {whole.key: whole}
+
+
+def test_a_finished_film_serves_another_id_without_being_made_again(places: Places) -> None:
+    publish(places, Film("a", "1" * 32))
+    marker = places.read_film_markers([Film("a", "1" * 32)])[0]
+    renamed = places.rename_film(Film("a", "1" * 32), "b", marker)
+    assert storage.read_bytes(renamed["film"]) == b"film"
+    assert renamed["frames"] == 16
+    assert renamed == places.read_film_markers([Film("b", "1" * 32)])[0]
+
+
+def test_a_damaged_marker_makes_the_film_again(places: Places) -> None:
+    publish(places, Film("a", "1" * 32))
+    storage.publish_bytes(b'{"film"', places.film_marker(Film("a", "1" * 32)))
+    assert places.read_film_markers([Film("a", "1" * 32), Film("b", "2" * 32)]) == [None, None]
+
+
+def test_a_run_id_continues_its_own_night_and_refuses_another(places: Places) -> None:
+    assert layout.claim_run(places, "night", {"manifest": "m"}) is False
+    assert layout.claim_run(places, "night", {"manifest": "m"}) is True
+    with pytest.raises(Problem, match="another manifest"):
+        layout.claim_run(places, "night", {"manifest": "other"})
+    assert layout.new_run_id() != layout.new_run_id()
