@@ -1,7 +1,7 @@
 """Names of things in storage: content keys, where everything lies, and what a marker means.
 
-A key is derived from content and chained: the film's from the latents', theirs from the poses'. It stands in the name of
-what it made and of the small JSON marker that is written last, so one listing tells what is finished.
+A key is derived from content and chained: the film's from the latents', theirs from the poses'. It stands in the name
+of what it made and of the small JSON marker that is written last, so one listing tells what is finished.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from manifests.clip import Clip
 from manifests.errors import Problem
 
 # Raised by one when a stage's results change for the same inputs; everything after it is then made again.
-ALGORITHM = {"reference": 1, "pose": 1, "latents": 1, "film": 1}
+ALGORITHM = {"reference": 1, "sound": 1, "pose": 1, "latents": 1, "film": 1}
 
 KEY_LENGTH = 32  # hex digits: 128 bits
 
 # Fields of a clip that decide its latents. URIs do not: the bytes behind them do, through their digests.
 LATENTS_FIELDS = frozenset(
-    "animator mode prompt negative_prompt width height fit fps start duration first_frame frame_count "
-    "seed steps guidance window overlap loop options".split()
+    {"animator", "mode", "prompt", "negative_prompt", "width", "height", "fit", "fps"}
+    | {"start", "duration", "first_frame", "frame_count"}
+    | {"seed", "steps", "guidance", "window", "overlap", "loop", "options"}
 )
 POSE_FIELDS = frozenset({"driving_kind"})
 FILM_FIELDS = frozenset({"audio"})
@@ -43,6 +44,11 @@ def content_key(stage: str, parts: Mapping[str, Any]) -> str:
 def reference_key(digest: str) -> str:
     """Key of a reference image as plain upright pixels."""
     return content_key("reference", {"digest": digest})
+
+
+def sound_key(digest: str) -> str:
+    """Key of a driving file's sound."""
+    return content_key("sound", {"digest": digest})
 
 
 def pose_key(clip: Clip, digest: str, weights: str | None = None) -> str:
@@ -95,6 +101,10 @@ class Places:
         """Reference image as plain pixels."""
         return storage.join(self.cache, "references", f"{key}.png")
 
+    def sound(self, key: str) -> str:
+        """Sound of a driving file."""
+        return storage.join(self.cache, "sounds", f"{key}.flac")
+
     def poses(self, key: str) -> str:
         """Pose sequence of a driving file."""
         return storage.join(self.cache, "poses", f"{key}.arrow")
@@ -141,14 +151,10 @@ class Places:
         with ThreadPoolExecutor(32) as pool:
             return list(pool.map(read, films))
 
-    def rename_film(self, source: Film, clip_id: str, marker: dict[str, Any]) -> dict[str, Any]:
-        """Publish a finished film under another clip's id too; returns that clip's marker."""
-        film = Film(clip_id, source.key)
-        for place in (self.film, self.poster):
+    def share_film(self, source: Film, film: Film) -> None:
+        """Publish a finished film under another clip's id too, its marker last."""
+        for place in (self.film, self.poster, self.film_marker):
             storage.copy(place(source), place(film))
-        marker = {**marker, "film": self.film(film), "poster": self.poster(film)}
-        storage.publish_json(marker, self.film_marker(film))
-        return marker
 
 
 def new_run_id() -> str:
@@ -169,6 +175,7 @@ def claim_run(places: Places, run_id: str, identity: Mapping[str, Any]) -> bool:
     if begun != wanted:
         differing = ", ".join(sorted(key for key in wanted if (begun or {}).get(key) != wanted[key]))
         raise Problem(
-            f"run id {run_id!r} was begun with another {differing}", "choose a new run id, or give none to get a new one"
+            f"run id {run_id!r} was begun with another {differing}",
+            "choose a new run id, or give none to get a new one",
         )
     return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict
@@ -20,7 +19,7 @@ class Source(BaseModel):
     width: int
     height: int
     frames: int = 1
-    fps: FrameRate = Fraction(0)
+    fps: FrameRate | None = None  # of a video
     audio: bool = False
 
 
@@ -40,7 +39,12 @@ class Work(BaseModel):
     pose_key: str | None = None
     latents_key: str = ""
     film_key: str = ""
+    seconds: dict[str, float] = {}  # spent in each stage so far
 
     def keyed(self, **keys: str | None) -> Self:
         """The same clip with more of its keys known."""
         return self.model_copy(update=keys)
+
+    def timed(self, stage: str, seconds: float) -> Self:
+        """The same clip with the seconds that a stage took."""
+        return self.model_copy(update={"seconds": {**self.seconds, stage: seconds}})

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.s3_server import s3, s3_endpoint  # noqa: F401
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 SHARED = CHECKOUT.parent / "shared"
 

@@ -27,7 +27,9 @@ def keys(clip: Clip = CLIP, **changed: object) -> dict[str, str]:
 
 
 def made_again(**changes: object) -> set[str]:
-    fields = {name: changes.pop(name) for name in list(changes) if name in Clip.model_fields and name not in given_names}
+    fields = {
+        name: changes.pop(name) for name in list(changes) if name in Clip.model_fields and name not in given_names
+    }
     clip = Clip.model_validate({**CLIP.model_dump(exclude_unset=True), **fields})
     before, after = keys(), keys(clip, **changes)
     return {stage for stage in STAGES if before[stage] != after[stage]}
@@ -96,7 +98,7 @@ def places(tmp_path) -> Places:  # noqa: ANN001
 def publish(places: Places, film: Film) -> None:
     storage.publish_bytes(b"film", places.film(film))
     storage.publish_bytes(b"poster", places.poster(film))
-    storage.publish_json({"film": places.film(film), "frames": 16}, places.film_marker(film))
+    storage.publish_json({"frames": 16}, places.film_marker(film))
 
 
 def test_a_film_counts_as_finished_only_with_its_marker_and_its_film(places: Places) -> None:
@@ -110,11 +112,10 @@ def test_a_film_counts_as_finished_only_with_its_marker_and_its_film(places: Pla
 
 def test_a_finished_film_serves_another_id_without_being_made_again(places: Places) -> None:
     publish(places, Film("a", "1" * 32))
-    marker = places.read_film_markers([Film("a", "1" * 32)])[0]
-    renamed = places.rename_film(Film("a", "1" * 32), "b", marker)
-    assert storage.read_bytes(renamed["film"]) == b"film"
-    assert renamed["frames"] == 16
-    assert renamed == places.read_film_markers([Film("b", "1" * 32)])[0]
+    shared = Film("b", "1" * 32)
+    places.share_film(Film("a", "1" * 32), shared)
+    assert storage.read_bytes(places.film(shared)) == b"film"
+    assert places.read_film_markers([shared]) == [{"frames": 16}]
 
 
 def test_a_damaged_marker_makes_the_film_again(places: Places) -> None:

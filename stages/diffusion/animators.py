@@ -46,7 +46,7 @@ class Facts:
     steps: int
     guidance: tuple[float, ...]
     segments: Literal["independent", "chained", "whole"]
-    checkpoint: tuple[str, ...]  # paths inside the checkpoint folder that are read, as published
+    checkpoint: tuple[str, ...]  # folders inside the checkpoint folder that are read, as published
     licence: str  # of the published weights
     options: type[Options] = Options
 
@@ -71,6 +71,7 @@ class Animator(Protocol):
     """One system with its weights loaded. A stage knows nothing else of it."""
 
     facts: Facts
+    nbytes: int  # of all weights
 
     @classmethod
     def load(cls, checkpoint: Path, device: str, dtype: torch.dtype) -> Animator:
@@ -106,7 +107,15 @@ ANIMATORS = {
             steps=25,
             guidance=(7.5,),
             segments="independent",
-            checkpoint=("stable-diffusion-v1-5", "sd-vae-ft-mse", "MagicAnimate"),
+            checkpoint=(
+                "stable-diffusion-v1-5/tokenizer",
+                "stable-diffusion-v1-5/text_encoder",
+                "stable-diffusion-v1-5/unet",
+                "sd-vae-ft-mse",
+                "MagicAnimate/appearance_encoder",
+                "MagicAnimate/densepose_controlnet",
+                "MagicAnimate/temporal_attention",
+            ),
             licence="weights BSD-3-Clause; base model CreativeML OpenRAIL-M",
             options=MagicAnimateOptions,
         ),

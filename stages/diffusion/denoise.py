@@ -38,7 +38,7 @@ class Step:
 def denoise(
     model: WindowModel,
     latents: torch.Tensor,
-    scheduler: "Scheduler",
+    scheduler: Scheduler,
     windows: Callable[[int], Sequence[Window]],
     guide: Callable[[torch.Tensor], torch.Tensor],
 ) -> Iterator[Step]:
@@ -64,7 +64,7 @@ class Scheduler(Protocol):
 
     timesteps: torch.Tensor
 
-    def step(self, noise: torch.Tensor, timestep: int, latents: torch.Tensor) -> "SchedulerOutput":
+    def step(self, noise: torch.Tensor, timestep: int, latents: torch.Tensor) -> SchedulerOutput:
         """One step for all frames; shapes as `latents`."""
 
 

@@ -72,11 +72,13 @@ class MagicAnimate:
         self.images = images
         self.text = text
         self.features = FeatureCache()
+        networks = (unet.network, reference.network, control, images.autoencoder, text.model)
+        self.nbytes = sum(weight.nbytes for network in networks for weight in network.parameters())
 
     @classmethod
     def load(cls, checkpoint: Path, device: str, dtype: torch.dtype) -> MagicAnimate:
         """Read the three published folders (section 1): the base model, its fine-tuned VAE, and MagicAnimate's own."""
-        base, vae, own = (checkpoint / part for part in cls.facts.checkpoint)
+        base, vae, own = checkpoint / "stable-diffusion-v1-5", checkpoint / "sd-vae-ft-mse", checkpoint / "MagicAnimate"
 
         config = read_config(base / "unet")
         unet = build_motion_unet(config)

@@ -118,7 +118,7 @@ class MagicAnimateRunners:
             return {"hidden_states": result, "bank": self.animator.reference.writers[params["module"]].written}
         unet = self.animator.unet
         unet.layout.rows, unet.layout.frames = 2, params["frames"]
-        unet.read({name: bank[1] for name in [params["module"]]})
+        unet.read(dict.fromkeys([params["module"]], bank[1]))
         result = unet.network.get_submodule(params["module"])(hidden_states, encoder_hidden_states=text)
         unet.forget_reference()
         return {"hidden_states": result}

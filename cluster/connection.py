@@ -1,0 +1,32 @@
+"""Getting hold of a cluster: the one this process runs in, the one named by RAY_ADDRESS, or one of our own."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import ray
+import ray.data
+
+
+def connect(verbose: bool = False) -> str:
+    """Connect to Ray if that has not happened yet; returns what it is connected to, in words.
+
+    Without an address in the environment a local cluster is started, which ends with this process.
+    """
+    if not ray.is_initialized():
+        level = logging.INFO if verbose else logging.ERROR
+        ray.init(
+            address=os.environ.get("RAY_ADDRESS", "local"),
+            logging_level=level,
+            log_to_driver=verbose,
+            include_dashboard=None if "RAY_ADDRESS" in os.environ else False,
+        )
+        if not verbose:
+            logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = verbose
+    context.print_on_execution_start = verbose
+    resources = ray.cluster_resources()
+    amounts = f"{resources.get('CPU', 0):g} CPU, {resources.get('GPU', 0):g} GPU"
+    return f"{len(ray.nodes())} node(s), {amounts}"

@@ -1,0 +1,457 @@
+"""Every URI of the system is read, written, named and judged here.
+
+A URI is a plain local path, `file:///…` (not percent-encoded), or an object of a store that fsspec knows: `s3://`,
+`gs://`, `az://`, `abfs://`. Endpoints and credentials come from the environment or fsspec's own configuration
+(`FSSPEC_S3_ENDPOINT_URL`), never from a URI. What is published appears whole or not at all, and nothing is answered
+from a cache of listings: other machines write into the same folders.
+"""
+
+import errno
+import glob
+import hashlib
+import json
+import os
+import posixpath
+import re
+import shutil
+import stat
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import fsspec
+from pydantic import BaseModel
+
+from manifests.errors import Problem, Rejected
+
+CHUNK = 8 * 2**20
+UNFINISHED = ".part"  # end of the name of a local file still being written; a killed writer leaves one behind
+EXTRAS = {"s3": "s3", "gs": "gcs", "az": "azure", "abfs": "azure"}  # scheme: extra of our package that reads it
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+_URI_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"]*")
+_BUCKET = re.compile(r"[A-Za-z0-9._-]+(@[A-Za-z0-9.-]+)?(/|$)")  # Azure: container@account
+_ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
+
+
+def redact(uri: str) -> str:
+    """The URI as it may stand in messages and tables: without credentials, query and fragment."""
+    match = _SCHEME.fullmatch(uri)
+    scheme, rest = match.groups() if match else ("", uri)
+    if scheme == "file" or uri.startswith("/"):
+        return uri  # '?' and '#' are letters of a local file's name
+    authority = rest.partition("/")[0]
+    if ":" in authority:
+        rest = rest.rpartition("@")[2]  # to the last '@': AWS secrets contain '/'
+    elif scheme and EXTRAS.get(scheme) != "azure":  # abfs://container@account is a place, no secret
+        rest = authority.rpartition("@")[2] + rest[len(authority) :]
+    rest = re.split(r"[?#]", rest, maxsplit=1)[0]
+    return f"{scheme}://{rest}" if match else rest
+
+
+def redact_text(text: str) -> str:
+    """Any text with the URIs in it redacted."""
+    return _URI_IN_TEXT.sub(lambda found: redact(found[0]), text)
+
+
+def _split(uri: str, field: str = "URI") -> tuple[str, str]:
+    """`("file", path)` or `(scheme, "bucket/key")`. Raises `Rejected` for what no storage should be handed."""
+    match = _SCHEME.fullmatch(uri)
+    scheme, path = match.groups() if match else ("file", uri)
+    wrong = None
+    if not path or re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", path):
+        wrong = "is empty or holds control characters"
+    elif scheme == "file" and match and not path.startswith("/"):
+        wrong = "names a host: file:///absolute/path has three slashes"
+    elif scheme != "file" and not _BUCKET.match(path):
+        wrong = "does not begin with a plain bucket name"
+    elif scheme != "file" and ".." in path.split("/"):
+        wrong = "contains '..', which an object store does not walk"
+    elif scheme != "file" and "::" in path:  # fsspec opens a second filesystem behind it, past every check of the first
+        wrong = "contains '::'"
+    if wrong:
+        raise Rejected(f"{field} {redact(uri)!r} {wrong}", "write a local path or scheme://bucket/key, in full")
+    # POSIX keeps '//x' apart from '/x'; no comparison of prefixes should have to.
+    return scheme, re.sub("^/+", "/", path) if scheme == "file" else path
+
+
+def _local(uri: str) -> Path | None:
+    scheme, path = _split(uri)
+    return Path(path) if scheme == "file" else None
+
+
+def _remote(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    scheme, _ = _split(uri)
+    try:
+        return fsspec.url_to_fs(uri, use_listings_cache=False)
+    except ImportError as error:
+        extra = EXTRAS.get(scheme, scheme)
+        raise Problem(f"{redact(uri)}: {error}", f"install the package with its extra: catwalk[{extra}]") from error
+    except ValueError as error:
+        raise Rejected(f"{redact(uri)}: {error}", f"use a local path or one of {', '.join(EXTRAS)}") from error
+
+
+def join(base: str, *parts: str) -> str:
+    """`parts` under the folder `base`."""
+    return "/".join([base.rstrip("/"), *parts])
+
+
+def name(uri: str) -> str:
+    """The last component of the path."""
+    return uri.rstrip("/").rpartition("/")[2]
+
+
+def parent(uri: str) -> str:
+    """The folder that holds `uri`; a bucket is its own."""
+    if (match := _SCHEME.fullmatch(uri)) and match[1] != "file":
+        head = match[2].rstrip("/").rpartition("/")[0]
+        return f"{match[1]}://{head}" if head else uri
+    return posixpath.dirname(uri.rstrip("/")) or "."
+
+
+def resolve(uri: str, base: str) -> str:
+    """`uri` made absolute: relative ones lie under the folder `base`; local ones lose `file://`, '.' and '..'.
+
+    Raises `Rejected` for '..' in a remote URI: an object's key is not a path to walk.
+    """
+    if not _SCHEME.fullmatch(uri) and not uri.startswith("/"):
+        parts = [part for part in uri.split("/") if part not in ("", ".")]
+        if not parts:
+            raise Rejected(f"URI {uri!r} names no file", "write a path or URI")
+        uri = join(base, *parts)
+    local = _local(uri)
+    return uri if local is None else os.path.abspath(local)
+
+
+class Allowed(BaseModel):
+    """Where the URIs of a manifest may point. No prefixes: anywhere, within the schemes."""
+
+    prefixes: list[str] = []
+    schemes: set[str] = {"file", *EXTRAS}
+
+    def check(self, uri: str, field: str) -> None:
+        """Raise `Rejected` unless `uri` lies at or below a prefix: whole path components, symlinks followed."""
+        scheme, _ = _split(uri, field)
+        what = f"{field} {redact(uri)!r}"
+        if scheme not in self.schemes:
+            raise Rejected(f"{what}: {scheme}:// is not allowed", f"use one of {', '.join(sorted(self.schemes))}")
+        place = self._place(uri) + "/"
+        if self.prefixes and not any(place.startswith(self._place(prefix) + "/") for prefix in self.prefixes):
+            places = ", ".join(redact(prefix) for prefix in self.prefixes)
+            raise Rejected(f"{what} lies outside the allowed folders", f"move it below one of: {places}")
+
+    @staticmethod
+    def _place(uri: str) -> str:
+        return (uri if (local := _local(uri)) is None else os.path.realpath(local)).rstrip("/")
+
+
+class Stamp(NamedTuple):
+    """What tells one state of a file from the next without reading it."""
+
+    size: int
+    version: str  # the store's etag, or the local mtime in nanoseconds
+
+
+def _info(uri: str) -> dict[str, Any] | None:
+    """What fsspec tells of a file or folder, in its words; None if there is neither."""
+    try:
+        if (local := _local(uri)) is not None:
+            found = os.stat(local)
+            kind = "file" if stat.S_ISREG(found.st_mode) else "other"  # a folder; or a device, which may never end
+            return {"type": kind, "size": found.st_size, "etag": str(found.st_mtime_ns)}
+        fs, path = _remote(uri)
+        return fs.info(path)
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) or error.errno in _ABSENT:
+            return None
+        raise
+
+
+def stamp(uri: str) -> Stamp:
+    """Size and version of the file as they are now. Raises `FileNotFoundError` if no regular file is there."""
+    info = _info(uri)
+    if info is None or info["type"] != "file":
+        raise FileNotFoundError(f"no file at {redact(uri)}")
+    return Stamp(int(info["size"]), str(info.get("ETag") or info.get("etag") or sorted(info.items())).strip('"'))
+
+
+def exists(uri: str) -> bool:
+    """Whether a file or folder is there now. Errors of the store are raised, never taken for absence."""
+    return _info(uri) is not None
+
+
+def _check_size(uri: str, size: int, max_bytes: int | None) -> None:
+    if max_bytes is not None and size > max_bytes:
+        error = f"{redact(uri)} has {size:,} bytes or more, the limit is {max_bytes:,}"
+        raise Rejected(error, "use a smaller file, or raise the limit on bytes in the configuration")
+
+
+def _chunks(uri: str, max_bytes: int | None) -> Iterator[bytes]:
+    if (local := _local(uri)) is not None:
+        stream = open(local, "rb")  # noqa: SIM115
+    else:
+        fs, path = _remote(uri)
+        # s3fs binds every range to the etag seen here: an object replaced meanwhile is an error, never a mixture.
+        stream = fs.open(path, "rb", block_size=CHUNK, cache_type="none")
+    done = 0
+    with stream:
+        while chunk := stream.read(CHUNK):
+            done += len(chunk)
+            _check_size(uri, done, max_bytes)
+            yield chunk
+
+
+def read_bytes(uri: str, max_bytes: int | None = None) -> bytes:
+    """The whole file. Raises `FileNotFoundError`, and `Rejected` above `max_bytes`."""
+    if max_bytes is None and _local(uri) is None:
+        fs, path = _remote(uri)
+        return fs.cat_file(path)
+    _check_size(uri, stamp(uri).size, max_bytes)
+    return b"".join(_chunks(uri, max_bytes))
+
+
+def read_json(uri: str) -> dict[str, Any] | None:
+    """The JSON object in the file, None where there is no file. Raises `Problem` if it holds anything else."""
+    try:
+        value = json.loads(read_bytes(uri))
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise Problem(f"{redact(uri)} does not hold a JSON object", "delete it: the next run writes it again")
+    return value
+
+
+def fetch(uri: str, folder: Path, max_bytes: int | None) -> Path:
+    """A local file with the object's bytes: a local URI's own, or a download into `folder`, which the caller clears.
+
+    Raises `FileNotFoundError`, and `Rejected` as soon as the size or the download exceeds `max_bytes`.
+    """
+    _check_size(uri, stamp(uri).size, max_bytes)
+    if (local := _local(uri)) is not None:
+        return local
+    suffix = re.search(r"(\.[A-Za-z0-9]{1,8})?$", redact(uri)).group()  # decoders look at it
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder, suffix=suffix, delete=False) as target:
+        try:
+            for chunk in _chunks(uri, max_bytes):
+                target.write(chunk)
+        except BaseException:
+            os.unlink(target.name)
+            raise
+    return Path(target.name)
+
+
+@contextmanager
+def _finished(target: Path, place: Callable[[Path, Path], None] = os.replace) -> Iterator[BinaryIO]:
+    """A stream beside `target` that is given its name only when all is written and on disk."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{uuid.uuid4().hex}{UNFINISHED}")
+    try:
+        with open(part, "xb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        place(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _claim(part: Path, target: Path) -> None:
+    """Give `part` the name `target` unless it is taken. Raises `FileExistsError`."""
+    try:
+        os.link(part, target)
+    except FileExistsError:
+        raise
+    except OSError:  # FAT and some network mounts have no hard links
+        with open(target, "xb") as stream:
+            stream.write(part.read_bytes())
+
+
+def publish(local: Path, uri: str) -> None:
+    """Put the finished file `local` at `uri`, replacing what is there: wholly or not at all."""
+    if (target := _local(uri)) is None:
+        fs, path = _remote(uri)
+        fs.put_file(str(local), path)
+        return
+    with open(local, "rb") as source, _finished(target) as stream:
+        shutil.copyfileobj(source, stream, CHUNK)
+
+
+def publish_bytes(data: bytes, uri: str) -> None:
+    """Put `data` at `uri`, replacing what is there: wholly or not at all."""
+    if (target := _local(uri)) is None:
+        fs, path = _remote(uri)
+        fs.pipe_file(path, data)
+        return
+    with _finished(target) as stream:
+        stream.write(data)
+
+
+def publish_json(value: dict[str, Any], uri: str) -> None:
+    """Put `value` at `uri` as JSON with sorted keys."""
+    publish_bytes((json.dumps(value, ensure_ascii=False, sort_keys=True) + "\n").encode(), uri)
+
+
+def create_exclusive(uri: str, data: bytes) -> bool:
+    """Put `data` at `uri` only if nothing is there; of several writers exactly one gets True."""
+    try:
+        if (target := _local(uri)) is None:
+            fs, path = _remote(uri)
+            fs.pipe_file(path, data, mode="create")
+        else:
+            with _finished(target, _claim) as stream:
+                stream.write(data)
+    except OSError:  # FileExistsError; a few S3 servers answer a lost race with a plain 409 or 412
+        if not exists(uri):
+            raise
+        return False
+    return True
+
+
+def copy(src: str, dst: str) -> None:
+    """Put the bytes of `src` at `dst`, wholly or not at all; inside one store they do not pass through here."""
+    scheme, _ = _split(src)
+    if scheme == "file":
+        publish(_local(src), dst)
+    elif scheme == _split(dst)[0] and EXTRAS.get(scheme) != "azure":  # Azure's copy returns before it is done
+        fs, path = _remote(src)
+        fs.cp_file(path, _remote(dst)[1])
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            publish(fetch(src, Path(folder), None), dst)
+
+
+def delete(uri: str) -> None:
+    """Remove the file; no error if it is not there."""
+    with suppress(FileNotFoundError):
+        if (local := _local(uri)) is not None:
+            local.unlink()
+        else:
+            fs, path = _remote(uri)
+            fs.rm_file(path)
+
+
+def listing(folder: str, recursive: bool = False) -> dict[str, int]:
+    """`{name relative to folder: size in bytes}` of the files there now; empty if there is no such folder."""
+    if (local := _local(folder)) is not None:
+        return _local_listing(local, recursive)
+    fs, path = _remote(folder)
+    try:
+        found = fs.find(path, detail=True).values() if recursive else fs.ls(path, detail=True)
+    except FileNotFoundError:
+        return {}
+    start = path.rstrip("/") + "/"
+    files = {info["name"]: int(info["size"]) for info in found if info["type"] == "file"}
+    # Consoles mark a folder by an empty object whose name ends in '/'.
+    return {file[len(start) :]: size for file, size in files.items() if file.startswith(start) and file[-1] != "/"}
+
+
+def _local_listing(folder: Path, recursive: bool) -> dict[str, int]:
+    def fail(error: OSError) -> None:
+        if error.errno not in _ABSENT:
+            raise error
+
+    sizes = {}
+    for path, folders, files in os.walk(folder, onerror=fail):
+        for file in files:
+            if not (file.startswith(".") and file.endswith(UNFINISHED)):
+                with suppress(FileNotFoundError):  # gone since
+                    found = Path(path, file)
+                    sizes[found.relative_to(folder).as_posix()] = found.stat().st_size
+        if not recursive:
+            folders.clear()
+    return sizes
+
+
+def expand(uri: str) -> list[str]:
+    """The `.parquet` files a user means by a file, a folder (its own files only) or a glob, sorted.
+
+    Raises `Problem` if there are none.
+    """
+    with suppress(FileNotFoundError):
+        stamp(uri)
+        if uri.endswith(".parquet"):
+            return [uri]
+        raise Problem(f"{redact(uri)} is not a .parquet file", "build one with `catwalk manifest build`")
+    found = [join(uri, file) for file in listing(uri)] or _glob(uri)
+    tables = sorted(file for file in found if file.endswith(".parquet"))
+    if not tables:
+        raise Problem(f"no .parquet file at {redact(uri)}", "name a .parquet file, a folder of them, or a glob")
+    return tables
+
+
+def _glob(uri: str) -> list[str]:
+    magic = re.search(r"[*?[]", uri)
+    if magic is None:
+        return []
+    cut = uri.rfind("/", 0, magic.start()) + 1
+    folder, pattern = uri[:cut] or ".", uri[cut:]
+    if (local := _local(folder)) is not None:
+        matches = glob.glob(pattern, root_dir=local, recursive=True)
+        return [join(folder, match) for match in matches if Path(local, match).is_file()]
+    fs, path = _remote(folder)
+    matches = fs.glob(join(path, pattern), detail=True).items()
+    return [join(folder, match[len(path) :].lstrip("/")) for match, info in matches if info["type"] == "file"]
+
+
+def arrow_filesystem(uri: str) -> tuple[Any, str]:
+    """A pyarrow file system and the path of `uri` in it, for readers that take those."""
+    from pyarrow import fs as arrow
+
+    if (local := _local(uri)) is not None:
+        return arrow.LocalFileSystem(), str(local)
+    fs, path = _remote(uri)
+    return arrow.PyFileSystem(arrow.FSSpecHandler(fs)), path
+
+
+class SourceMemo:
+    """What was learned from a source, kept until its size or version changes: one small JSON per state in `folder`."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def _uri(self, uri: str, stamp: Stamp) -> str:
+        return join(self.folder, sha256_text(json.dumps([uri, *stamp])) + ".json")
+
+    def get(self, uri: str, stamp: Stamp) -> dict[str, Any] | None:
+        """The facts put for this very state of the source, or None."""
+        return read_json(self._uri(uri, stamp))
+
+    def put(self, uri: str, stamp: Stamp, facts: dict[str, Any]) -> None:
+        """Keep `facts` for this state of the source."""
+        publish_json(facts, self._uri(uri, stamp))
+
+
+def is_local(uri: str) -> bool:
+    """Whether the URI names a file of this machine's file system."""
+    return _local(uri) is not None
+
+
+def is_folder(uri: str) -> bool:
+    """Whether a folder (on an object store: anything below that prefix) is there."""
+    info = _info(uri)
+    return info is not None and (Path(uri).is_dir() if is_local(uri) else info["type"] == "directory")
+
+
+def digest(uri: str) -> str:
+    """Hex SHA-256 of the file's bytes, streamed. Raises `FileNotFoundError`."""
+    summed = hashlib.sha256()
+    for chunk in _chunks(uri, None):
+        summed.update(chunk)
+    return summed.hexdigest()
+
+
+def sha256_text(text: str) -> str:
+    """Hex SHA-256 of the text in UTF-8."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """Hex SHA-256 of a local file's bytes."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

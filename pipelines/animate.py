@@ -1,0 +1,225 @@
+"""The graph: a manifest goes in, one film and one result row per clip come out.
+
+`run` is the table of contents of the system; `python -m pipelines.animate` is `catwalk animate`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import ray.data
+
+from cluster.connection import connect
+from cluster.preflight import require
+from manifests import results, storage, table
+from manifests.errors import Problem, Rejected
+from manifests.layout import Film
+from manifests.results import Result
+from manifests.work import Work
+from pipelines.boundary import WorkerDied, ended, guarded
+from pipelines.configuration import Pool, RunConfig
+from pipelines.manifest_reading import ManifestRow, as_blocks, read_manifest
+from pipelines.plan import Plan, cost, keyed, make_plan, reused
+from pipelines.progress import Progress, Say
+from pipelines.record import RunRecord, RunResults
+from pipelines.settings import RunSettings, demands, settled
+from pipelines.workers import AnimateWorker, InputsWorker, PoseWorker, ValidateWorker, outcome
+from stages.checkpoints import checkpoint_digest
+from stages.diffusion.animators import ANIMATORS
+
+
+def run(
+    config: RunConfig,
+    manifest: str,
+    output: str,
+    *,
+    run_id: str | None = None,
+    limit: int | None = None,
+    only: Collection[str] = (),
+    dry_run: bool = False,
+    strict: bool = False,
+    say: Say = lambda line: None,
+) -> RunResults:
+    """Animate every row of a manifest into `output`.
+
+    `limit` and `only` restrict the run to the first rows or to ids; `dry_run` stops when the plan stands; `strict`
+    refuses unknown columns. Raises `Problem` when the run cannot begin: what goes wrong later ends in the results.
+    """
+    settings = settled(config, manifest, output, run_id)
+    say(f"run {settings.run_id} on {connect()}")
+    require(demands(config), config.cluster_wait.seconds, say)
+    record = RunRecord(settings)
+
+    incoming = read_manifest(settings.manifest)
+    report_unknown(incoming.unknown, strict, say)
+    rows = incoming.selected(limit, only)
+    if not dry_run:
+        record.claim(incoming.digest)
+
+    works, rejected = validated(rows, settings)
+    works, refused = with_keys(works, settings)
+    plan = make_plan(works, settings.places, settings.run_id)
+    settled_already = rejected + refused + plan.there
+    say(plan.in_words(rejected + refused))
+    if dry_run:
+        return record.dry(plan, settled_already)
+    record.write_plan(plan, settled_already)
+
+    made, broke_off = animated(plan, settings, say)
+    shared = list(shared_films(plan, made, settings))
+    about = {work.row: {"id": work.clip.id, "metadata": work.clip.metadata} for work in works}
+    final = results.reconcile([row.number for row in rows], settled_already + made + shared, about)
+    return record.finish(final, broke_off, say)
+
+
+def graph(groups: Sequence[Sequence[Work]], settings: RunSettings, attempts: int) -> ray.data.Dataset:
+    """Pass 1: one row is a driving video, then one row is a clip. One heavy row = one block = one task."""
+    config = settings.config
+    videos = [{"works": [work.model_dump_json() for work in group], "result": ""} for group in groups]
+    return (
+        as_blocks(videos, len(videos))
+        .flat_map(PoseWorker, fn_constructor_args=[settings], **actors(config.pose_pool))
+        .repartition(target_num_rows_per_block=1)
+        .map(InputsWorker, fn_constructor_args=[settings], **actors(config.inputs_pool))
+        .map(AnimateWorker, fn_constructor_args=[settings, attempts], **actors(config.animate_pool))
+    )
+
+
+def actors(pool: Pool) -> dict[str, Any]:
+    """A pool of the configuration as Ray Data takes it.
+
+    A fixed pool has one row in flight per actor, so that none is parked behind a long one; a growing pool needs two to
+    grow at all.
+    """
+    if pool.max_size is None:
+        compute = ray.data.ActorPoolStrategy(size=pool.size, max_tasks_in_flight_per_actor=1)
+    else:
+        compute = ray.data.ActorPoolStrategy(
+            min_size=pool.size, max_size=pool.max_size, max_tasks_in_flight_per_actor=2
+        )
+    return {
+        "compute": compute,
+        "num_cpus": pool.num_cpus,
+        "num_gpus": pool.num_gpus,
+        "accelerator_type": pool.accelerator_type,
+    }
+
+
+def report_unknown(unknown: Sequence[table.UnknownColumn], strict: bool, say: Say) -> None:
+    """Say once which columns are carried as metadata; under `strict` refuse the manifest."""
+    if unknown and strict:
+        raise Problem("; ".join(map(str, unknown)), "rename or drop the columns, or run without --strict")
+    for column in unknown:
+        say(f"{column}: carried as metadata")
+
+
+def validated(rows: Sequence[ManifestRow], settings: RunSettings) -> tuple[list[Work], list[Result]]:
+    """Every row as work, or as a rejected result. Media is probed on CPU workers; duplicate ids are found here."""
+    pool = settings.config.validate_pool
+    duplicates = table.duplicate_rows(row.id for row in rows)
+    blocks = max(4 * pool.size, len(rows) // 16)
+    checked = as_blocks([{"row": row.number, "fields": row.fields} for row in rows], blocks).map(
+        ValidateWorker, fn_constructor_args=[settings], **actors(pool)
+    )
+    works, rejected = [], []
+    for row in outcomes_of(checked):
+        if row["result"]:
+            rejected.append(outcome(row))
+            continue
+        work = Work.model_validate_json(row["work"])
+        works.append(work)
+    first_of = {rows[later].number: rows[first].number for later, first in duplicates.items()}
+    for work in [work for work in works if work.row in first_of]:
+        fault = Rejected(f"id {work.clip.id!r}: row {first_of[work.row]} has it already", "give every row its own id")
+        rejected.append(ended(work, "validate", fault))
+    return sorted((work for work in works if work.row not in first_of), key=lambda work: work.row), rejected
+
+
+def with_keys(works: Sequence[Work], settings: RunSettings) -> tuple[list[Work], list[Result]]:
+    """Every clip with its keys; clips whose checkpoint is missing or incomplete end here, once per checkpoint."""
+    digests: dict[tuple[str, str], str | Exception] = {}
+    memo = storage.SourceMemo(settings.places.sources)
+    encoding = settings.config.encode.model_dump(mode="json")
+    ready, refused = [], []
+    for work in works:
+        name = work.clip.animator, work.checkpoint
+        if name not in digests:
+            try:
+                digests[name] = checkpoint_digest(work.checkpoint, ANIMATORS[work.clip.animator], memo)
+            except (Problem, OSError) as error:
+                digests[name] = error
+        digest = digests[name]
+        if isinstance(digest, Exception):
+            refused.append(ended(work, "plan", digest))
+        else:
+            ready.append(keyed(work, digest, settings.dtype, encoding))
+    return ready, refused
+
+
+def animated(plan: Plan, settings: RunSettings, say: Say) -> tuple[list[Result], str | None]:
+    """Run the graph over the plan; returns results, and why the run broke off if it did.
+
+    A clip whose worker died too often gets one last try alone, so that a healthy one is not condemned for its
+    neighbours.
+    """
+    if not plan.todo:
+        return [], None
+    limit = settings.config.attempts
+    progress = Progress(len(plan.todo), sum(map(cost, plan.todo)), say)
+    by_row = {work.row: work for work in plan.todo}
+    made: dict[int, Result] = {}
+    condemned: list[Work] = []
+    try:
+        for row in outcomes_of(graph(plan.groups(), settings, limit), settings.config.longest_row_seconds):
+            result = outcome(row)
+            if result.error and result.error.startswith(WorkerDied.SIGN):
+                condemned.append(by_row[result.row])
+            else:
+                progress.ended(result, cost(by_row[result.row]))
+            made[result.row] = result
+        for work in condemned:
+            say(f"  row {work.row} ({work.clip.id}): {made[work.row].error}; one last try alone")
+            alone = graph([[work]], settings, limit + 1)
+            made |= {result.row: result for result in map(outcome, outcomes_of(alone))}
+            progress.ended(made[work.row], cost(work))
+    except KeyboardInterrupt:
+        return list(made.values()), "interrupted"
+    except Exception as error:
+        return list(made.values()), f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+    return list(made.values()), None
+
+
+def outcomes_of(dataset: ray.data.Dataset, longest_row_seconds: float | None = None) -> Iterator[dict[str, Any]]:
+    """Rows as soon as their blocks are finished."""
+    if longest_row_seconds is not None:
+        dataset.context.execution_no_progress_timeout_s = longest_row_seconds
+    dataset.context.max_consecutive_actor_init_deaths = 5
+    for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+        yield from batch.to_pylist()
+
+
+def shared_films(plan: Plan, made: Sequence[Result], settings: RunSettings) -> Iterator[Result]:
+    """Results of rows that asked for the very film another row was making: a copy of it under their own id."""
+    by_key = {result.film_key: result for result in made}
+    for key, works in plan.twins.items():
+        first = by_key.get(key)
+        for work in works:
+            if first is None or not first.good:
+                reason = first.error if first else "it did not come back"
+                fault = Problem(f"row {plan.maker(key).row} was to make the same film: {reason}", "run again")
+                yield ended(work, "animate", fault)
+                continue
+
+            film = Film(first.id, key)
+            marker = settings.places.read_film_markers([film])[0]
+            share = partial(reused, work, film, marker, settings.places, settings.run_id)
+            yield guarded("animate", work, share)
+
+
+if __name__ == "__main__":
+    from pipelines.cli import main
+
+    sys.exit(main(["animate", *sys.argv[1:]]))

@@ -1,0 +1,232 @@
+"""The `catwalk` command. Importing it is light: what a subcommand needs is imported when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from manifests.errors import Problem
+
+OK, BROKE_OFF, WRONG_USAGE, SOME_FAILED = 0, 1, 2, 3
+EXIT_CODES = (
+    "exit codes: 0 all done, 1 the run itself failed, 2 wrong usage, 3 finished but some rows failed or were rejected"
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    if not hasattr(arguments, "command"):
+        parser.print_help()
+        return WRONG_USAGE
+    try:
+        return arguments.command(arguments)
+    except Problem as problem:
+        say(f"catwalk: {problem.error}\n  → {problem.remedy}")
+        return arguments.problem_code
+    except KeyboardInterrupt:
+        say("catwalk: interrupted")
+        return BROKE_OFF
+
+
+def say(line: str) -> None:
+    """One line for the person at the terminal: on stderr, so that stdout can be piped."""
+    print(line, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    parser = argparse.ArgumentParser(
+        prog="catwalk",
+        description="Turns a table of (reference image, driving video) pairs into films.",
+        epilog=EXIT_CODES,
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    _animate(commands)
+    _clip(commands)
+    _manifest(commands)
+    _doctor(commands)
+    _config(commands)
+    return parser
+
+
+def _command(commands: Any, name: str, command: Callable[..., int], text: str, problem_code: int) -> Any:
+    parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", epilog=EXIT_CODES)
+    parser.set_defaults(command=command, problem_code=problem_code)
+    return parser
+
+
+def _config_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML configuration (`catwalk config` prints one)")
+    parser.add_argument(
+        "--checkpoint", action="append", default=[], metavar="NAME=FOLDER", help="weights of an animator, or of a label"
+    )
+    parser.add_argument(
+        "--allow", action="append", default=[], metavar="PREFIX", help="a further place media may be read from"
+    )
+    parser.add_argument("--crf", type=int, metavar="N", help="quality of the films, 0 (best) to 51")
+    parser.add_argument("--device", help="torch device of the animating workers: auto, cpu, cuda")
+    parser.add_argument(
+        "--dtype", choices=["auto", "float32", "float16", "bfloat16"], help="compute type of the networks"
+    )
+
+
+def _configured(arguments: argparse.Namespace, **overrides: Any) -> Any:
+    from pipelines.configuration import RunConfig
+
+    pool = {"device": arguments.device, "dtype": arguments.dtype, **overrides.pop("animate_pool", {})}
+    given = {
+        **overrides,
+        "checkpoints": dict(_pair(pair) for pair in arguments.checkpoint),
+        "encode": {"crf": arguments.crf},
+        "animate_pool": pool,
+    }
+    config = RunConfig.load(arguments.config, _without_nones(given))
+    return config.model_copy(update={"allowed_prefixes": [*config.allowed_prefixes, *arguments.allow]})
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, folder = text.partition("=")
+    if not (name and equals and folder):
+        raise Problem(f"--checkpoint {text!r}", "write NAME=FOLDER, such as magicanimate=/models/magicanimate")
+    return name, folder
+
+
+def _without_nones(given: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: _without_nones(value) if isinstance(value, dict) else value for key, value in given.items()}
+    return {key: value for key, value in kept.items() if value is not None}
+
+
+def _animate(commands: Any) -> None:
+    parser = _command(commands, "animate", animate, "make the film of every row of a manifest, on Ray", BROKE_OFF)
+    parser.add_argument("manifest", help="Parquet file, folder of them, or glob; local or s3://, gs://, az://")
+    parser.add_argument("output", help="folder or bucket prefix for films, runs and (unless configured) the cache")
+    _config_options(parser)
+    parser.add_argument("--run-id", metavar="ID", help="name of the night: the same id continues it")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N rows")
+    parser.add_argument("--only", action="append", default=[], metavar="ID", help="only this clip; may be repeated")
+    parser.add_argument("--dry-run", action="store_true", help="validate and plan, make no film")
+    parser.add_argument("--strict", action="store_true", help="refuse a manifest with unknown columns")
+    parser.add_argument("--gpus", type=float, metavar="N", help="GPUs reserved by each animating worker")
+    parser.add_argument("--workers", type=int, metavar="N", help="animating workers")
+
+
+def animate(arguments: argparse.Namespace) -> int:
+    """`catwalk animate`."""
+    if arguments.limit is not None and arguments.limit < 1:
+        raise Problem(f"--limit {arguments.limit}", "give 1 or more")
+    pool = {"num_gpus": arguments.gpus, "size": arguments.workers}
+    config = _configured(arguments, animate_pool=pool)
+    from pipelines.animate import run
+
+    outcome = run(
+        config,
+        arguments.manifest,
+        arguments.output,
+        run_id=arguments.run_id,
+        limit=arguments.limit,
+        only=arguments.only,
+        dry_run=arguments.dry_run,
+        strict=arguments.strict,
+        say=say,
+    )
+    return outcome.exit_code
+
+
+def _clip(commands: Any) -> None:
+    parser = _command(commands, "clip", clip, "make one film without Ray, for trying things", SOME_FAILED)
+    parser.add_argument("reference", help="reference image; '-' for animators that take none")
+    parser.add_argument("driving", help="driving video; '-' for animators that take none")
+    parser.add_argument("film", type=Path, help="the MP4 to write")
+    parser.add_argument("--animator", default="magicanimate")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="FIELD=VALUE", help="any field of a manifest row; may be repeated"
+    )
+    parser.add_argument("--cache", metavar="FOLDER", help="keep poses and latents there; left out, nothing is kept")
+    _config_options(parser)
+
+
+def clip(arguments: argparse.Namespace) -> int:
+    """`catwalk clip`."""
+    config = _configured(arguments)
+    from pipelines.clip import make_clip
+
+    fields = {"animator": arguments.animator, "id": arguments.film.stem}
+    fields |= {
+        name: path for name, path in (("reference", arguments.reference), ("driving", arguments.driving)) if path != "-"
+    }
+    for text in arguments.set:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise Problem(f"--set {text!r}", "write FIELD=VALUE, such as steps=10")
+        fields[name] = value
+    make_clip(config, fields, arguments.film, arguments.cache, say)
+    return OK
+
+
+def _manifest(commands: Any) -> None:
+    parser = commands.add_parser("manifest", help="make or check a manifest", description="Make or check a manifest.")
+    parts = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    make = _command(parts, "build", build, "make a Parquet manifest from CSV or JSON Lines", WRONG_USAGE)
+    make.add_argument("source", type=Path, help="CSV with a header line, or one JSON object per line")
+    make.add_argument("target", help="the .parquet file to write")
+    look = _command(parts, "check", check, "report every bad row of a manifest", WRONG_USAGE)
+    look.add_argument("manifest", help="Parquet file, folder of them, or glob")
+
+
+def build(arguments: argparse.Namespace) -> int:
+    """`catwalk manifest build`."""
+    from manifests.build import build as build_manifest
+    from stages.diffusion.animators import ANIMATORS
+
+    report = build_manifest(arguments.source, arguments.target, ANIMATORS.keys())
+    say("\n".join(report.lines()))
+    return OK if report.ok else SOME_FAILED
+
+
+def check(arguments: argparse.Namespace) -> int:
+    """`catwalk manifest check`."""
+    from manifests.check import check as check_manifest
+    from stages.diffusion.animators import ANIMATORS
+
+    report = check_manifest(arguments.manifest, ANIMATORS.keys())
+    say("\n".join(report.lines()))
+    return OK if report.ok else SOME_FAILED
+
+
+def _doctor(commands: Any) -> None:
+    parser = _command(
+        commands, "doctor", doctor, "check this installation: versions, encoder, storage, Ray, weights", BROKE_OFF
+    )
+    parser.add_argument("--output", metavar="URI", help="also write to, read from and delete in this folder or bucket")
+    parser.add_argument("--no-ray", action="store_true", help="do not start or connect to Ray")
+    _config_options(parser)
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    """`catwalk doctor`."""
+    config = _configured(arguments)
+    from pipelines.doctor import examine
+
+    return OK if examine(config, arguments.output, not arguments.no_ray, say) else BROKE_OFF
+
+
+def _config(commands: Any) -> None:
+    parser = _command(
+        commands, "config", config, "print the configuration in force, as a file to start from", WRONG_USAGE
+    )
+    _config_options(parser)
+
+
+def config(arguments: argparse.Namespace) -> int:
+    """`catwalk config`."""
+    print(_configured(arguments).to_yaml(), end="")  # noqa: T201
+    return OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

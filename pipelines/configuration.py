@@ -1,0 +1,96 @@
+"""How a run is configured: one YAML file, every field with its default, which is a laptop's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from manifests.errors import Problem
+from stages.video.encode import EncodeRecipe
+from stages.video.limits import Limits
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Pool(_Section):
+    """Workers of one stage. `num_cpus` and `num_gpus` are what one of them reserves."""
+
+    size: int = Field(1, ge=1, description="workers; with max_size, the fewest")
+    max_size: int | None = Field(None, ge=1, description="workers at most; left out, the pool is of fixed size")
+    num_cpus: float = Field(0.25, ge=0, description="CPU cores reserved by each")
+    num_gpus: float = Field(0, ge=0, description="GPUs reserved by each")
+    accelerator_type: str | None = Field(None, description="only on nodes with this accelerator, in Ray's naming")
+
+
+class AnimatePool(Pool):
+    """The workers that hold the models."""
+
+    device: str = Field("auto", description="torch device; auto: cuda where there is one")
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field("auto", description="auto: float16 on cuda")
+    threads: int | None = Field(None, ge=1, description="CPU threads of torch in each; left out, torch's choice")
+    model_bytes: int = Field(24 * 2**30, ge=1, description="loaded models kept in each, in bytes")
+
+
+class ClusterWait(_Section):
+    """What to do while the cluster cannot yet give what the pools ask for."""
+
+    seconds: float = Field(600, ge=0, description="how long to wait for an autoscaling cluster to grow")
+
+
+class RunConfig(_Section):
+    """Everything about a run that is not in the manifest."""
+
+    allowed_prefixes: list[str] = Field(
+        [], description="where the manifest's URIs may point, beside its own folder and the current one"
+    )
+    checkpoints: dict[str, str] = Field({}, description="folder of weights by animator, or by a label used in rows")
+    cache: str | None = Field(None, description="shared cache; left out, OUTPUT/cache")
+    keep_latents: bool = Field(True, description="keep latents, so that a change of encoding does not denoise again")
+    limits: Limits = Limits()
+    encode: EncodeRecipe = EncodeRecipe()
+    validate_pool: Pool = Pool()
+    pose_pool: Pool = Pool()
+    inputs_pool: Pool = Pool()
+    animate_pool: AnimatePool = AnimatePool()
+    attempts: int = Field(3, ge=1, description="deaths of a worker on one clip after which the clip is set aside")
+    longest_row_seconds: float = Field(4 * 3600, gt=0, description="Ray gives a run up after so long without any row")
+    cluster_wait: ClusterWait = ClusterWait()
+
+    @classmethod
+    def load(cls, path: Path | None, overrides: dict[str, Any] | None = None) -> Self:
+        """Read a YAML file (none: the defaults) and lay `overrides` (nested like the file) over it.
+
+        Raises `Problem` naming every field at fault.
+        """
+        given: Any = {}
+        if path is not None:
+            try:
+                given = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+            except (OSError, yaml.YAMLError, UnicodeDecodeError) as broken:
+                raise Problem(f"configuration {path}: {broken}", "correct the file") from None
+        if not isinstance(given, dict):
+            raise Problem(f"configuration {path}: holds no mapping", "write `field: value` lines")
+        try:
+            return cls.model_validate(_overlaid(given, overrides or {}))
+        except ValidationError as wrong:
+            faults = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong.errors())
+            raise Problem(
+                f"configuration {path or '(defaults)'}: {faults}", "see `catwalk config` for the fields"
+            ) from None
+
+    def to_yaml(self) -> str:
+        """The whole configuration as a file that `load` reads."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def _overlaid(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _overlaid(merged[key], value) if nested else value
+    return merged

@@ -1,0 +1,120 @@
+"""A manifest's rows, read with Ray Data and numbered as its owner counts them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import ray.data
+
+from manifests import cell, storage, table
+from manifests.errors import Problem
+
+
+@dataclass(frozen=True)
+class ManifestRow:
+    """One row before it is judged: its number in the manifest and its cells as JSON text."""
+
+    number: int
+    fields: str
+
+    @property
+    def id(self) -> str | None:
+        """The row's id, be it valid or not."""
+        return table.row_id(json.loads(self.fields))
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All rows of a manifest: files in sorted order, rows in file order, numbered from 0."""
+
+    uri: str
+    rows: list[ManifestRow]
+    unknown: list[table.UnknownColumn]
+
+    @property
+    def digest(self) -> str:
+        """Digest of the rows: the same for the same table, however it is cut into files."""
+        return storage.sha256_text("\n".join(row.fields for row in self.rows))
+
+    def selected(self, limit: int | None, only: Collection[str]) -> list[ManifestRow]:
+        """The rows a run is restricted to. Raises `Problem` for an id in `only` that no row has."""
+        rows = self.rows
+        if only:
+            rows = [row for row in rows if row.id in only]
+            if missing := sorted(set(only) - {row.id for row in rows}):
+                raise Problem(f"--only {', '.join(missing)}: no such id in the manifest", "use ids of the manifest")
+        return rows[:limit]
+
+
+def read_manifest(uri: str) -> Manifest:
+    """Read one Parquet file, a folder or a glob. Raises `Problem` naming the file that is none or is damaged."""
+    files = storage.expand(uri)
+    footers = [_footer(file) for file in files]
+    rows: dict[str, list[str]] = {}
+    # Ray reads files of one schema together; a manifest usually is of one
+    for _, group in itertools.groupby(sorted(zip(map(str, footers), files, strict=True)), key=lambda pair: pair[0]):
+        rows |= _read([file for _, file in group], dict(zip(files, footers, strict=True)))
+    numbered = [ManifestRow(number, fields) for number, fields in enumerate(f for file in files for f in rows[file])]
+    names = dict.fromkeys(name for footer in footers for name in footer.schema.names)
+    return Manifest(uri, numbered, table.columns(names)[1])
+
+
+@dataclass(frozen=True)
+class _Footer:
+    schema: pa.Schema
+    rows: int
+
+    def __str__(self) -> str:
+        return self.schema.to_string(show_schema_metadata=False)
+
+
+def _footer(file: str) -> _Footer:
+    filesystem, path = storage.arrow_filesystem(file)
+    try:
+        with pq.ParquetFile(path, filesystem=filesystem) as parquet:
+            return _Footer(parquet.schema_arrow, parquet.metadata.num_rows)
+    except (pa.ArrowException, OSError) as broken:
+        reason = str(broken).splitlines()[0]
+        raise Problem(
+            f"manifest {storage.redact(file)} cannot be read: {reason}", "write the Parquet file again"
+        ) from None
+
+
+def _read(files: list[str], footers: dict[str, _Footer]) -> dict[str, list[str]]:
+    """Rows of files of one schema, by file, in order."""
+    filesystem, _ = storage.arrow_filesystem(files[0])
+    paths = [storage.arrow_filesystem(file)[1] for file in files]
+    dataset = ray.data.read_parquet(paths, filesystem=filesystem, partitioning=None)
+    dataset.context.execution_options.preserve_order = True
+    encoded = dataset.map_batches(_as_json, batch_format="pyarrow", batch_size=4096, zero_copy_batch=True)
+    rows = iter([row["fields"] for row in encoded.iter_rows()])
+    by_file = {file: list(itertools.islice(rows, footers[file].rows)) for file in files}
+    if sum(map(len, by_file.values())) != sum(footers[file].rows for file in files) or next(rows, None) is not None:
+        raise Problem("the manifest changed while it was read", "run again when nobody writes to it")
+    return by_file
+
+
+def _as_json(batch: pa.Table) -> pa.Table:
+    return pa.table({"fields": [_text(row) for row in batch.to_pylist()]})
+
+
+def _text(row: dict[str, Any]) -> str:
+    def value(given: Any) -> Any:
+        try:
+            return cell.plain(given)
+        except ValueError:
+            return str(given)
+
+    return json.dumps({name: value(given) for name, given in row.items()}, ensure_ascii=False)
+
+
+def as_blocks(rows: Iterable[dict[str, Any]], blocks: int) -> ray.data.Dataset:
+    """Rows as a dataset of that many blocks: blocks are the parallelism."""
+    rows = list(rows)
+    return ray.data.from_items(rows, override_num_blocks=max(1, min(blocks, len(rows))))

@@ -1,0 +1,106 @@
+"""What a run has to do: keys of every clip, what is finished already, and the order of the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from manifests import layout, storage
+from manifests.layout import Film, Places
+from manifests.results import Result
+from manifests.work import Work
+from stages.animate import finished
+
+
+@dataclass
+class Plan:
+    """`todo` are clips to make, each film once; `twins` are rows whose film another row of `todo` makes."""
+
+    todo: list[Work] = field(default_factory=list)
+    twins: dict[str, list[Work]] = field(default_factory=dict)  # film key → rows
+    there: list[Result] = field(default_factory=list)
+    poses_ready: set[str] = field(default_factory=set)
+
+    def groups(self) -> list[list[Work]]:
+        """Clips by driving video: ready poses first, then the longest first; within a group by model, longest first."""
+        groups: dict[Any, list[Work]] = {}
+        for work in self.todo:
+            # a clip without driving video waits for nobody
+            groups.setdefault(work.pose_key or ("row", work.row), []).append(work)
+        ordered = sorted(groups.values(), key=lambda group: (not self._ready(group[0]), -sum(map(cost, group))))
+        return [sorted(group, key=lambda work: (*model(work), -cost(work), work.row)) for group in ordered]
+
+    def maker(self, film_key: str) -> Work:
+        """The row that makes a film which others share."""
+        return next(work for work in self.todo if work.film_key == film_key)
+
+    def in_words(self, refused: Sequence[Result]) -> str:
+        """The plan in one line."""
+        frames = sum(work.frames for work in self.todo)
+        videos = len({work.pose_key for work in self.todo} - self.poses_ready)
+        shared = sum(map(len, self.twins.values()))
+        parts = [f"{len(self.todo)} films to make ({frames} frames, poses of {videos} driving videos)"]
+        parts += [f"{shared} the same as one of these"] if shared else []
+        return ", ".join([*parts, f"{len(self.there)} there already, {len(refused)} rejected"])
+
+    def _ready(self, work: Work) -> bool:
+        return work.pose_key is None or work.pose_key in self.poses_ready
+
+
+def model(work: Work) -> tuple[str, str]:
+    """What has to be loaded for a clip."""
+    return work.clip.animator, work.checkpoint_digest
+
+
+def cost(work: Work) -> int:
+    """Relative denoising cost of a clip: frames × pixels × steps."""
+    return work.frames * work.clip.width * work.clip.height * work.clip.steps
+
+
+def keyed(work: Work, checkpoint_digest: str, dtype: str, encoding: Mapping[str, Any]) -> Work:
+    """The clip with all its keys, chained."""
+    clip = work.clip
+    reference = work.reference and layout.reference_key(work.reference.digest)
+    poses = work.driving and layout.pose_key(clip, work.driving.digest)
+    latents = layout.latents_key(clip, reference, poses, checkpoint_digest, dtype, (0, work.frames))
+    # the film's rate is in the latents' key already
+    film = layout.film_key(clip, [latents], encoding, work.driving and work.driving.digest)
+    return work.keyed(
+        checkpoint_digest=checkpoint_digest,
+        reference_key=reference,
+        pose_key=poses,
+        latents_key=latents,
+        film_key=film,
+    )
+
+
+def make_plan(works: Iterable[Work], places: Places, run_id: str) -> Plan:
+    """Two listings and one small read per finished clip; nothing is decoded.
+
+    A film that this very run made before it was interrupted counts as done, one of an earlier run as cached.
+    """
+    plan = Plan(poses_ready={name.partition(".")[0] for name in storage.listing(storage.parent(places.poses("key")))})
+    works = list(works)
+    films = places.finished_films()
+    there = [work for work in works if work.film_key in films]
+    markers = places.read_film_markers([films[work.film_key] for work in there])
+    known = {work.row: marker for work, marker in zip(there, markers, strict=True) if marker}
+    making: set[str] = set()
+    for work in works:
+        if marker := known.get(work.row):
+            plan.there.append(reused(work, films[work.film_key], marker, places, run_id))
+        elif work.film_key in making:
+            plan.twins.setdefault(work.film_key, []).append(work)
+        else:
+            making.add(work.film_key)
+            plan.todo.append(work)
+    return plan
+
+
+def reused(work: Work, source: Film, marker: dict[str, Any], places: Places, run_id: str) -> Result:
+    """The result of a clip whose film is there; put under this clip's id too if another clip made it."""
+    if source.clip_id != work.clip.id:
+        places.share_film(source, Film(work.clip.id, work.film_key))
+        return finished(work, marker, "cached", places)
+    return finished(work, marker, "done" if marker.get("run") == run_id else "cached", places)

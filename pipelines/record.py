@@ -1,0 +1,124 @@
+"""The record of one run in `runs/<run id>/`: plan, results, summary, and `_SUCCESS` last."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from manifests import layout, results, storage
+from manifests.errors import Problem
+from manifests.results import Result
+from pipelines.plan import Plan
+from pipelines.progress import Say, clock
+from pipelines.settings import RunSettings
+
+
+@dataclass(frozen=True)
+class RunResults:
+    """What a run came to: one result per manifest row, its summary, and the folder that holds both."""
+
+    run_id: str
+    results: list[Result]
+    summary: dict[str, Any]
+    folder: str
+    broke_off: str | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0 every film is there, 1 the run itself broke off, 3 it finished but rows failed or were rejected."""
+        return 1 if self.broke_off else results.exit_code(self.results)
+
+
+class RunRecord:
+    """Writes what happened. The files: run.json, plan.parquet, results.parquet, summary.json, _SUCCESS."""
+
+    def __init__(self, settings: RunSettings) -> None:
+        self._settings = settings
+        self._began = time.monotonic()
+
+    def claim(self, manifest_digest: str) -> bool:
+        """Begin the run, or continue it under the same id; returns whether it is continued. Raises `Problem`."""
+        settings = self._settings
+        identity = {"manifest": settings.manifest, "manifest_digest": manifest_digest}
+        try:
+            continued = layout.claim_run(settings.places, settings.run_id, identity)
+        except OSError as error:
+            raise Problem(
+                f"output {storage.redact(settings.output)} cannot be written: {error}",
+                "choose a folder or bucket that you and the workers may write to",
+            ) from None
+        storage.delete(self._uri("_SUCCESS"))
+        return continued
+
+    def write_plan(self, plan: Plan, ended: Sequence[Result]) -> None:
+        """One row per manifest row: its keys and what is going to happen to it."""
+        rows = [
+            {"row": work.row, "id": work.clip.id, "intent": intent, "frames": work.frames, "pose_key": work.pose_key,
+             "latents_key": work.latents_key, "film_key": work.film_key}
+            for intent, works in (("make", plan.todo), ("share", chain.from_iterable(plan.twins.values())))
+            for work in works
+        ]  # fmt: skip
+        rows += [
+            {"row": one.row, "id": one.id, "intent": one.status, "frames": one.frames, "pose_key": one.pose_key,
+             "latents_key": one.latents_key, "film_key": one.film_key}
+            for one in ended
+        ]  # fmt: skip
+        with tempfile.TemporaryDirectory(prefix="catwalk-plan-") as folder:
+            local = Path(folder) / "plan.parquet"
+            pq.write_table(pa.Table.from_pylist(sorted(rows, key=lambda row: row["row"]), schema=_PLAN), local)
+            storage.publish(local, self._uri("plan.parquet"))
+
+    def dry(self, plan: Plan, ended: Sequence[Result]) -> RunResults:
+        """What a run would begin with; nothing is written. Rows that would be made have no result."""
+        return RunResults(self._settings.run_id, list(ended), {"to_make": len(plan.todo)}, self._uri())
+
+    def finish(self, final: list[Result], broke_off: str | None, say: Say) -> RunResults:
+        """Write results and summary; `_SUCCESS` only if the run came to its end."""
+        results.write(final, self._uri("results.parquet"))
+        summary = {
+            "run_id": self._settings.run_id,
+            "manifest": storage.redact(self._settings.manifest),
+            "code": self._settings.code,
+            "wall_seconds": round(time.monotonic() - self._began, 1),
+            "broke_off": broke_off,
+            **results.summarise(final),
+        }
+        storage.publish_json(summary, self._uri("summary.json"))
+        if broke_off is None:
+            storage.publish_bytes(b"", self._uri("_SUCCESS"))
+        for line in summary_lines(summary):
+            say(line)
+        say(f"results: {self._uri('results.parquet')}")
+        return RunResults(self._settings.run_id, final, summary, self._uri(), broke_off)
+
+    def _uri(self, *parts: str) -> str:
+        return self._settings.places.run(self._settings.run_id, *parts)
+
+
+_PLAN = pa.schema(
+    [("row", pa.int64()), ("id", pa.string()), ("intent", pa.string()), ("frames", pa.int64())]
+    + [(name, pa.string()) for name in ("pose_key", "latents_key", "film_key")]
+)
+
+
+def summary_lines(summary: dict[str, Any]) -> list[str]:
+    """The closing summary as a person reads it."""
+    counts = ", ".join(f"{summary[status]} {status}" for status in ("done", "cached", "rejected", "failed"))
+    lines = [f"{summary['rows']} rows: {counts}; {summary['frames']} frames, {summary['film_seconds']:.1f} s of film, "
+             f"in {clock(summary['wall_seconds'])}"]  # fmt: skip
+    for failure in summary["failures"]:
+        rows = ", ".join(map(str, failure["first_rows"]))
+        more = f" and {failure['count'] - len(failure['first_rows'])} more" if failure["count"] > 5 else ""
+        lines += [f"  {failure['status']} in {failure['stage']} (row {rows}{more}): {failure['error']}",
+                  f"    → {failure['remedy']}"]  # fmt: skip
+    if summary["broke_off"]:
+        lines.append(f"the run broke off: {summary['broke_off']}; the same run id continues it")
+    return lines

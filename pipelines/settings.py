@@ -1,0 +1,76 @@
+"""What is settled once, before a run begins: every worker is told the same."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from dataclasses import dataclass
+
+from cluster.preflight import Demand
+from manifests import storage
+from manifests.layout import Places, new_run_id
+from pipelines.code_version import code_version
+from pipelines.configuration import AnimatePool, RunConfig
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Small and picklable: it travels with each actor."""
+
+    config: RunConfig
+    manifest: str
+    output: str
+    base: str  # where relative paths of the manifest start
+    allowed_prefixes: tuple[str, ...]
+    run_id: str
+    session: str  # one per invocation; tries are counted within it
+    device: str
+    dtype: str
+    code: str
+
+    @property
+    def places(self) -> Places:
+        """Where everything lies."""
+        return Places(self.output, self.config.cache)
+
+
+def settled(config: RunConfig, manifest: str, output: str, run_id: str | None) -> RunSettings:
+    """Resolve what the user gave: absolute URIs, the run's id, the device and dtype that keys depend on."""
+    here = os.getcwd()
+    manifest, output = (storage.resolve(uri, here) for uri in (manifest, output))
+    base = manifest if storage.is_folder(manifest) else storage.parent(manifest)
+    cache = config.cache and storage.resolve(config.cache, here)
+    checkpoints = {name: storage.resolve(folder, here) for name, folder in config.checkpoints.items()}
+    prefixes = [storage.resolve(prefix, here) for prefix in config.allowed_prefixes]
+    pool = config.animate_pool
+    device = pool.device if pool.device != "auto" else ("cuda" if pool.num_gpus else "cpu")
+    return RunSettings(
+        config=config.model_copy(update={"cache": cache, "checkpoints": checkpoints}),
+        manifest=manifest,
+        output=output,
+        base=base,
+        allowed_prefixes=(base, here, *prefixes),
+        run_id=run_id or new_run_id(),
+        session=uuid.uuid4().hex[:12],
+        device=device,
+        dtype=pool.dtype if pool.dtype != "auto" else default_dtype(device),
+        code=code_version(),
+    )
+
+
+def default_dtype(device: str) -> str:
+    """Half precision on a GPU, float32 on a CPU."""
+    return "float16" if device.startswith("cuda") else "float32"
+
+
+def demands(config: RunConfig) -> list[Demand]:
+    """What all pools of the graph reserve at the same time."""
+    pools = {"pose": config.pose_pool, "inputs": config.inputs_pool, "animate": config.animate_pool}
+    return [_demand(name, pool) for name, pool in pools.items()]
+
+
+def _demand(name: str, pool: AnimatePool) -> Demand:
+    resources = {"CPU": pool.num_cpus, "GPU": pool.num_gpus}
+    if pool.accelerator_type:
+        resources[f"accelerator_type:{pool.accelerator_type}"] = 0.001
+    return Demand(f"{name}_pool", pool.size, {key: value for key, value in resources.items() if value})

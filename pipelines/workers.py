@@ -1,0 +1,150 @@
+"""The stages as Ray Data actors: one class per stage, built from plain settings, one row in, one row (or more) out.
+
+A row of the graph is metadata only: {"work": JSON of a clip, "result": JSON of its result, or "" while it goes on}.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from typing import Any
+
+import ray
+
+from manifests import table
+from manifests.results import Result
+from manifests.work import Work
+from pipelines.boundary import AttemptLedger, ended, explained, guarded, status_of
+from pipelines.settings import RunSettings
+
+Row = dict[str, Any]
+
+
+def row_of(work: Work) -> Row:
+    """A clip as a row of the graph."""
+    return {"work": work.model_dump_json(), "result": ""}
+
+
+def outcome(row: Row) -> Result:
+    """The result that a finished row carries."""
+    return Result.model_validate_json(row["result"])
+
+
+def _advanced(row: Row, made: Work | Result) -> Row:
+    if isinstance(made, Result):
+        return {"work": row["work"], "result": made.model_dump_json()}
+    return {"work": made.model_dump_json(), "result": row["result"]}
+
+
+class ValidateWorker:
+    """{"row", "fields"} → {"work", "result"}; a rejected row has no work."""
+
+    def __init__(self, settings: RunSettings) -> None:
+        from manifests.storage import Allowed
+        from stages.validate import Validate
+
+        config = settings.config
+        allowed = Allowed(prefixes=list(settings.allowed_prefixes))
+        self._stage = Validate(settings.base, allowed, config.limits, config.checkpoints, settings.places.sources)
+
+    def __call__(self, row: Row) -> Row:
+        """Never raises: whatever is wrong ends in the row's result."""
+        fields = json.loads(row["fields"])
+        begun = time.perf_counter()
+        try:
+            work = self._stage(row["row"], fields).timed("validate", round(time.perf_counter() - begun, 3))
+            return {"work": work.model_dump_json(), "result": ""}
+        except Exception as error:
+            text, remedy = explained(error)
+            result = Result(
+                row=row["row"],
+                id=table.row_id(fields),
+                status=status_of(error),
+                stage="validate",
+                error=text,
+                remedy=remedy,
+                metadata=table.row_metadata(fields),
+            )
+            return {"work": "", "result": result.model_dump_json()}
+
+
+class PoseWorker:
+    """{"works": clips of one driving video} → one row per clip, all with their poses stored, or all ended."""
+
+    def __init__(self, settings: RunSettings) -> None:
+        from stages.extract_pose import ExtractPose
+
+        self._stage = ExtractPose(settings.places, settings.config.limits)
+
+    def __call__(self, row: Row) -> list[Row]:
+        """Never raises: what goes wrong with the video ends every clip of it."""
+        works = [Work.model_validate_json(work) for work in row["works"]]
+        first, begun = works[0], time.perf_counter()
+        if first.pose_key is None:
+            return [row_of(work) for work in works]
+        try:
+            made = self._stage(first.driving, first.pose_key)
+        except Exception as error:
+            return [_advanced(row_of(work), ended(work, "pose", error)) for work in works]
+        if made:  # the seconds belong to the video: the clip that waited for it carries them, its neighbours none
+            works[0] = first.timed("pose", round(time.perf_counter() - begun, 3))
+        return [row_of(work) for work in works]
+
+
+class InputsWorker:
+    """A clip → the same clip with its reference (and its sound) stored as plain data."""
+
+    def __init__(self, settings: RunSettings) -> None:
+        from stages.prepare_inputs import PrepareInputs
+
+        self._stage = PrepareInputs(settings.places, settings.config.limits)
+
+    def __call__(self, row: Row) -> Row:
+        """Never raises; rows that have ended pass through."""
+        if row["result"]:
+            return row
+        work, begun = Work.model_validate_json(row["work"]), time.perf_counter()
+
+        def prepare() -> Work:
+            self._stage(work)
+            return work.timed("inputs", round(time.perf_counter() - begun, 3))
+
+        return _advanced(row, guarded("inputs", work, prepare))
+
+
+class AnimateWorker:
+    """A clip → its result. Holds the models."""
+
+    def __init__(self, settings: RunSettings, attempts: int) -> None:
+        import torch
+
+        from stages.animate import Animate
+        from stages.diffusion.model_cache import ModelCache
+
+        pool, places = settings.config.animate_pool, settings.places
+        if pool.threads:
+            torch.set_num_threads(pool.threads)
+        logging.getLogger("diffusers").setLevel(logging.ERROR)
+        models = ModelCache(settings.device, settings.dtype, pool.model_bytes)
+        self._stage = Animate(
+            places, models, settings.config.encode, settings.run_id, settings.code, settings.config.keep_latents
+        )
+        self._ledger = AttemptLedger(
+            places.run(settings.run_id, "attempts", settings.session),
+            attempts,
+            ray.get_runtime_context().get_node_id(),
+            lambda: {node["NodeID"] for node in ray.nodes() if node["Alive"]},
+        )
+
+    def __call__(self, row: Row) -> Row:
+        """Never raises; rows that have ended pass through."""
+        if row["result"]:
+            return row
+        work = Work.model_validate_json(row["work"])
+
+        def animate() -> Result:
+            attempt = self._ledger.begin(str(work.row))
+            return self._stage(work).model_copy(update={"attempts": attempt})
+
+        return _advanced(row, guarded("animate", work, animate))

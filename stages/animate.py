@@ -1,0 +1,177 @@
+"""Animate: one clip from its poses and reference to a published film."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from manifests import layout, storage
+from manifests.errors import Problem
+from manifests.layout import Film, Places
+from manifests.results import Result
+from manifests.work import Work
+from stages.checkpoints import local_checkpoint
+from stages.diffusion.animators import ANIMATORS, Animator, Segment
+from stages.diffusion.model_cache import ModelCache
+from stages.poses.sequence import PoseSequence
+from stages.prepare_inputs import keeps_sound
+from stages.validate import shown_frames
+from stages.video.encode import EncodeRecipe
+from stages.video.film import write_film
+from stages.video.image import fit
+
+
+@dataclass
+class Timings:
+    """Seconds of each part of one clip."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def of(self, part: str) -> Iterator[None]:
+        """Measure the block as `part`."""
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[part] = round(time.perf_counter() - begun, 3)
+
+
+class Animate:
+    """Denoise → decode → encode → publish. What reaches it is our own data: stored poses and plain reference pixels."""
+
+    def __init__(
+        self,
+        places: Places,
+        models: ModelCache,
+        recipe: EncodeRecipe,
+        run_id: str,
+        code: str,
+        keep_latents: bool = True,
+    ) -> None:
+        self._places = places
+        self._models = models
+        self._recipe = recipe
+        self._run_id = run_id
+        self._code = code
+        self._keep_latents = keep_latents
+
+    def __call__(self, work: Work) -> Result:
+        """Make and publish the film of `work`, or return at once if this run already has (a retry after a death)."""
+        film = Film(work.clip.id, work.film_key)
+        marker = storage.read_json(self._places.film_marker(film))
+        if marker and marker.get("run") == self._run_id:
+            return finished(work, marker, "done", self._places)
+        started, timings = datetime.now(UTC), Timings(dict(work.seconds))
+        with tempfile.TemporaryDirectory(prefix="catwalk-animate-") as folder:
+            scratch = Path(folder)
+            with timings.of("load"):
+                animator = self._animator(work)
+            with timings.of("denoise"):
+                latents = self._latents(animator, work, scratch)
+            with timings.of("encode"):
+                movie, poster = self._encode(animator, latents, work, scratch)
+            with timings.of("publish"):
+                storage.publish(movie, self._places.film(film))
+                storage.publish(poster, self._places.poster(film))
+        marker = self._figures(work, started, timings)
+        storage.publish_json(marker, self._places.film_marker(film))
+        return finished(work, marker, "done", self._places)
+
+    def _animator(self, work: Work) -> Animator:
+        facts = ANIMATORS[work.clip.animator]
+        scratch = Path(tempfile.gettempdir()) / "catwalk"
+        folder = local_checkpoint(work.checkpoint, facts, work.checkpoint_digest, scratch)
+        return self._models.get(work.clip.animator, folder, work.checkpoint_digest)
+
+    def _latents(self, animator: Animator, work: Work, scratch: Path) -> torch.Tensor:
+        """(frames, channels, height/8, width/8): from the cache, or denoised and stored there."""
+        uri = self._places.latents(work.latents_key)
+        if storage.exists(uri):
+            return load_file(storage.fetch(uri, scratch, None))["latents"]
+        poses, reference = self._poses(work, scratch), self._reference(work, scratch)
+        latents = animator.latents(work.clip, reference, poses, Segment(0, work.frames))
+        if not bool(torch.isfinite(latents).all()):
+            raise Problem(
+                f"{work.clip.animator} produced values that are not finite",
+                "set dtype to float32 or bfloat16 in the configuration and run again",
+            )
+        if self._keep_latents:
+            stored = scratch / "latents.safetensors"
+            save_file({"latents": latents.contiguous()}, stored)
+            storage.publish(stored, uri)
+        return latents
+
+    def _poses(self, work: Work, scratch: Path) -> np.ndarray | None:
+        """uint8 (frames, height, width, 3), of the film's size and frames."""
+        if work.pose_key is None:
+            return None
+        clip = work.clip
+        stored = storage.fetch(self._places.poses(work.pose_key), scratch, None)
+        with PoseSequence(stored) as sequence:
+            shown = shown_frames(clip, sequence.seconds, sequence.fps)
+            return np.stack([fit(sequence[index], clip.width, clip.height, clip.fit) for index in shown])
+
+    def _reference(self, work: Work, scratch: Path) -> np.ndarray | None:
+        """uint8 (height, width, 3), of the film's size."""
+        if work.reference_key is None:
+            return None
+        stored = storage.fetch(self._places.reference(work.reference_key), scratch, None)
+        return fit(np.array(Image.open(stored)), work.clip.width, work.clip.height, work.clip.fit)
+
+    def _encode(self, animator: Animator, latents: torch.Tensor, work: Work, scratch: Path) -> tuple[Path, Path]:
+        clip, sound, begin = work.clip, None, Fraction(0)
+        if keeps_sound(work):
+            sound = storage.fetch(self._places.sound(layout.sound_key(work.driving.digest)), scratch, None)
+            begin = Fraction(clip.start) if clip.first_frame is None else clip.first_frame / work.driving.fps
+        movie, still = scratch / "film.mp4", scratch / "film.jpg"
+        written = write_film(movie, still, animator.frames(latents), clip.fps, self._recipe, sound, begin)
+        if written != work.frames:
+            raise RuntimeError(f"{written} frames were decoded instead of {work.frames}")
+        return movie, still
+
+    def _figures(self, work: Work, started: datetime, timings: Timings) -> dict:
+        """What the marker says, and with it every later run that finds the film finished."""
+        clip = work.clip
+        result = Result(
+            row=work.row,
+            status="done",
+            frames=work.frames,
+            fps=clip.fps,
+            width=clip.width,
+            height=clip.height,
+            mode=clip.mode,
+            animator=clip.animator,
+            checkpoint=work.checkpoint,
+            seconds=timings.seconds,
+            pose_key=work.pose_key,
+            latents_key=work.latents_key,
+            film_key=work.film_key,
+            reference_digest=work.reference and work.reference.digest,
+            driving_digest=work.driving and work.driving.digest,
+            checkpoint_digest=work.checkpoint_digest,
+            code=self._code,
+            started=started,
+            finished=datetime.now(UTC),
+        )
+        figures = result.model_dump(mode="json", exclude={"row", "id", "status", "metadata", "attempts"})
+        return {"run": self._run_id, **figures}
+
+
+def finished(work: Work, marker: dict, status: str, places: Places) -> Result:
+    """The result of a film that is there: the marker's figures under this row's number, id and metadata."""
+    figures = {key: value for key, value in marker.items() if key in Result.model_fields}
+    film = Film(work.clip.id, work.film_key)
+    own = {"row": work.row, "id": work.clip.id, "status": status, "metadata": work.clip.metadata}
+    return Result.model_validate({**figures, **own, "film": places.film(film), "poster": places.poster(film)})

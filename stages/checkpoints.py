@@ -1,0 +1,57 @@
+"""Checkpoint folders: their digest, and a local copy for the worker that loads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from manifests import storage
+from manifests.errors import Problem
+from stages.diffusion.animators import Facts
+
+
+def checkpoint_digest(folder: str, facts: Facts, memo: storage.SourceMemo) -> str:
+    """Digest of every file in the parts of `folder` that the animator reads; memoised per file.
+
+    Raises `Problem` naming the parts that are missing.
+    """
+    files = _files(folder, facts)
+    digests = []
+    for name in files:
+        uri = storage.join(folder, name)
+        stamp = storage.stamp(uri)
+        known = memo.get(uri, stamp)
+        if known is None:
+            known = {"digest": storage.digest(uri)}
+            memo.put(uri, stamp, known)
+        digests.append(f"{name} {known['digest']}")
+    return storage.sha256_text("\n".join(digests))
+
+
+def local_checkpoint(folder: str, facts: Facts, digest: str, scratch: Path) -> Path:
+    """The folder itself if it is local, else a download kept in `scratch` under its digest."""
+    if storage.is_local(folder):
+        return Path(folder)
+    copy = scratch / "checkpoints" / digest
+    whole = copy / ".whole"
+    if not whole.exists():
+        for name in _files(folder, facts):
+            target = copy / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            storage.fetch(storage.join(folder, name), target.parent, None).replace(target)
+        whole.touch()
+    return copy
+
+
+def _files(folder: str, facts: Facts) -> list[str]:
+    names, missing = [], []
+    for part in facts.checkpoint:
+        found = storage.listing(storage.join(folder, part), recursive=True)
+        names += [f"{part}/{name}" for name in found]
+        if not found:
+            missing.append(part)
+    if missing:
+        raise Problem(
+            f"checkpoint {storage.redact(folder)} for {facts.name} lacks {', '.join(missing)}",
+            "lay the folder out as published (README, 'Checkpoints') or set `checkpoints` in the configuration",
+        )
+    return sorted(names)

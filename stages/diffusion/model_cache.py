@@ -1,0 +1,64 @@
+"""Loaded animators of one worker, bounded in bytes."""
+
+from __future__ import annotations
+
+import gc
+from collections import OrderedDict
+from pathlib import Path
+
+import torch
+
+from manifests.errors import Problem
+from stages.diffusion.animators import Animator, load_animator
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+class ModelCache:
+    """Least recently used animators by (name, checkpoint digest).
+
+    A checkpoint that could not be loaded is remembered, so that its other rows fail at once with the same reason.
+    """
+
+    def __init__(self, device: str, dtype: str, max_bytes: int) -> None:
+        self._device = device
+        self._dtype = DTYPES[dtype]
+        self._max_bytes = max_bytes
+        self._loaded: OrderedDict[tuple[str, str], Animator] = OrderedDict()
+        self._refused: dict[tuple[str, str], Problem] = {}
+
+    def get(self, name: str, checkpoint: Path, digest: str) -> Animator:
+        """The animator, loaded if it is not kept. Raises `Problem` as `Animator.load` does."""
+        key = name, digest
+        if key in self._refused:
+            raise self._refused[key]
+        if key not in self._loaded:
+            try:
+                self._loaded[key] = load_animator(name, checkpoint, self._device, self._dtype)
+            except Problem as refused:
+                self._refused[key] = refused
+                raise
+        self._loaded.move_to_end(key)
+        self._make_room()
+        return self._loaded[key]
+
+    def _make_room(self) -> None:
+        while len(self._loaded) > 1 and sum(one.nbytes for one in self._loaded.values()) > self._max_bytes:
+            self._loaded.popitem(last=False)
+            gc.collect()
+            if self._device.startswith("cuda"):
+                torch.cuda.empty_cache()
+
+
+def resolve_device(device: str) -> str:
+    """`auto` → cuda where there is one, else cpu."""
+    if device != "auto":
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def resolve_dtype(dtype: str, device: str) -> str:
+    """`auto` → half precision on a GPU, float32 on a CPU."""
+    if dtype != "auto":
+        return dtype
+    return "float16" if device.startswith("cuda") else "float32"

@@ -1,0 +1,67 @@
+"""Pose sequences as they are stored: our own normalised frames, one record per frame, read one at a time.
+
+Arrow IPC with zstd: lossless, random access by frame, no video decoder needed where the model runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+
+from manifests.errors import Problem
+
+_SCHEMA = pa.schema([("second", pa.string()), ("frame", pa.binary())])
+
+
+def write_poses(path: Path, timed_frames: Iterable[tuple[Fraction, np.ndarray]], fps: Fraction) -> int:
+    """Store (timestamp in seconds, uint8 (height, width, channels)) frames; returns how many. Memory of one frame."""
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    writer, count = None, 0
+    try:
+        for second, frame in timed_frames:
+            if writer is None:
+                shape = " ".join(map(str, frame.shape))
+                schema = _SCHEMA.with_metadata({"shape": shape, "fps": str(fps)})
+                writer = pa.ipc.new_file(str(path), schema, options=options)
+            writer.write_batch(pa.record_batch([[str(second)], [frame.tobytes()]], schema=schema))
+            count += 1
+    finally:
+        if writer is not None:
+            writer.close()
+    return count
+
+
+class PoseSequence:
+    """A stored pose sequence, opened. Context manager."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._map = pa.memory_map(str(path))
+            self._file = pa.ipc.open_file(self._map)
+        except (pa.ArrowException, OSError) as broken:
+            raise Problem(f"pose sequence {path.name} cannot be read: {broken}", "delete it and run again") from None
+        facts = self._file.schema.metadata
+        self._shape = tuple(map(int, facts[b"shape"].split()))
+        self.fps = Fraction(facts[b"fps"].decode())
+        # a second reader, so that timestamps alone are decompressed
+        timestamps = pa.ipc.open_file(self._map, options=pa.ipc.IpcReadOptions(included_fields=[0]))
+        self.seconds = [Fraction(timestamps.get_batch(index).column(0)[0].as_py()) for index in range(len(self))]
+
+    def __len__(self) -> int:
+        return self._file.num_record_batches
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """uint8 (height, width, channels), read-only."""
+        frame = self._file.get_batch(index).column("frame")[0].as_buffer()
+        return np.frombuffer(frame, np.uint8).reshape(self._shape)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._map.close()

@@ -1,0 +1,50 @@
+"""PrepareInputs: reference image and sound become plain data, so that no user bytes are parsed beside the model."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from PIL import Image
+
+from manifests import layout, storage
+from manifests.layout import Places
+from manifests.work import Source, Work
+from stages.extract_pose import fetch_unchanged
+from stages.video.image import read_image
+from stages.video.limits import Limits
+from stages.video.sound import extract_sound
+
+
+class PrepareInputs:
+    """Decodes user media: for CPU workers. What is in the cache already is left as it is."""
+
+    def __init__(self, places: Places, limits: Limits) -> None:
+        self._places = places
+        self._limits = limits
+
+    def __call__(self, work: Work) -> None:
+        """Store the clip's reference as an RGB PNG, and the driving video's sound as FLAC if the film keeps it."""
+        if work.reference is not None:
+            target = self._places.reference(work.reference_key)
+            if not storage.exists(target):
+                self._store(work.reference, target, self._save_pixels)
+        if keeps_sound(work):
+            target = self._places.sound(layout.sound_key(work.driving.digest))
+            if not storage.exists(target):
+                self._store(work.driving, target, extract_sound)
+
+    def _store(self, source: Source, target: str, convert: Callable[[Path, Path], None]) -> None:
+        with tempfile.TemporaryDirectory(prefix="catwalk-inputs-") as scratch:
+            stored = Path(scratch) / storage.name(target)
+            convert(fetch_unchanged(source, Path(scratch), self._limits), stored)
+            storage.publish(stored, target)
+
+    def _save_pixels(self, image: Path, target: Path) -> None:
+        Image.fromarray(read_image(image, self._limits)).save(target, compress_level=1)
+
+
+def keeps_sound(work: Work) -> bool:
+    """Whether the film gets the driving video's sound: asked for, and there."""
+    return work.clip.audio == "driving" and work.driving is not None and work.driving.audio

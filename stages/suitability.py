@@ -1,0 +1,98 @@
+"""What an animator can do, held against what a row asks for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from manifests.clip import Clip
+from manifests.errors import Rejected
+from manifests.field_error import choose
+from stages.diffusion.animators import ANIMATORS, Facts
+
+# Kinds of driving files that are an animator's pose input as they are. Estimators (from `video`) come with stages/poses.
+DRAWN = {"densepose": ("densepose",), "skeleton": ("skeleton",)}
+
+
+def known_animator(name: str) -> Facts:
+    """Facts of the animator of that name. Raises `Rejected` with the nearest known one."""
+    if name not in ANIMATORS:
+        raise Rejected(f"animator {name!r} is not known", choose(name, ANIMATORS))
+    return ANIMATORS[name]
+
+
+def check_suitable(clip: Clip, facts: Facts) -> None:
+    """Raise `Rejected` for the first thing in the row that the animator cannot do, with what it can."""
+    if clip.mode == "fast":
+        raise Rejected(f"mode 'fast' is not available for {facts.name} yet", "use mode standard or parity")
+    _check_inputs(clip, facts)
+    _check_size(clip, facts)
+    _check_windows(clip, facts)
+    wanted = len(facts.guidance)
+    if clip.guidance is not None and len(clip.guidance) != wanted:
+        given = ", ".join(map(str, clip.guidance))
+        raise Rejected(f"guidance {given}: {facts.name} takes {wanted}", f"give {wanted} guidance scale(s)")
+    try:
+        facts.options(**clip.options)
+    except ValidationError as wrong:
+        raise Rejected(*_option_fault(wrong, facts)) from None
+
+
+def _check_inputs(clip: Clip, facts: Facts) -> None:
+    if facts.reference and clip.reference is None:
+        raise Rejected(f"reference: {facts.name} needs a reference image", "fill in the path of an image")
+    if facts.pose == "none":
+        if clip.duration is None or clip.fps is None:
+            raise Rejected(f"duration: {facts.name} has no driving video to take it from", "fill in duration and fps")
+        return
+    if clip.driving is None:
+        raise Rejected(f"driving: {facts.name} needs a driving video", "fill in the path of a video")
+    kinds = DRAWN.get(facts.pose, ())
+    if clip.driving_kind not in kinds:
+        raise Rejected(
+            f"driving_kind {clip.driving_kind!r}: {facts.name} is driven by {facts.pose} here, and no estimator is "
+            "installed that makes it from this kind",
+            f"render the motion as {facts.pose} and set driving_kind to {' or '.join(kinds) or facts.pose}",
+        )
+
+
+def _check_size(clip: Clip, facts: Facts) -> None:
+    unit = facts.size_multiple
+    for field, value in (("width", clip.width), ("height", clip.height)):
+        if value is not None and value % unit:
+            lower = value - value % unit
+            near = " or ".join(str(size) for size in (lower, lower + unit) if size)
+            raise Rejected(f"{field} {value}: {facts.name} makes multiples of {unit}", f"use {near}")
+
+
+def _check_windows(clip: Clip, facts: Facts) -> None:
+    if clip.window is not None and clip.window > facts.longest_window:
+        raise Rejected(
+            f"window {clip.window}: {facts.name} takes at most {facts.longest_window} frames at once",
+            f"use {facts.longest_window} or fewer, or leave it out for {facts.window}",
+        )
+    if clip.overlap is not None and clip.overlap >= (clip.window or facts.window):
+        raise Rejected(
+            f"overlap {clip.overlap}: must be smaller than the window of {clip.window or facts.window}",
+            f"leave it out for {facts.overlap}",
+        )
+
+
+def _option_fault(wrong: ValidationError, facts: Facts) -> tuple[str, str]:
+    first: dict[str, Any] = wrong.errors()[0]
+    name = ".".join(map(str, first["loc"]))
+    known = facts.options.model_fields
+    remedy = f"{facts.name} has the options {', '.join(known)}" if known else f"{facts.name} has no options"
+    return f"options: {name} {first['input']!r}: {first['msg']}", remedy
+
+
+def native_size(facts: Facts, shape: dict[str, int] | None) -> tuple[int, int]:
+    """(width, height) for a row that gives none: the driving video's shape at no more than the animator's native area."""
+    native = facts.native_size
+    if shape is None:
+        return native
+    width, height = shape["width"], shape["height"]
+    scale = min(1.0, (native[0] * native[1] / (width * height)) ** 0.5)
+    unit = facts.size_multiple
+    return tuple(max(unit * 2, round(side * scale / unit) * unit) for side in (width, height))

@@ -1,0 +1,19 @@
+"""How much of a user's media is read before it is refused."""
+
+from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
+
+
+class Limits(BaseModel):
+    """Bounds on one reference image or driving video, checked from headers before pixels are decoded.
+
+    bytes: size of the file; pixels: width × height of an image; frame_pixels: the same of a video's frame;
+    frames and seconds: length of a video.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bytes: PositiveInt = 2 * 1024**3
+    pixels: PositiveInt = 50_000_000
+    frame_pixels: PositiveInt = 4096 * 2304
+    frames: PositiveInt = 20_000
+    seconds: PositiveFloat = 900.0

@@ -1,0 +1,127 @@
+"""Opening and decoding a user's video with PyAV, within limits, every failure said as a Rejected."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from manifests.errors import Rejected
+from stages.video.limits import Limits
+
+# By content, not by name. Playlists (HLS, concat) stay out: they make a decoder open other files and hosts.
+CONTAINERS = "mov,matroska,avi,mpegts"
+DECODER_THREADS = 2
+UPLOAD_AGAIN = "upload it again; if it is damaged where it comes from, cut the damaged part out"
+CONVERT = "check that it plays, then convert it: ffmpeg -i INPUT -c:v libx264 -pix_fmt yuv420p OUTPUT.mp4"
+
+
+@contextmanager
+def open_stream(path: Path, limits: Limits) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """Open a video and its main video stream, after the checks that need only the file's size and the header.
+
+    Errors of libav inside the block become Rejected.
+    """
+    _check_file(path, limits)
+    options = {
+        "format_whitelist": CONTAINERS,
+        "protocol_whitelist": "file",
+        "max_pixels": str(limits.frame_pixels),  # holds where the bitstream contradicts the header
+    }
+    try:
+        with av.open(f"file:{path.absolute()}", options=options, metadata_errors="replace") as container:
+            stream = container.streams.best("video")
+            if stream is None or stream.disposition & Disposition.attached_pic:
+                raise rejected(path, "has no video stream", "give a file with a picture, not only sound")
+            if stream.codec_context is None:
+                raise rejected(path, "is of a codec that this machine cannot decode")
+            _check_header(path, container, stream, limits)
+            stream.codec_context.options = {"max_pixels": options["max_pixels"]}
+            stream.codec_context.thread_count = DECODER_THREADS
+            stream.thread_type = "AUTO"
+            yield container, stream
+    except av.FFmpegError as error:
+        raise rejected(
+            path, f"is not a readable MP4, MOV, MKV, WebM, AVI or MPEG-TS video: {error.strerror}"
+        ) from error
+
+
+def decoded(path: Path, limits: Limits) -> Iterator[av.VideoFrame]:
+    """Decode every shown frame in presentation order, as stored. Raises Rejected at a damaged one.
+
+    Of randomly damaged files libav noticed 9 in 10 of H.264, all of AV1, 7 in 10 of ProRes, but under 1 in 10 of HEVC
+    and VP9: there, almost any bits decode to some picture, and it may be wrong unnoticed.
+    """
+    count, size = 0, None
+    with open_stream(path, limits) as (container, stream):
+        try:
+            for frame in container.decode(stream):
+                if frame.is_corrupt:
+                    raise rejected(
+                        path, f"is damaged: frame {count} does not decode, the {count} before it do", UPLOAD_AGAIN
+                    )
+                size = size or (frame.width, frame.height)
+                if (frame.width, frame.height) != size:
+                    raise rejected(path, f"changes its size at frame {count}: {size} to {frame.width, frame.height}")
+                if count >= limits.frames:
+                    raise too_long(path, f"more than {limits.frames} frames", limits)
+                yield frame
+                count += 1
+        except av.FFmpegError as error:
+            what = f"is damaged: it breaks off after {count} decoded frames: {error.strerror}"
+            raise rejected(path, what, UPLOAD_AGAIN) from error
+
+
+def announced_frames(container: InputContainer, stream: VideoStream) -> int:
+    """Return how many packets the header announces, 0 where it does not: MP4 lists each that its edit list leaves."""
+    return len(stream.index_entries) if is_mp4(container) else stream.frames
+
+
+def is_mp4(container: InputContainer) -> bool:
+    """Tell MP4 and its family (MOV, M4V, 3GP)."""
+    return "mov" in container.format.name.split(",")
+
+
+def check_length(path: Path, frames: int, seconds: Fraction, limits: Limits) -> None:
+    """Raise Rejected for a video longer than the limits."""
+    if frames > limits.frames:
+        raise too_long(path, f"{frames} frames", limits)
+    if seconds > limits.seconds:
+        raise too_long(path, f"{float(seconds):.1f} s", limits)
+
+
+def rejected(path: Path, what: str, remedy: str = CONVERT) -> Rejected:
+    """Word a Rejected of this video."""
+    return Rejected(f"video {path.name!r} {what}", remedy)
+
+
+def too_long(path: Path, what: str, limits: Limits) -> Rejected:
+    """Word a Rejected of a video over the limits of length."""
+    allowed = f"{limits.frames} frames and {limits.seconds:g} s"
+    return rejected(path, f"has {what}, the limits are {allowed}", "cut it into shorter clips or raise the limit")
+
+
+def _check_file(path: Path, limits: Limits) -> None:
+    if not path.is_file():
+        raise rejected(path, "does not exist", "check the driving video's URI")
+    size = path.stat().st_size
+    if size == 0:
+        raise rejected(path, "is empty (0 bytes)", "upload the video again")
+    if size > limits.bytes:
+        raise rejected(path, f"has {size} bytes, the limit is {limits.bytes}", "use a smaller file or raise the limit")
+
+
+def _check_header(path: Path, container: InputContainer, stream: VideoStream, limits: Limits) -> None:
+    width, height = stream.codec_context.width, stream.codec_context.height
+    if width * height > limits.frame_pixels:
+        what = f"has frames of {width}×{height} pixels, the limit is {limits.frame_pixels} pixels"
+        raise rejected(path, what, "scale it down or raise the limit")
+    if stream.duration is not None:
+        seconds = stream.duration * stream.time_base
+    else:
+        seconds = Fraction(container.duration or 0, av.time_base)
+    check_length(path, announced_frames(container, stream), seconds, limits)

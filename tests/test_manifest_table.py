@@ -1,0 +1,352 @@
+"""Manifests as tables: what is read, what is refused, and how one is made from CSV or JSON Lines."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from manifests.build import build
+from manifests.check import check
+from manifests.clip import Clip, parse_clip
+from manifests.errors import Problem
+from manifests.table import columns, duplicate_rows, read, row_id, row_metadata, rows, split_row
+
+GOOD = {"id": "a", "animator": "magicanimate"}
+
+
+def parquet(path: Path, table: list[dict] | dict | pa.Table) -> str:
+    if isinstance(table, list):
+        names = dict.fromkeys(name for row in table for name in row)
+        table = {name: [row.get(name) for row in table] for name in names}
+    table = pa.table(table) if isinstance(table, dict) else table
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, path)
+    return str(path)
+
+
+def clips(uri: str) -> list[Clip]:
+    parsed = [parse_clip(split_row(row)) for row in rows(read(uri))]
+    assert not any(errors for _, errors in parsed), parsed
+    return [clip for clip, _ in parsed if clip]
+
+
+# Columns
+
+
+def test_an_unknown_column_is_named_with_what_it_may_have_meant() -> None:
+    known, unknown = columns(["id", "refrence", "Width", "warehouse_bin"])
+    assert known == ["id"]
+    assert [(column.name, column.suggestion) for column in unknown] == [
+        ("refrence", "reference"),
+        ("Width", "width"),
+        ("warehouse_bin", None),
+    ]
+
+
+def test_unknown_columns_are_carried_as_metadata() -> None:
+    assert split_row({**GOOD, "sku": 7, "empty": None}) == {**GOOD, "metadata": {"sku": 7}}
+
+
+@pytest.mark.parametrize("metadata", [{"sku": 1}, '{"sku": 1}', [("sku", 1)]])
+def test_explicit_metadata_wins_over_a_column_of_the_same_name(metadata: object) -> None:
+    assert split_row({**GOOD, "sku": 2, "shop": "x", "metadata": metadata})["metadata"] == {"sku": 1, "shop": "x"}
+
+
+def test_broken_metadata_is_reported_even_beside_unknown_columns() -> None:
+    _, errors = parse_clip(split_row({**GOOD, "sku": 2, "metadata": "{"}))
+    assert [error.field for error in errors] == ["metadata"]
+
+
+def test_even_a_rejected_row_can_be_traced_back() -> None:
+    row = {"id": " ../x ", "mode": "quick", "sku": 7, "metadata": '{"shop": "a"}'}
+    assert row_id(row) == "../x"
+    assert row_metadata(row) == {"sku": 7, "shop": "a"}
+    assert row_id({"id": None}) is None
+
+
+def test_of_equal_ids_the_first_row_keeps_it() -> None:
+    assert duplicate_rows(["a", "b", "a", None, None, "a"]) == {2: 0, 5: 0}
+
+
+# Reading
+
+
+def test_a_folder_is_read_in_the_order_of_its_file_names(tmp_path: Path) -> None:
+    parquet(tmp_path / "b.parquet", [{"id": "3"}])
+    parquet(tmp_path / "a.parquet", [{"id": "1"}, {"id": "2"}])
+    (tmp_path / "_SUCCESS").touch()
+    assert [row["id"] for row in rows(read(str(tmp_path)))] == ["1", "2", "3"]
+    assert [row["id"] for row in rows(read(str(tmp_path / "a*.parquet")))] == ["1", "2"]
+
+
+def test_files_with_differing_columns_make_one_table(tmp_path: Path) -> None:
+    parquet(tmp_path / "a.parquet", [{**GOOD, "width": 512, "height": 512, "options": {"eta": 1}}])
+    parquet(tmp_path / "b.parquet", [{**GOOD, "id": "b", "prompt": "a dress", "options": {"tau": "x"}}])
+    first, second = clips(str(tmp_path))
+    assert (first.width, first.prompt, first.options) == (512, "", {"eta": 1})
+    assert (second.width, second.prompt, second.options) == (None, "a dress", {"tau": "x"})
+
+
+def test_files_that_disagree_on_types_still_mean_what_each_says(tmp_path: Path) -> None:
+    some = {"id": 1, "animator": "x", "fps": 25, "seed": 2**53 + 1, "guidance": 7.5, "options": {"a": 1}, "loop": True}
+    others = {
+        "id": "b", "animator": "x", "fps": "30000/1001", "seed": 1.0, "guidance": [7.5, 2.0], "options": '{"a": 2}',
+        "loop": None,
+    }  # fmt: skip
+    parquet(tmp_path / "a.parquet", [some])
+    parquet(tmp_path / "b.parquet", [others])
+    assert clips(str(tmp_path)) == [parse_clip(some)[0], parse_clip(others)[0]]
+
+
+def test_null_struct_and_map_columns_survive_parquet(tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "id": ["a", "b"],
+            "animator": pa.array(["x", "x"]).dictionary_encode(),
+            "reference": pa.nulls(2),
+            "width": pa.array([None, 64], pa.int16()),
+            "height": pa.array([None, 64], pa.uint64()),
+            "options": pa.array([{"eta": 0.5}, None], pa.struct([("eta", pa.float32()), ("never", pa.string())])),
+            "metadata": pa.array([[("sku", "A")], None], pa.map_(pa.string(), pa.string())),
+        }
+    )
+    first, second = clips(parquet(tmp_path / "m.parquet", table))
+    assert first == Clip(id="a", animator="x", options={"eta": 0.5}, metadata={"sku": "A"})
+    assert second == Clip(id="b", animator="x", width=64, height=64)
+
+
+def test_a_file_from_pandas_with_gaps_reads_as_meant(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {
+            "id": ["a", "b"],
+            "animator": pd.Categorical(["x", "x"]),
+            "width": [512, None],  # pandas turns integers with a gap into floats
+            "height": [512, None],
+            "steps": pd.array([20, None], "Int64"),
+            "loop": [True, None],
+            "prompt": ["a dress", None],
+            "shot": pd.to_datetime(["2026-11-22", None]),
+        }
+    )
+    frame.to_parquet(tmp_path / "m.parquet", index=False)
+    first, second = clips(str(tmp_path / "m.parquet"))
+    assert (first.width, first.steps, first.loop, first.prompt) == (512, 20, True, "a dress")
+    assert first.metadata["shot"].startswith("2026-11-22")
+    assert second == Clip(id="b", animator="x")
+
+
+def test_folder_names_such_as_night_3_add_no_columns(tmp_path: Path) -> None:
+    assert read(parquet(tmp_path / "night=3" / "m.parquet", [GOOD])).column_names == ["id", "animator"]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "text", "flipped"])
+def test_a_corrupt_file_is_named(tmp_path: Path, damage: str) -> None:
+    parquet(tmp_path / "a.parquet", [GOOD])
+    bad = tmp_path / "b.parquet"
+    whole = Path(parquet(bad, [GOOD] * 100)).read_bytes()
+    bad.write_bytes(
+        {"truncated": whole[:-20], "empty": b"", "text": b"id,animator\n", "flipped": b"PAR1" + whole[9:]}[damage]
+    )
+    with pytest.raises(Problem, match=r"b\.parquet.*not readable Parquet"):
+        read(str(tmp_path))
+
+
+def test_text_that_is_not_utf8_is_found_when_reading(tmp_path: Path) -> None:
+    broken = pa.StringArray.from_buffers(1, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe"))
+    with pytest.raises(Problem, match=r"m\.parquet"):
+        read(parquet(tmp_path / "m.parquet", {"id": broken}))
+
+
+def test_a_column_that_appears_twice_is_refused(tmp_path: Path) -> None:
+    twice = pa.table([pa.array(["a"]), pa.array(["b"])], names=["id", "id"])
+    with pytest.raises(Problem, match="'id' appears more than once"):
+        read(parquet(tmp_path / "m.parquet", twice))
+
+
+def test_a_place_without_parquet_is_a_problem(tmp_path: Path) -> None:
+    with pytest.raises(Problem):
+        read(str(tmp_path))
+    with pytest.raises(Problem):
+        read(str(tmp_path / "absent.parquet"))
+
+
+# Checking
+
+
+def test_a_good_manifest_passes(tmp_path: Path) -> None:
+    report = check(parquet(tmp_path / "m.parquet", [GOOD]), {"magicanimate"})
+    assert report.ok
+    assert report.lines()[-1].endswith("1 rows, all good")
+
+
+def test_every_bad_row_is_named_with_row_file_field_value_and_remedy(tmp_path: Path) -> None:
+    parquet(tmp_path / "a.parquet", [GOOD, {**GOOD, "id": "../b"}])
+    parquet(tmp_path / "b.parquet", [{**GOOD, "id": "c"}, {**GOOD, "id": "d", "mode": "quick", "steps": 0}])
+    report = check(str(tmp_path), {"magicanimate"})
+    assert not report.ok
+    assert [(bad.row, bad.error.field) for bad in report.bad] == [(1, "id"), (3, "steps"), (3, "mode")]
+    text = "\n".join(report.lines())
+    assert "row 1 (a.parquet): id '../b'" in text
+    assert "row 3 (b.parquet): mode 'quick'" in text
+    assert "parity" in text
+    assert "4 rows, 2 with errors" in text
+
+
+def test_duplicate_ids_are_named_with_the_first(tmp_path: Path) -> None:
+    report = check(parquet(tmp_path / "m.parquet", [GOOD, {**GOOD, "id": "b"}, GOOD]))
+    assert [(bad.row, bad.error.field, bad.error.value) for bad in report.bad] == [(2, "id", "'a'")]
+    assert "row 0 (m.parquet)" in report.bad[0].error.error
+
+
+def test_ids_that_differ_only_in_type_are_duplicates(tmp_path: Path) -> None:
+    parquet(tmp_path / "a.parquet", [{**GOOD, "id": 1}])
+    parquet(tmp_path / "b.parquet", [{**GOOD, "id": "1"}])
+    assert [bad.row for bad in check(str(tmp_path)).bad] == [1]
+
+
+def test_an_unknown_column_refuses_the_manifest_once(tmp_path: Path) -> None:
+    report = check(parquet(tmp_path / "m.parquet", [{**GOOD, "id": str(n), "guidence": 7.5} for n in range(50)]))
+    assert not report.ok
+    assert not report.bad
+    assert len(report.problems) == 1
+    assert "'guidence', did you mean 'guidance'?" in report.problems[0]
+
+
+def test_a_missing_column_is_named_once_and_not_for_every_row(tmp_path: Path) -> None:
+    report = check(parquet(tmp_path / "m.parquet", [{"id": str(n), "mode": "quick"} for n in range(3)]))
+    assert len(report.problems) == 1
+    assert "column 'animator' is missing" in report.problems[0]
+    assert [bad.error.field for bad in report.bad] == ["mode"] * 3
+
+
+def test_an_unknown_animator_is_refused_with_a_suggestion(tmp_path: Path) -> None:
+    uri = parquet(tmp_path / "m.parquet", [{**GOOD, "animator": "magic_animate"}])
+    (bad,) = check(uri, {"magicanimate", "studio"}).bad
+    assert "did you mean 'magicanimate'" in bad.error.remedy
+    assert check(uri, None).ok
+
+
+def test_an_empty_manifest_is_refused(tmp_path: Path) -> None:
+    empty = pa.table({"id": pa.array([], pa.string()), "animator": pa.array([], pa.string())})
+    report = check(parquet(tmp_path / "m.parquet", empty))
+    assert report.problems == ["the manifest has no rows → add a row for each film"]
+
+
+def test_an_unreadable_manifest_is_a_finding_too(tmp_path: Path) -> None:
+    (tmp_path / "m.parquet").write_bytes(b"PAR1")
+    report = check(str(tmp_path / "m.parquet"))
+    assert not report.ok
+    assert "m.parquet" in report.lines()[0]
+
+
+# Building
+
+
+def test_csv_becomes_a_typed_manifest(tmp_path: Path) -> None:
+    source = tmp_path / "shop.csv"
+    source.write_text(
+        "\ufeffid,animator,reference,width,height,fps,seed,guidance,loop,prompt,metadata,sku\n"
+        '007,magicanimate,a.png,512,768,29.97,9223372036854775807,"7.5, 2",yes, "red, long","{""shop"": 3}",A-1\n'
+        "008, magicanimate ,,,,,,,,,,\n",
+        encoding="utf-8",
+    )
+    target = str(tmp_path / "out" / "m.parquet")
+    report = build(source, target)
+    assert report.ok, report.lines()
+    schema = pq.read_schema(target)
+    assert (schema.field("width").type, schema.field("seed").type) == (pa.int64(), pa.int64())
+    assert (schema.field("loop").type, schema.field("guidance").type.value_type) == (pa.bool_(), pa.float64())
+    assert "sku" not in schema.names
+    first, second = clips(target)
+    assert first == Clip(
+        id="007", animator="magicanimate", reference="a.png", width=512, height=768, fps="30000/1001", seed=2**63 - 1,
+        guidance=(7.5, 2.0), loop=True, prompt="red, long", metadata={"sku": "A-1", "shop": 3},
+    )  # fmt: skip
+    assert second == Clip(id="008", animator="magicanimate")
+    assert check(target).ok
+
+
+def test_json_lines_become_the_same_manifest_as_their_clips(tmp_path: Path) -> None:
+    said = [
+        {**GOOD, "fps": 25, "guidance": 7.5, "options": {"eta": 0, "deep": [1, {"x": "Ä"}]}},
+        {**GOOD, "id": "b", "first_frame": 3, "frame_count": 5, "metadata": {"sku": 7}, "mode": None},
+    ]
+    source = tmp_path / "shop.jsonl"
+    source.write_text("\n\n".join(map(json.dumps, said)))
+    report = build(source, str(tmp_path / "m.parquet"))
+    assert report.ok
+    assert clips(str(tmp_path / "m.parquet")) == [parse_clip(row)[0] for row in said]
+
+
+def test_one_bad_row_and_nothing_is_written_but_every_bad_line_named(tmp_path: Path) -> None:
+    source = tmp_path / "shop.csv"
+    source.write_text('id,animator,steps,prompt\na,x,20,"two\nlines"\nb,x,many,\n\nc,x\na,x,20,\n')
+    target = tmp_path / "m.parquet"
+    report = build(source, str(target))
+    assert not report.ok
+    assert not target.exists()
+    assert [(bad.place, bad.error.field) for bad in report.bad] == [
+        ("line 4", "steps"),
+        ("line 6", "row"),
+        ("line 7", "id"),
+    ]
+    assert "is already that of line 2" in report.bad[-1].error.error
+    assert "nothing was written" in report.lines()[-1]
+
+
+def test_lines_that_are_no_json_object_are_named(tmp_path: Path) -> None:
+    source = tmp_path / "shop.jsonl"
+    source.write_text("\n".join(["{", json.dumps(GOOD), "[1]", '"text"', "[" * 50_000, '{"id": ' + "1" * 5000 + "}"]))
+    report = build(source, str(tmp_path / "m.parquet"))
+    assert [bad.place for bad in report.bad] == ["line 1", "line 3", "line 4", "line 5", "line 6"]
+
+
+def test_a_build_over_an_earlier_manifest_leaves_that_one_when_it_fails(tmp_path: Path) -> None:
+    target = tmp_path / "m.parquet"
+    before = Path(parquet(target, [GOOD])).read_bytes()
+    source = tmp_path / "shop.jsonl"
+    source.write_text('{"id": "b"}')
+    assert not build(source, str(target)).ok
+    assert target.read_bytes() == before
+
+
+def test_unknown_columns_are_said_and_carried(tmp_path: Path) -> None:
+    source = tmp_path / "shop.csv"
+    source.write_text("id;animator;guidence\na;x;7.5\n")
+    report = build(source, str(tmp_path / "m.parquet"))
+    assert report.ok
+    assert report.lines()[0] == "unknown column 'guidence', did you mean 'guidance'? → carried as metadata"
+    assert clips(str(tmp_path / "m.parquet"))[0].metadata == {"guidence": "7.5"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("shop.xlsx", b"PK", "neither CSV nor JSON Lines"),
+        ("shop.csv", "id,animator\nä,x\n".encode("latin-1"), "not UTF-8"),
+        ("shop.csv", "id,animator\n".encode("utf-16"), "not UTF-8"),
+        ("shop.csv", b"id,id\na,b\n", "every column once"),
+        ("shop.csv", b'id,animator\na,"x\n', "line 2: is not CSV"),
+        ("shop.csv", b"", "every column once"),
+        ("absent.csv", None, "cannot be read"),
+    ],
+)
+def test_a_source_that_cannot_be_read_is_a_problem(tmp_path: Path, name: str, content: bytes | None, said: str) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(Problem, match=said):
+        build(tmp_path / name, str(tmp_path / "m.parquet"))
+
+
+def test_a_header_alone_is_no_manifest(tmp_path: Path) -> None:
+    (tmp_path / "shop.csv").write_text("id,animator\n")
+    assert "no row" in build(tmp_path / "shop.csv", str(tmp_path / "m.parquet")).lines()[0]
+
+
+def test_a_target_must_be_a_parquet_file(tmp_path: Path) -> None:
+    (tmp_path / "shop.csv").write_text("id,animator\na,x\n")
+    with pytest.raises(Problem, match=r"\.parquet"):
+        build(tmp_path / "shop.csv", str(tmp_path / "m.csv"))
