@@ -16,6 +16,9 @@ def connect(verbose: bool = False) -> str:
     """
     if not ray.is_initialized():
         level = logging.INFO if verbose else logging.ERROR
+        if not verbose and "RAY_ADDRESS" not in os.environ:
+            # or Ray Data's own actors write a line each about where their constructor arguments lie
+            os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         ray.init(
             address=os.environ.get("RAY_ADDRESS", "local"),
             logging_level=level,

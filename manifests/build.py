@@ -3,6 +3,7 @@
 import csv
 import itertools
 import json
+import os
 import tempfile
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
@@ -43,7 +44,8 @@ def build(source: Path, target: str, known_animators: Collection[str] | None = N
     """Writes the clips of a CSV (UTF-8, header line) or JSON Lines file as one Parquet file.
 
     All or nothing: one bad row, named with its line, and nothing is written. Columns that are no field of a clip
-    become metadata. Paths are carried as they stand. Raises Problem when the source cannot be read at all.
+    become metadata. Relative paths are relative to their manifest: where it is written to another folder than the
+    source's, media paths are made absolute. Raises Problem when the source cannot be read at all.
     """
     if not target.endswith(".parquet"):
         raise Problem(f"target {storage.redact(target)}: is not a Parquet file name", "let it end in .parquet")
@@ -54,8 +56,17 @@ def build(source: Path, target: str, known_animators: Collection[str] | None = N
     problems = [] if placed else [f"{source}: there is no row → add a row for each film"]
     report = BuildReport(storage.redact(target), len(placed), bad, problems, unknown)
     if report.ok:
-        _publish([clip for clip in clips if clip is not None], target)
+        moved = storage.resolve(storage.parent(target), os.getcwd()) != storage.resolve(str(source.parent), os.getcwd())
+        whole = [clip for clip in clips if clip is not None]
+        _publish([_absolute(clip, source.parent) for clip in whole] if moved else whole, target)
     return report
+
+
+def _absolute(clip: Clip, folder: Path) -> Clip:
+    """The clip with media paths that no longer depend on where its manifest lies. A checkpoint may be a label."""
+    base = storage.resolve(str(folder), os.getcwd())
+    given = {name: getattr(clip, name) for name in ("reference", "driving") if getattr(clip, name)}
+    return clip.model_copy(update={name: storage.resolve(uri, base) for name, uri in given.items()})
 
 
 def _publish(clips: list[Clip], target: str) -> None:

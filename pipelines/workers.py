@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from typing import Any
 
@@ -123,8 +124,8 @@ class AnimateWorker:
         from stages.diffusion.model_cache import ModelCache
 
         pool, places = settings.config.animate_pool, settings.places
-        if pool.threads:
-            torch.set_num_threads(pool.threads)
+        if threads := pool.threads or (settings.device == "cpu" and (os.cpu_count() or 1) // pool.size):
+            torch.set_num_threads(threads)  # Ray allows an actor that reserves less than a core one thread
         logging.getLogger("diffusers").setLevel(logging.ERROR)
         models = ModelCache(settings.device, settings.dtype, pool.model_bytes)
         self._stage = Animate(

@@ -11,7 +11,7 @@ from manifests.errors import Rejected
 from manifests.field_error import choose
 from stages.diffusion.animators import ANIMATORS, Facts
 
-# Kinds of driving files that are an animator's pose input as they are. Estimators (from `video`) come with stages/poses.
+# Kinds of driving files that are an animator's pose input as they are. Estimators (from `video`) belong in stages/poses.
 DRAWN = {"densepose": ("densepose",), "skeleton": ("skeleton",)}
 
 
@@ -88,7 +88,7 @@ def _option_fault(wrong: ValidationError, facts: Facts) -> tuple[str, str]:
 
 
 def native_size(facts: Facts, shape: dict[str, int] | None) -> tuple[int, int]:
-    """(width, height) for a row that gives none: the driving video's shape at no more than the animator's native area."""
+    """(width, height) where a row gives none: the driving video's shape, at most the animator's native area."""
     native = facts.native_size
     if shape is None:
         return native

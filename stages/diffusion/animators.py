@@ -1,4 +1,4 @@
-"""The animators Catwalk knows, and the interface every one of them has. Imports no torch: validation reads the facts."""
+"""The animators Catwalk knows, and the interface of each. Imports no torch: validation reads the facts."""
 
 from __future__ import annotations
 

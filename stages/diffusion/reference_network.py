@@ -54,7 +54,7 @@ class ReferenceNetwork:
                 block.attn1.set_processor(self.writers[name])
 
     def features(self, latents: torch.Tensor, timestep: int, text: torch.Tensor) -> Features:
-        """Clean `latents` (1, channels, height, width) and `text` (rows, tokens, width) → (rows, tokens, channels) each.
+        """Clean `latents` (1, channels, height, width) and `text` (rows, words, width) → (rows, tokens, channels).
 
         The reference gets no noise, but the current timestep: features change every step.
         """

@@ -32,8 +32,8 @@ def uniform_windows(
     windows = []
     for spacing in (2**level for level in range(levels)):
         end = num_frames + pad - (0 if closed_loop else overlap)
-        for start in range(int(phase * spacing) + pad, end, size * spacing - overlap):
-            windows.append([frame % num_frames for frame in range(start, start + size * spacing, spacing)])
+        starts = range(int(phase * spacing) + pad, end, size * spacing - overlap)
+        windows += [[frame % num_frames for frame in range(start, start + size * spacing, spacing)] for start in starts]
     return windows
 
 

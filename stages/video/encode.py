@@ -86,6 +86,7 @@ class Encoder:
             framerate=str(self._fps),
             protocol_whitelist="pipe",
         )
+        self._path.unlink(missing_ok=True)
         self._ffmpeg = _Ffmpeg(_film(frames, self._silent, self._fps, self._recipe))
         return self
 
@@ -105,9 +106,9 @@ class Encoder:
         try:
             if kind is not None:
                 return
-            self._ffmpeg.finish()
             if not self._frames:
                 raise Problem("the film has no frames", "choose a range of the driving video that has frames")
+            self._ffmpeg.finish()
             if self._audio is not None:
                 self._add_sound(self._audio)
                 self._sounding.replace(self._path)
@@ -140,7 +141,7 @@ class Encoder:
             **{"flags:a": "+bitexact"},
             **_mp4(self._fps),
         )
-        mux = _Ffmpeg(both, remedy="set audio to drop, or repair the driving video's sound")
+        mux = _Ffmpeg(both.global_args("-nostdin"), remedy="set audio to drop, or repair the driving video's sound")
         try:
             mux.finish()
         finally:

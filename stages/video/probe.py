@@ -1,4 +1,4 @@
-"""What a driving video is, told before its frames are read. PyAV is the judge; see `why_not_decord`."""
+"""What a driving video is, told before its frames are read. PyAV is the judge; see `_why_not_decord`."""
 
 import importlib.util
 import re
@@ -28,8 +28,10 @@ from stages.video.stream import (
 )
 from stages.video.timing import rate
 
-# Measured frame-exact with decord 0.6.0. In these codecs one packet is one shown frame, so demuxing counts them.
+# Measured frame-exact with decord 0.6.0, read from the beginning on. (In MPEG-TS it starts at the second keyframe.)
+PROVEN_CONTAINERS = ("mov", "matroska")
 PROVEN_CODECS = ("h264", "hevc", "vp9", "prores")
+# In these, one packet is one shown frame, so demuxing counts them.
 PACKET_IS_FRAME = (*PROVEN_CODECS, "av1")
 # A picture may come a little after the sound; later than this, a film has nothing to show at its beginning.
 LATEST_START = Fraction(1)
@@ -69,6 +71,7 @@ class _Packets(NamedTuple):
     tick: Fraction
     rates: list[Fraction | None]
     file_start: Fraction
+    container: str
     codec: str
     audio: bool
     several: bool
@@ -106,7 +109,7 @@ def examine(path: Path, limits: Limits) -> tuple[VideoFacts, list[Fraction]]:
         cut = f"cut the part without picture: ffmpeg -i INPUT -ss {float(start):.2f} -c:v libx264 OUTPUT.mp4"
         raise rejected(path, what, cut)
     width, height, rotation, mirrored = _first_frame(path, limits)
-    why = why_not_decord(packets.codec, packets.hidden, mirrored, packets.several)
+    why = _why_not_decord(packets, mirrored)
     facts = VideoFacts(
         frames=len(shown),
         fps=fps,
@@ -123,19 +126,6 @@ def examine(path: Path, limits: Limits) -> tuple[VideoFacts, list[Fraction]]:
         why=why,
     )
     return facts, timestamps
-
-
-def why_not_decord(codec: str, hidden: int, mirrored: bool, several: bool) -> str | None:
-    """Say why decord 0.6.0 must not read this video, or None where its frames are right."""
-    if importlib.util.find_spec("decord") is None:
-        return "decord is not installed (it has no wheel for ARM or macOS)"
-    if codec not in PROVEN_CODECS:
-        return f"decord cannot be trusted with {codec}"
-    if hidden:
-        return f"an edit list hides {hidden} frames, which decord would show"
-    if mirrored:
-        return "decord does not apply a mirroring display matrix"
-    return "it has several video streams, and decord may choose another one" if several else None
 
 
 def orientation(a: int, b: int, c: int, d: int) -> tuple[int | None, bool]:
@@ -178,6 +168,7 @@ def _demux(path: Path, limits: Limits) -> _Packets:
             stream.time_base,
             [stream.average_rate, stream.guessed_rate, stream.base_rate],
             Fraction(container.start_time or 0, av.time_base),
+            container.format.name.split(",")[0],
             stream.codec_context.codec.canonical_name,
             bool(container.streams.audio),
             len(container.streams.video) > 1,
@@ -213,6 +204,19 @@ def _first_frame(path: Path, limits: Limits) -> tuple[int, int, int, bool]:
         raise rejected(path, f"is to be shown turned by {frame.rotation}°, which is no quarter turn")
     upright = (frame.height, frame.width) if rotation % 180 else (frame.width, frame.height)
     return *upright, rotation, mirrored
+
+
+def _why_not_decord(packets: _Packets, mirrored: bool) -> str | None:
+    """Say why decord 0.6.0 must not read this video, or None where its frames are right."""
+    if importlib.util.find_spec("decord") is None:
+        return "decord is not installed (it has no wheel for ARM or macOS)"
+    if packets.container not in PROVEN_CONTAINERS or packets.codec not in PROVEN_CODECS:
+        return f"decord cannot be trusted with {packets.codec} in {packets.container}"
+    if packets.hidden:
+        return f"an edit list hides {packets.hidden} frames, which decord would show"
+    if mirrored:
+        return "decord does not apply a mirroring display matrix"
+    return "it has several video streams, and decord may choose another one" if packets.several else None
 
 
 def _truncated(path: Path, what: str) -> Rejected:

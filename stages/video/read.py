@@ -72,11 +72,15 @@ class Frames:
         if len(video) != self.facts.frames:
             raise RuntimeError(f"it counts {len(video)} frames, there are {self.facts.frames}")
         shape = (self.facts.height, self.facts.width, 3)
-        for index in indices:
-            picture = video[index].asnumpy()
+        wanted = set(indices)
+        for index in range(indices[-1] + 1):
+            # Never video[index] or skip_frames: both seek, and land on wrong frames in open GOPs (x265's default),
+            # intra refresh and fragmented MP4.
+            picture = video.next()
             if picture.shape != shape:
                 raise RuntimeError(f"it gives a frame of {picture.shape}, not {shape}")
-            yield picture
+            if index in wanted:
+                yield picture.asnumpy()
 
     def _from_pyav(self, indices: list[int]) -> Iterator[np.ndarray]:
         wanted = set(indices)

@@ -24,30 +24,31 @@ CONVERT = "check that it plays, then convert it: ffmpeg -i INPUT -c:v libx264 -p
 def open_stream(path: Path, limits: Limits) -> Iterator[tuple[InputContainer, VideoStream]]:
     """Open a video and its main video stream, after the checks that need only the file's size and the header.
 
-    Errors of libav inside the block become Rejected.
+    Errors of libav inside the block become Rejected too.
     """
     _check_file(path, limits)
-    options = {
-        "format_whitelist": CONTAINERS,
-        "protocol_whitelist": "file",
-        "max_pixels": str(limits.frame_pixels),  # holds where the bitstream contradicts the header
-    }
+    options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
     try:
-        with av.open(f"file:{path.absolute()}", options=options, metadata_errors="replace") as container:
-            stream = container.streams.best("video")
-            if stream is None or stream.disposition & Disposition.attached_pic:
-                raise rejected(path, "has no video stream", "give a file with a picture, not only sound")
-            if stream.codec_context is None:
-                raise rejected(path, "is of a codec that this machine cannot decode")
-            _check_header(path, container, stream, limits)
-            stream.codec_context.options = {"max_pixels": options["max_pixels"]}
-            stream.codec_context.thread_count = DECODER_THREADS
-            stream.thread_type = "AUTO"
-            yield container, stream
+        container = av.open(f"file:{path.absolute()}", options=options, metadata_errors="replace")
     except av.FFmpegError as error:
         raise rejected(
             path, f"is not a readable MP4, MOV, MKV, WebM, AVI or MPEG-TS video: {error.strerror}"
         ) from error
+    with container:
+        stream = container.streams.best("video")
+        if stream is None or stream.disposition & Disposition.attached_pic:
+            raise rejected(path, "has no video stream", "give a file with a picture, not only sound")
+        if stream.codec_context is None:
+            raise rejected(path, "is of a codec that this machine cannot decode")
+        _check_header(path, container, stream, limits)
+        # For a bitstream that contradicts its header. Not an option of `av.open`: the size would come out as 0 × 0.
+        stream.codec_context.options = {"max_pixels": str(limits.frame_pixels)}
+        stream.codec_context.thread_count = DECODER_THREADS
+        stream.thread_type = "AUTO"
+        try:
+            yield container, stream
+        except av.FFmpegError as error:
+            raise rejected(path, f"is damaged or truncated: {error.strerror}", UPLOAD_AGAIN) from error
 
 
 def decoded(path: Path, limits: Limits) -> Iterator[av.VideoFrame]:

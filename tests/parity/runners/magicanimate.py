@@ -18,8 +18,7 @@ from stages.diffusion.animators import Segment
 from stages.diffusion.magicanimate import SCHEDULER, MagicAnimate, starting_noise
 from stages.diffusion.windows import uniform_windows
 from stages.video.comparison import comparison_frame
-
-fit = None
+from stages.video.image import fit
 from tests.parity.recording import Recording
 
 Results = dict[str, Any]

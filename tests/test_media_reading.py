@@ -1,0 +1,438 @@
+"""Driving videos come in frame by frame, each at its true time, or are refused with a reason.
+
+The clips are made here: every frame has its number drawn into it, so a lost, doubled or shifted one is seen.
+"""
+
+import struct
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import imageio_ffmpeg
+import numpy as np
+import pytest
+from PIL import Image
+
+from manifests.errors import Rejected
+from stages.video.limits import Limits
+from stages.video.read import Frames, VideoFacts, probe
+from stages.video.timing import select
+
+LIMITS = Limits()
+WIDTH, HEIGHT = 128, 96
+X264 = ("-c:v", "libx264", "-pix_fmt", "yuv420p", "-threads", "2", "-g", "20")
+X265 = ("-c:v", "libx265", "-x265-params", "log-level=none:pools=2:keyint=20", "-pix_fmt", "yuv420p")  # open GOPs
+NTSC = Fraction(30000, 1001)
+
+
+def numbered(number: int) -> np.ndarray:
+    """A frame with its number as 8 black or white bars on top, red and blue below: upright only one way."""
+    frame = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    for bit in range(8):
+        frame[:32, bit * 16 : bit * 16 + 16] = 255 * (number >> (7 - bit) & 1)
+    frame[32:, : WIDTH // 2, 0] = frame[32:, WIDTH // 2 :, 2] = 255
+    return frame
+
+
+def number_of(frame: np.ndarray) -> int:
+    bars = frame[16, 8::16, 1] > 127
+    assert frame[64, 20, 0] > 200 > 60 > frame[64, 20, 2], "not upright"
+    assert frame[64, 100, 2] > 200 > 60 > frame[64, 100, 0], "not upright"
+    return int("".join(str(int(bar)) for bar in bars), 2)
+
+
+def numbers_of(frames: Iterable[np.ndarray]) -> list[int]:
+    return [number_of(frame) for frame in frames]
+
+
+def ffmpeg(*arguments: str | Path | bytes, stdin: bytes | None = None) -> None:
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *arguments]
+    subprocess.run(command, input=stdin, check=True, capture_output=True)
+
+
+def clip(path: Path, *output: str, count: int = 60, fps: str = "25") -> Path:
+    """Encode `count` numbered frames."""
+    raw = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{WIDTH}x{HEIGHT}", "-r", fps, "-i", "-")
+    ffmpeg(*raw, *output, path, stdin=b"".join(numbered(number).tobytes() for number in range(count)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("clips")
+
+
+@pytest.fixture(scope="module")
+def plain(folder: Path) -> Path:
+    """60 frames at 25 fps, H.264, with the index at the front as web uploads have it."""
+    return clip(folder / "plain.mp4", *X264, "-movflags", "+faststart")
+
+
+def rejection(path: Path, limits: Limits = LIMITS) -> Rejected:
+    """What is said of a bad video before a frame is handed out."""
+    with pytest.raises(Rejected) as caught:
+        probe(path, limits)
+    assert path.name in caught.value.error
+    assert caught.value.remedy
+    return caught.value
+
+
+CONSTANT = {
+    "h264.mp4": (X264, "25"),
+    "ntsc.mp4": (X264, "30000/1001"),
+    "ntsc.mkv": (X264, "30000/1001"),  # Matroska rounds timestamps to milliseconds
+    "fragmented.mp4": ((*X264, "-movflags", "frag_keyframe+empty_moov"), "25"),
+    "hevc.mp4": (X265, "24"),
+    "vp9.webm": (("-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-pix_fmt", "yuv420p"), "30"),
+    "prores.mov": (("-c:v", "prores"), "24000/1001"),
+    "av1.mp4": (("-c:v", "libsvtav1", "-preset", "8", "-pix_fmt", "yuv420p"), "25"),
+    "mpeg4.avi": (("-c:v", "mpeg4", "-bf", "2", "-q:v", "3"), "25"),
+    "h264.ts": (X264, "25"),
+    "vp8.webm": (("-c:v", "libvpx", "-deadline", "realtime", "-auto-alt-ref", "1", "-lag-in-frames", "8"), "25"),
+}
+
+
+@pytest.mark.parametrize("name", CONSTANT)
+def test_a_constant_rate_clip_is_read_frame_for_frame_at_its_exact_rate(folder: Path, name: str) -> None:
+    options, rate = CONSTANT[name]
+    frames = Frames(clip(folder / name, *options, fps=rate), LIMITS)
+    facts, fps = frames.facts, Fraction(rate)
+    assert (facts.frames, facts.fps, facts.seconds, facts.variable) == (60, fps, 60 / fps, False)
+    assert (facts.width, facts.height, facts.rotation, facts.audio) == (WIDTH, HEIGHT, 0, False)
+    assert max(abs(at - k / fps) for k, at in enumerate(frames.timestamps)) <= Fraction(1, 1000)
+    assert numbers_of(frames.read()) == list(range(60))
+    assert select(frames.timestamps, facts.fps, native_fps=facts.fps) == list(range(60))
+    trusted = name not in ("av1.mp4", "mpeg4.avi", "h264.ts", "vp8.webm")
+    assert frames.facts.reader == ("decord" if trusted else "pyav")
+    assert trusted or facts.codec in frames.facts.why
+
+
+def test_a_variable_rate_clip_keeps_its_real_timestamps(folder: Path) -> None:
+    path = clip(folder / "vfr.mp4", "-vf", "select='not(eq(mod(n,4),1))'", "-fps_mode", "vfr", *X264, fps="30")
+    frames = Frames(path, LIMITS)
+    numbers = numbers_of(frames.read())
+    assert numbers == [n for n in range(60) if n % 4 != 1]
+    assert frames.timestamps == [Fraction(n, 30) for n in numbers]
+    assert frames.facts.variable
+    assert abs(frames.facts.fps - Fraction(45, 2)) < Fraction(1, 4)
+    shown = [numbers[index] for index in select(frames.timestamps, Fraction(30), native_fps=frames.facts.fps)]
+    assert shown[:60] == [n - 1 if n % 4 == 1 else n for n in range(60)]
+    assert len(shown) <= 61  # the last frame lasts an average period
+
+
+@pytest.mark.parametrize(("turn", "rotation"), [("90", 90), ("180", 180), ("-90", 270)])
+def test_a_phone_clip_held_sideways_comes_out_upright(folder: Path, plain: Path, turn: str, rotation: int) -> None:
+    stored = folder / f"stored_{rotation}.mp4"  # the frames as the sensor saw them
+    ffmpeg("-i", plain, "-vf", {"90": "transpose=1", "180": "hflip,vflip", "-90": "transpose=2"}[turn], *X264, stored)
+    turned = folder / f"turned_{rotation}.mp4"
+    ffmpeg("-display_rotation", turn, "-i", stored, "-c", "copy", turned)
+    frames = Frames(turned, LIMITS)
+    assert (frames.facts.rotation, frames.facts.mirrored) == (rotation, False)
+    assert (frames.facts.width, frames.facts.height) == (WIDTH, HEIGHT)
+    assert numbers_of(frames.read()) == list(range(60))
+    assert frames.facts.reader == "decord"
+
+
+def test_a_mirrored_clip_is_mirrored_back(folder: Path, plain: Path) -> None:
+    flipped, marked = folder / "flipped.mp4", folder / "marked.mp4"
+    ffmpeg("-i", plain, "-vf", "hflip", *X264, flipped)
+    ffmpeg("-display_hflip", "-i", flipped, "-c", "copy", marked)
+    frames = Frames(marked, LIMITS)
+    assert frames.facts.mirrored
+    assert numbers_of(frames.read()) == list(range(60))
+    assert "mirror" in frames.facts.why
+
+
+def test_frames_that_a_phone_trim_hides_are_neither_counted_nor_shown(folder: Path, plain: Path) -> None:
+    data = bytearray(plain.read_bytes())
+    entry = data.index(b"elst") + 12  # one entry: (duration in ms, first media time); keep frames 25 to 44
+    (media_time,) = struct.unpack_from(">i", data, entry + 4)
+    struct.pack_into(">Ii", data, entry, 800, media_time + 25 * 512)
+    trimmed = folder / "phone_trim.mp4"
+    trimmed.write_bytes(data)
+    frames = Frames(trimmed, LIMITS)
+    assert (frames.facts.frames, frames.facts.fps, frames.facts.seconds) == (20, 25, Fraction(4, 5))
+    assert frames.timestamps == [Fraction(k, 25) for k in range(20)]
+    assert numbers_of(frames.read()) == list(range(25, 45))
+    assert "edit list" in frames.facts.why
+
+
+def test_a_clip_cut_without_re_encoding_starts_where_it_was_cut(folder: Path, plain: Path) -> None:
+    cut = folder / "cut.mp4"
+    ffmpeg("-ss", "1.2", "-i", plain, "-c", "copy", cut)
+    frames = Frames(cut, LIMITS)
+    assert numbers_of(frames.read()) == list(range(30, 60))
+    assert frames.facts.frames == 30
+
+
+def test_a_decord_that_breaks_off_leaves_no_seam(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decord = pytest.importorskip("decord")
+    whole = list(Frames(plain, LIMITS).read())
+
+    class BreaksOff(decord.VideoReader):
+        given = 0
+
+        def next(self) -> object:
+            if self.given == 31:
+                raise RuntimeError("[10:00:00] /build/src/video_reader.cc:430: [/tmp/a b.mp4]out of order\nstack")
+            self.given += 1
+            return super().next()
+
+    monkeypatch.setattr(decord, "VideoReader", BreaksOff)
+    frames = Frames(plain, LIMITS)
+    assert np.array_equal(list(frames.read()), whole)
+    assert frames.facts.why == "decord failed after 31 frames: out of order"
+
+
+def test_without_decord_the_pixels_are_the_same(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_decord = Frames(plain, LIMITS)
+    expected = list(with_decord.read())
+    assert with_decord.facts.reader == "decord"
+    monkeypatch.setitem(sys.modules, "decord", None)  # as on ARM and macOS
+    without = Frames(plain, LIMITS)
+    assert np.array_equal(list(without.read()), expected)
+    assert without.facts.reader == "pyav"
+    assert "not installed" in without.facts.why
+
+
+@pytest.mark.parametrize("codec", [X264, X265])
+@pytest.mark.parametrize("missing", ["decord", None])
+def test_chosen_frames_are_read_with_their_repeats(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, missing: str | None, codec: tuple[str, ...]
+) -> None:
+    if missing:
+        monkeypatch.setitem(sys.modules, missing, None)
+    path = clip(folder / "chosen.mp4", *codec)
+    for chosen in ([0, 0, 3, 17, 17, 17, 41], [21, 22, 39, 40, 58], [59], []):
+        assert numbers_of(Frames(path, LIMITS).read(chosen)) == chosen
+    for wrong in ([3, 2], [60], [-1]):
+        with pytest.raises(ValueError, match="indices"):
+            next(Frames(path, LIMITS).read(wrong))
+
+
+@pytest.mark.parametrize("missing", ["decord", None])
+def test_reading_holds_a_few_frames_only(plain: Path, monkeypatch: pytest.MonkeyPatch, missing: str | None) -> None:
+    if missing:
+        monkeypatch.setitem(sys.modules, missing, None)
+    frames = Frames(plain, LIMITS)
+    tracemalloc.start()
+    try:
+        for _ in frames.read():
+            pass
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 12 * WIDTH * HEIGHT * 3
+
+
+@pytest.mark.parametrize("name", ["cut_off.mp4", "cut_off.mkv", "cut_off.webm", "cut_off_fragments.mp4"])
+def test_a_cut_off_upload_is_never_a_shorter_clip(folder: Path, name: str) -> None:
+    codec = CONSTANT["vp9.webm"][0] if name.endswith("webm") else X264
+    layout = "frag_keyframe+empty_moov" if "fragments" in name else "+faststart"
+    path = clip(folder / name, *codec, *(("-movflags", layout) if name.endswith("mp4") else ()))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) * (9 if "fragments" in name else 6) // 10])
+    assert "truncated" in rejection(path).error
+
+
+def damaged(path: Path, source: Path, packet_number: int, damage: bytes, at: int) -> Path:
+    """Copy `source` with some bytes of one packet replaced."""
+    with av.open(str(source)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+        position = packets[packet_number].pos + at
+    data = bytearray(source.read_bytes())
+    data[position : position + len(damage)] = damage
+    path.write_bytes(data)
+    return path
+
+
+def test_a_damaged_frame_is_refused_before_the_first_is_handed_out(folder: Path, plain: Path) -> None:
+    path = damaged(folder / "damaged.mp4", plain, 20, np.random.default_rng(0).bytes(60), 40)
+    frames = Frames(path, LIMITS)
+    assert frames.facts.reader == "decord"  # which would show it without a word
+    with pytest.raises(Rejected, match=r"damaged.*frame 20 .*the 20 before") as caught:
+        next(frames.read())
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize("missing", ["decord", None])
+def test_a_frame_that_silently_vanishes_is_an_error_that_counts(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, missing: str | None
+) -> None:
+    if missing:
+        monkeypatch.setitem(sys.modules, missing, None)
+    source = clip(folder / "hevc_whole.mp4", *X265)
+    # a filler unit, which a decoder passes over, in place of the last packet, to which no other frame refers
+    path = damaged(folder / "vanishing.mp4", source, 59, b"\x4c", 4)
+    with pytest.raises(Rejected, match="announces 60 frames, of which 59 decode"):
+        list(Frames(path, LIMITS).read())
+
+
+def test_a_first_frame_that_does_not_decode_is_found_by_the_probe(folder: Path, plain: Path) -> None:
+    with av.open(str(plain)) as container:
+        packet = next(container.demux(video=0))
+    path = damaged(folder / "no_first.mp4", plain, 0, bytes(packet.size), 0)
+    assert "damaged" in rejection(path).error
+
+
+def test_what_is_no_video_is_refused(folder: Path, plain: Path) -> None:
+    assert "does not exist" in rejection(folder / "missing.mp4").error
+    empty, text, sound, still = (folder / name for name in ("empty.mp4", "text.mp4", "sound.mp4", "still.mp4"))
+    empty.touch()
+    assert "0 bytes" in rejection(empty).error
+    text.write_text("This is not a video.\n" * 100)
+    assert "not a readable" in rejection(text).error
+    ffmpeg("-f", "lavfi", "-i", "sine=duration=0.2", sound)
+    assert "no video stream" in rejection(sound).error
+    Image.fromarray(numbered(0)).save(still, "PNG")
+    assert "not a readable" in rejection(still).error
+
+
+def test_a_playlist_never_makes_the_reader_open_another_file(folder: Path, plain: Path) -> None:
+    concat, hls = folder / "concat.mp4", folder / "hls.m3u8"
+    concat.write_text(f"ffconcat version 1.0\nfile {plain.name}\n")
+    hls.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{plain.name}\n#EXT-X-ENDLIST\n")
+    assert "not a readable" in rejection(concat).error
+    assert "not a readable" in rejection(hls).error
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        (Limits(bytes=2000), "limit is 2000"),
+        (Limits(frame_pixels=WIDTH * HEIGHT - 1), f"{WIDTH}×{HEIGHT}"),
+        (Limits(frames=59), "60 frames"),
+        (Limits(seconds=2.3), "2.4 s"),
+    ],
+)
+@pytest.mark.parametrize("name", ["limits.mp4", "limits.mkv"])
+def test_a_clip_over_the_limits_is_refused_before_it_is_decoded(
+    folder: Path, name: str, limits: Limits, said: str
+) -> None:
+    path = clip(folder / name, *X264)
+    assert probe(path, LIMITS).frames == 60
+    if name.endswith("mp4"):  # its pictures are wiped: only what was read before decoding can be known
+        data = bytearray(path.read_bytes())
+        with av.open(str(path)) as container:
+            packets = [packet for packet in container.demux(video=0) if packet.size]
+        for packet in packets:
+            data[packet.pos : packet.pos + packet.size] = bytes(packet.size)
+        path.write_bytes(data)
+        assert "damaged" in rejection(path).error
+    refused = rejection(path, limits).error
+    assert "limit" in refused
+    assert said in refused or said.replace("60", "more than 59") in refused
+
+
+def test_a_picture_that_starts_long_after_its_file_is_refused(folder: Path, plain: Path) -> None:
+    for offset, late in (("0.2", False), ("3.0", True)):
+        path = folder / f"late_{offset}.mp4"
+        sound = ("-f", "lavfi", "-i", "sine=duration=5")
+        ffmpeg(*sound, "-itsoffset", offset, "-i", plain, "-map", "0:a", "-map", "1:v", "-c:v", "copy", path)
+        if late:
+            assert "first picture only 3.00 s" in rejection(path).error
+        else:
+            facts = probe(path, LIMITS)
+            assert (facts.start, facts.audio) == (Fraction(1, 5), True)
+            assert Frames(path, LIMITS).timestamps[0] == 0
+
+
+def test_odd_letters_in_the_metadata_do_no_harm(folder: Path, plain: Path) -> None:
+    path = folder / "latin1.mp4"
+    ffmpeg("-i", plain, "-c", "copy", "-metadata", b"title=Caf\xe9", path)
+    assert probe(path, LIMITS).frames == 60
+
+
+REAL = {
+    "magicanimate/running.mp4": (42, 25, 512, 512),
+    "magicanimate/dancing2.mp4": (100, 25, 512, 512),
+    "magicanimate/demo4.mp4": (107, 25, 512, 512),
+    "animate_anyone/anyone-video-2_kps.mp4": (136, 30, 512, 768),
+    "animate_anyone/anyone-video-5_kps.mp4": (179, 30, 512, 704),
+    "people/street.mp4": (5, 5, 960, 540),
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_the_published_driving_videos_are_read_whole(shared: Path, name: str) -> None:
+    count, fps, width, height = REAL[name]
+    frames = Frames(shared / "media" / name, LIMITS)
+    expected = VideoFacts(
+        count, Fraction(fps), Fraction(count, fps), width, height, 0, False, "h264", False, False, 0, "decord", None
+    )
+    assert frames.facts == expected
+    assert frames.timestamps == [Fraction(k, fps) for k in range(count)]
+    assert sum(frame.shape == (height, width, 3) for frame in frames.read()) == count
+    assert frames.facts == expected
+
+
+def test_the_published_broken_video_is_refused(shared: Path) -> None:
+    refused = rejection(shared / "media" / "broken" / "undecodable_h264.mp4")
+    assert "8.33 s" in refused.error
+    assert "-ss 8.33" in refused.remedy
+
+
+# Which frame shows when.
+
+REGULAR = [Fraction(k, 25) for k in range(100)]
+
+
+def test_the_sources_own_rate_selects_every_frame_once() -> None:
+    for fps in (Fraction(25), NTSC, Fraction(240), Fraction(1, 3)):
+        exact = [k / fps for k in range(1000)]
+        assert select(exact, fps) == list(range(1000))
+    in_milliseconds = [Fraction(round(k / NTSC * 1000), 1000) for k in range(3000)]
+    assert select(in_milliseconds, NTSC) == list(range(3000))
+
+
+def test_another_rate_repeats_or_leaves_out_frames_evenly() -> None:
+    assert select(REGULAR, Fraction(50), native_fps=Fraction(25)) == [k // 2 for k in range(200)]
+    assert select(REGULAR, Fraction(25, 2), native_fps=Fraction(25)) == list(range(0, 100, 2))
+    assert len(select(REGULAR, Fraction(30), native_fps=Fraction(25))) == 120
+    assert select(REGULAR, NTSC, native_fps=Fraction(25))[-1] == 99
+
+
+def test_each_instant_shows_the_last_frame_that_has_begun() -> None:
+    timestamps = [Fraction(0), Fraction(1, 10), Fraction(1, 2), Fraction(9, 10)]
+    assert select(timestamps, Fraction(10), native_fps=Fraction(10, 3)) == [0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3]
+
+
+def test_a_range_in_seconds_and_one_in_frames_agree() -> None:
+    fps = Fraction(25)
+    assert select(REGULAR, fps, start=Fraction(1), duration=Fraction(2)) == list(range(25, 75))
+    assert select(REGULAR, fps, first_frame=25, frame_count=50) == list(range(25, 75))
+    assert select(REGULAR, fps, start=Fraction(0), first_frame=97) == [97, 98, 99]
+    assert select(REGULAR, fps, duration=Fraction(1, 5)) == list(range(5))
+    assert select(REGULAR, fps, frame_count=1) == [0]
+
+
+def test_a_range_ends_with_its_source() -> None:
+    assert select(REGULAR, Fraction(25), start=Fraction(39, 10), duration=Fraction(60))[-1] == 99
+    assert select(REGULAR, Fraction(25), first_frame=90, frame_count=50) == list(range(90, 100))
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"start": Fraction(4)},
+        {"start": Fraction(-1)},
+        {"start": Fraction(1), "duration": Fraction(0)},
+        {"first_frame": 100},
+        {"first_frame": -1},
+        {"frame_count": 0},
+    ],
+)
+def test_a_range_without_a_frame_is_refused(asked: dict[str, Fraction | int]) -> None:
+    with pytest.raises(Rejected) as caught:
+        select(REGULAR, Fraction(25), **asked)
+    assert next(iter(asked)) in caught.value.error
+    assert caught.value.remedy
+
+
+def test_a_range_given_twice_is_refused() -> None:
+    with pytest.raises(Rejected, match="both given"):
+        select(REGULAR, Fraction(25), start=Fraction(1), frame_count=10)
