@@ -22,6 +22,8 @@ from stages.video.stream import CONTAINERS
 ENCODERS = {"h264": "libx264"}
 # What a film's sound may be stored in: taken out of the driving video as FLAC, or the video itself.
 SOUND_CONTAINERS = f"{CONTAINERS},flac,wav"
+# Of every file written here: the index at the front, no dates and no versions.
+MP4 = {"format": "mp4", "movflags": "+faststart", "fflags": "+bitexact", "map_metadata": -1}
 ERROR_LINES = 8
 
 
@@ -87,7 +89,7 @@ class Encoder:
             protocol_whitelist="pipe",
         )
         self._path.unlink(missing_ok=True)
-        self._ffmpeg = _Ffmpeg(_film(frames, self._silent, self._fps, self._recipe))
+        self._ffmpeg = _Ffmpeg(_film(frames, self._silent, self._recipe))
         return self
 
     def write(self, frames: np.ndarray) -> None:
@@ -126,7 +128,6 @@ class Encoder:
         sound = ffmpeg.input(
             _local(audio),
             ss=_seconds(self._audio_start),
-            t=_seconds(length),
             protocol_whitelist="file",
             format_whitelist=SOUND_CONTAINERS,
         )
@@ -139,7 +140,7 @@ class Encoder:
             # A track that begins later than the picture is led by silence instead of being moved to the front.
             af=f"aresample=async=1:first_pts=0,atrim=duration={_seconds(length)}",
             **{"flags:a": "+bitexact"},
-            **_mp4(self._fps),
+            **MP4,
         )
         mux = _Ffmpeg(both.global_args("-nostdin"), remedy="set audio to drop, or repair the driving video's sound")
         try:
@@ -161,7 +162,7 @@ class _Ffmpeg:
             arguments, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
         self._messages: deque[bytes] = deque(maxlen=ERROR_LINES)
-        self._drain = Thread(target=self._messages.extend, args=(self._process.stderr,), daemon=True)
+        self._drain = Thread(target=self._messages.extend, args=(self._process.stderr,), name="ffmpeg", daemon=True)
         self._drain.start()
 
     def feed(self, data: memoryview) -> None:
@@ -205,7 +206,7 @@ def encoder_available(name: str) -> bool:
     return subprocess.run(arguments, capture_output=True, stdin=subprocess.DEVNULL).returncode == 0
 
 
-def _film(frames: ffmpeg.Stream, path: Path, fps: Fraction, recipe: EncodeRecipe) -> ffmpeg.Stream:
+def _film(frames: ffmpeg.Stream, path: Path, recipe: EncodeRecipe) -> ffmpeg.Stream:
     """Convert RGB to limited-range BT.709, and say so in the stream: behind a filter graph the tags get lost."""
     bt709 = {"color_primaries": "bt709", "color_trc": "bt709", "colorspace": "bt709", "range": "tv"}
     pictures = (
@@ -220,24 +221,8 @@ def _film(frames: ffmpeg.Stream, path: Path, fps: Fraction, recipe: EncodeRecipe
         preset=recipe.preset,
         threads=recipe.threads,
         **{"profile:v": "high", "flags:v": "+bitexact"},
-        **_mp4(fps),
+        **MP4,
     )
-
-
-def _mp4(fps: Fraction) -> dict[str, str | int]:
-    """Options of every MP4: index at the front, no dates or versions, ticks of which a frame has a whole number."""
-    return {
-        "format": "mp4",
-        "movflags": "+faststart",
-        "fflags": "+bitexact",
-        "map_metadata": -1,
-        "video_track_timescale": _timescale(fps),
-    }
-
-
-def _timescale(fps: Fraction) -> int:
-    """Return the smallest multiple of the rate's numerator from 10,000 on: a frame lasts a whole number of ticks."""
-    return fps.numerator * max(1, -(-10_000 // fps.numerator))
 
 
 def _local(path: Path) -> str:

@@ -17,15 +17,7 @@ from av.video.stream import VideoStream
 
 from manifests.errors import Rejected
 from stages.video.limits import Limits
-from stages.video.stream import (
-    announced_frames,
-    check_length,
-    decoded,
-    is_mp4,
-    open_stream,
-    rejected,
-    too_long,
-)
+from stages.video.stream import announced_frames, check_length, decoded, is_mp4, open_stream, rejected, too_long
 from stages.video.timing import rate
 
 # Measured frame-exact with decord 0.6.0, read from the beginning on. (In MPEG-TS it starts at the second keyframe.)
@@ -104,10 +96,7 @@ def examine(path: Path, limits: Limits) -> tuple[VideoFacts, list[Fraction]]:
     seconds = timestamps[-1] + 1 / fps if variable else len(shown) / fps
     check_length(path, len(shown), seconds, limits)
     start = max(Fraction(0), shown[0] * packets.tick - packets.file_start)
-    if start > LATEST_START:
-        what = f"shows its first picture only {float(start):.2f} s after its beginning"
-        cut = f"cut the part without picture: ffmpeg -i INPUT -ss {float(start):.2f} -c:v libx264 OUTPUT.mp4"
-        raise rejected(path, what, cut)
+    _check_start(path, start)
     width, height, rotation, mirrored = _first_frame(path, limits)
     why = _why_not_decord(packets, mirrored)
     facts = VideoFacts(
@@ -187,6 +176,13 @@ def _check_end(path: Path, container: InputContainer, stream: VideoStream, shown
     longest = max(after - before for before, after in pairwise(shown)) * stream.time_base
     if announced is not None and announced - end > 2 * longest:
         raise _truncated(path, f"it announces {float(announced):.2f} s and holds {float(end):.2f} s")
+
+
+def _check_start(path: Path, start: Fraction) -> None:
+    if start > LATEST_START:
+        what = f"shows its first picture only {float(start):.2f} s after its beginning"
+        cut = f"cut the part without picture: ffmpeg -i INPUT -ss {float(start):.2f} -c:v libx264 OUTPUT.mp4"
+        raise rejected(path, what, cut)
 
 
 def _first_frame(path: Path, limits: Limits) -> tuple[int, int, int, bool]:
