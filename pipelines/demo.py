@@ -1,0 +1,104 @@
+"""`make demo`: the sample catalogue animated offline, from manifest to films and a contact sheet."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from manifests.build import build
+from manifests.errors import Problem
+from manifests.results import Result
+from manifests.sample import CATALOGUE
+from pipelines.code_version import HOUSE
+from pipelines.configuration import RunConfig
+from pipelines.progress import Say
+from stages.diffusion.animators import ANIMATORS
+from stages.video.contact_sheet import SheetRow, contact_sheet
+from stages.video.image import read_image
+from stages.video.limits import Limits
+from stages.video.read import Frames
+
+WEIGHTS = HOUSE / "tests" / "golden" / "magicanimate" / "checkpoint"
+SIZE = {"width": 96, "height": 128}  # half the catalogue's: a minute on two cores
+NOISE = "tiny random weights draw nothing but noise; everything else in the path is real"
+
+
+def demo(output: Path, say: Say) -> int:
+    """Animate the six clips of the sample catalogue into `output`; returns the run's exit code.
+
+    Raises `Problem` when the run cannot begin.
+    """
+    from pipelines.animate import run
+
+    if not WEIGHTS.is_dir():
+        raise Problem(f"weights {WEIGHTS} are not there", "run the demo from a checkout of the repository")
+    os.environ.pop("RAY_ADDRESS", None)  # another machine would not find the catalogue of this one
+    clips = demo_clips()
+    manifest = write_manifest(clips, output)
+    say(f"demo: {len(clips)} clips of {manifest}; {NOISE}")
+    config = RunConfig(checkpoints={"magicanimate": str(WEIGHTS)}, allowed_prefixes=[str(CATALOGUE)])
+    outcome = run(config, str(manifest), str(output), say=say)
+
+    sheet = output / "contact_sheet.png"
+    contact_sheet([sheet_row(clip, one) for clip, one in zip(clips, outcome.results, strict=True)], sheet, note=NOISE)
+    films = [one.film for one in outcome.results if one.good]
+    if films and all(one.status == "cached" for one in outcome.results):
+        say("everything is cached: all films were there already, nothing was decoded or denoised again")
+    for film in films:
+        say(f"film: {film}")
+    say(f"contact sheet: {sheet}")
+    return outcome.exit_code
+
+
+def demo_clips() -> list[dict]:
+    """The rows of the sample catalogue at the demo's size, with absolute paths."""
+    rows = map(json.loads, (CATALOGUE / "clips.jsonl").read_text(encoding="utf-8").splitlines())
+    return [{**row, **SIZE, **{field: str(CATALOGUE / row[field]) for field in ("reference", "driving")}} for row in rows]
+
+
+def write_manifest(clips: Sequence[dict], folder: Path) -> Path:
+    """The rows as JSON Lines and, built from those, as a Parquet manifest."""
+    folder.mkdir(parents=True, exist_ok=True)
+    source, manifest = folder / "clips.jsonl", folder / "manifest.parquet"
+    source.write_text("".join(json.dumps(clip) + "\n" for clip in clips), encoding="utf-8")
+    report = build(source, str(manifest), ANIMATORS)
+    if not report.ok:
+        raise Problem("; ".join(report.lines()), "restore the sample catalogue: python -m manifests.sample")
+    return manifest
+
+
+def sheet_row(clip: dict, result: Result) -> SheetRow:
+    """One clip as it stands on the contact sheet."""
+    reference = read_image(Path(clip["reference"]), Limits())
+    film = _pictures(Path(result.film)) if result.good else None
+    return SheetRow(f"{clip['id']} ({result.status})", reference, _pictures(Path(clip["driving"])), film)
+
+
+def _pictures(film: Path) -> np.ndarray:
+    return np.stack(list(Frames(film, Limits()).read()))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the demo as a command; returns its exit code."""
+    from pipelines.cli import BROKE_OFF, say
+
+    parser = argparse.ArgumentParser(prog="python -m pipelines.demo", description="Animate the sample catalogue.")
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("out/demo"), help="where films and sheet go")
+    try:
+        return demo(parser.parse_args(argv).folder.absolute(), say)
+    except Problem as problem:
+        say(f"demo: {problem.error}\n  → {problem.remedy}")
+        return BROKE_OFF
+    except KeyboardInterrupt:
+        say("demo: interrupted; the same command goes on from there")
+        return BROKE_OFF
+
+
+if __name__ == "__main__":
+    sys.exit(main())
