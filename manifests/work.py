@@ -21,6 +21,7 @@ class Source(BaseModel):
     frames: int = 1
     fps: FrameRate | None = None  # of a video
     audio: bool = False
+    begin: float = 0.0  # second of the file at which its first picture shows
 
 
 class Work(BaseModel):

@@ -20,13 +20,13 @@ from manifests.layout import Film
 from manifests.results import Result
 from manifests.work import Work
 from pipelines.boundary import WorkerDied, ended, guarded
-from pipelines.configuration import Pool, RunConfig
+from pipelines.configuration import CpuPool, Pool, RunConfig
 from pipelines.manifest_reading import ManifestRow, as_blocks, read_manifest
 from pipelines.plan import Plan, cost, keyed, make_plan, reused
 from pipelines.progress import Progress, Say
 from pipelines.record import RunRecord, RunResults
 from pipelines.settings import RunSettings, demands, settled
-from pipelines.workers import AnimateWorker, InputsWorker, PoseWorker, ValidateWorker, outcome
+from pipelines.workers import AnimateWorker, PoseWorker, outcome, prepare_row, validate_row
 from stages.checkpoints import checkpoint_digest
 from stages.diffusion.animators import ANIMATORS
 
@@ -83,7 +83,7 @@ def graph(groups: Sequence[Sequence[Work]], settings: RunSettings, attempts: int
         as_blocks(videos, len(videos))
         .flat_map(PoseWorker, fn_constructor_args=[settings], **actors(config.pose_pool))
         .repartition(target_num_rows_per_block=1)
-        .map(InputsWorker, fn_constructor_args=[settings], **actors(config.inputs_pool))
+        .map(prepare_row, fn_kwargs={"settings": settings}, **tasks(config.inputs_pool))
         .map(AnimateWorker, fn_constructor_args=[settings, attempts], **actors(config.animate_pool))
     )
 
@@ -100,12 +100,13 @@ def actors(pool: Pool) -> dict[str, Any]:
         compute = ray.data.ActorPoolStrategy(
             min_size=pool.size, max_size=pool.max_size, max_tasks_in_flight_per_actor=2
         )
-    return {
-        "compute": compute,
-        "num_cpus": pool.num_cpus,
-        "num_gpus": pool.num_gpus,
-        "accelerator_type": pool.accelerator_type,
-    }
+    gpus = {"num_gpus": pool.num_gpus} if pool.num_gpus else {}
+    return {"compute": compute, "num_cpus": pool.num_cpus, "accelerator_type": pool.accelerator_type, **gpus}
+
+
+def tasks(pool: CpuPool) -> dict[str, Any]:
+    """A stage without anything to load: Ray keeps the processes between rows and runs."""
+    return {"compute": ray.data.TaskPoolStrategy(size=pool.size), "num_cpus": pool.num_cpus}
 
 
 def report_unknown(unknown: Sequence[table.UnknownColumn], strict: bool, say: Say) -> None:
@@ -122,7 +123,7 @@ def validated(rows: Sequence[ManifestRow], settings: RunSettings) -> tuple[list[
     duplicates = table.duplicate_rows(row.id for row in rows)
     blocks = max(4 * pool.size, len(rows) // 16)
     checked = as_blocks([{"row": row.number, "fields": row.fields} for row in rows], blocks).map(
-        ValidateWorker, fn_constructor_args=[settings], **actors(pool)
+        validate_row, fn_kwargs={"settings": settings}, **tasks(pool)
     )
     works, rejected = [], []
     for row in outcomes_of(checked):

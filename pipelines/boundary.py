@@ -89,15 +89,18 @@ class AttemptLedger:
         while True:
             uri = storage.join(self._folder, f"{name}.{len(earlier) + 1}.json")
             marker = storage.read_json(uri)
-            if marker is None and storage.create_exclusive(uri, f'{{"node": "{self._node}"}}\n'.encode()):
-                break
+            if marker is None:
+                self._judge(earlier)
+                if storage.create_exclusive(uri, f'{{"node": "{self._node}"}}\n'.encode()):
+                    return len(earlier) + 1
             earlier.append((marker or {}).get("node", ""))
-        if earlier:
-            alive = self._alive_nodes()
-            deaths = sum(node in alive for node in earlier)
-            if deaths >= self._limit:
-                raise WorkerDied(deaths)
-        return len(earlier) + 1
+
+    def _judge(self, nodes: list[str]) -> None:
+        """Raise `WorkerDied` when too many of the tries were begun on nodes that are still alive."""
+        alive = self._alive_nodes() if nodes else set()
+        deaths = sum(node in alive for node in nodes)
+        if deaths >= self._limit:
+            raise WorkerDied(deaths)
 
 
 class WorkerDied(Problem):

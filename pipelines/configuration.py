@@ -17,12 +17,17 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Pool(_Section):
-    """Workers of one stage. `num_cpus` and `num_gpus` are what one of them reserves."""
+class CpuPool(_Section):
+    """Workers of a stage that only reads and writes: so many at once."""
 
     size: int = Field(1, ge=1, description="workers; with max_size, the fewest")
-    max_size: int | None = Field(None, ge=1, description="workers at most; left out, the pool is of fixed size")
     num_cpus: float = Field(0.25, ge=0, description="CPU cores reserved by each")
+
+
+class Pool(CpuPool):
+    """Workers of a stage that loads models. `num_cpus` and `num_gpus` are what one of them reserves."""
+
+    max_size: int | None = Field(None, ge=1, description="workers at most; left out, the pool is of fixed size")
     num_gpus: float = Field(0, ge=0, description="GPUs reserved by each")
     accelerator_type: str | None = Field(None, description="only on nodes with this accelerator, in Ray's naming")
 
@@ -53,9 +58,9 @@ class RunConfig(_Section):
     keep_latents: bool = Field(True, description="keep latents, so that a change of encoding does not denoise again")
     limits: Limits = Limits()
     encode: EncodeRecipe = EncodeRecipe()
-    validate_pool: Pool = Pool()
+    validate_pool: CpuPool = CpuPool(size=2)
     pose_pool: Pool = Pool()
-    inputs_pool: Pool = Pool()
+    inputs_pool: CpuPool = CpuPool()
     animate_pool: AnimatePool = AnimatePool()
     attempts: int = Field(3, ge=1, description="deaths of a worker on one clip after which the clip is set aside")
     longest_row_seconds: float = Field(4 * 3600, gt=0, description="Ray gives a run up after so long without any row")

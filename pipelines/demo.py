@@ -16,7 +16,7 @@ from manifests.errors import Problem
 from manifests.results import Result
 from manifests.sample import CATALOGUE
 from pipelines.code_version import HOUSE
-from pipelines.configuration import RunConfig
+from pipelines.configuration import AnimatePool, RunConfig
 from pipelines.progress import Say
 from stages.diffusion.animators import ANIMATORS
 from stages.video.contact_sheet import SheetRow, contact_sheet
@@ -42,7 +42,9 @@ def demo(output: Path, say: Say) -> int:
     clips = demo_clips()
     manifest = write_manifest(clips, output)
     say(f"demo: {len(clips)} clips of {manifest}; {NOISE}")
-    config = RunConfig(checkpoints={"magicanimate": str(WEIGHTS)}, allowed_prefixes=[str(CATALOGUE)])
+    # one thread: networks this small lose more by waiting for a second one than they gain by it
+    pool = AnimatePool(device="cpu", threads=1)
+    config = RunConfig(checkpoints={"magicanimate": str(WEIGHTS)}, allowed_prefixes=[str(CATALOGUE)], animate_pool=pool)
     outcome = run(config, str(manifest), str(output), say=say)
 
     sheet = output / "contact_sheet.png"
@@ -59,7 +61,9 @@ def demo(output: Path, say: Say) -> int:
 def demo_clips() -> list[dict]:
     """The rows of the sample catalogue at the demo's size, with absolute paths."""
     rows = map(json.loads, (CATALOGUE / "clips.jsonl").read_text(encoding="utf-8").splitlines())
-    return [{**row, **SIZE, **{field: str(CATALOGUE / row[field]) for field in ("reference", "driving")}} for row in rows]
+    return [
+        {**row, **SIZE, **{field: str(CATALOGUE / row[field]) for field in ("reference", "driving")}} for row in rows
+    ]
 
 
 def write_manifest(clips: Sequence[dict], folder: Path) -> Path:

@@ -10,7 +10,7 @@ from cluster.preflight import Demand
 from manifests import storage
 from manifests.layout import Places, new_run_id
 from pipelines.code_version import code_version
-from pipelines.configuration import AnimatePool, RunConfig
+from pipelines.configuration import CpuPool, Pool, RunConfig
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,10 @@ def demands(config: RunConfig) -> list[Demand]:
     return [_demand(name, pool) for name, pool in pools.items()]
 
 
-def _demand(name: str, pool: AnimatePool) -> Demand:
-    resources = {"CPU": pool.num_cpus, "GPU": pool.num_gpus}
-    if pool.accelerator_type:
-        resources[f"accelerator_type:{pool.accelerator_type}"] = 0.001
+def _demand(name: str, pool: CpuPool) -> Demand:
+    resources = {"CPU": pool.num_cpus}
+    if isinstance(pool, Pool):
+        resources["GPU"] = pool.num_gpus
+        if pool.accelerator_type:
+            resources[f"accelerator_type:{pool.accelerator_type}"] = 0.001
     return Demand(f"{name}_pool", pool.size, {key: value for key, value in resources.items() if value})

@@ -1,4 +1,4 @@
-"""The stages as Ray Data actors: one class per stage, built from plain settings, one row in, one row (or more) out.
+"""The stages as Ray Data runs them: actors where there is something to load, tasks where there is not.
 
 A row of the graph is metadata only: {"work": JSON of a clip, "result": JSON of its result, or "" while it goes on}.
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 import ray
 
-from manifests import table
+from manifests import storage, table
 from manifests.results import Result
 from manifests.work import Work
 from pipelines.boundary import AttemptLedger, ended, explained, guarded, status_of
@@ -38,36 +38,29 @@ def _advanced(row: Row, made: Work | Result) -> Row:
     return {"work": made.model_dump_json(), "result": row["result"]}
 
 
-class ValidateWorker:
-    """{"row", "fields"} → {"work", "result"}; a rejected row has no work."""
+def validate_row(row: Row, settings: RunSettings) -> Row:
+    """{"row", "fields"} → {"work", "result"}; a rejected row has no work. Never raises: what is wrong is the result."""
+    from stages.validate import Validate
 
-    def __init__(self, settings: RunSettings) -> None:
-        from manifests.storage import Allowed
-        from stages.validate import Validate
-
-        config = settings.config
-        allowed = Allowed(prefixes=list(settings.allowed_prefixes))
-        self._stage = Validate(settings.base, allowed, config.limits, config.checkpoints, settings.places.sources)
-
-    def __call__(self, row: Row) -> Row:
-        """Never raises: whatever is wrong ends in the row's result."""
-        fields = json.loads(row["fields"])
-        begun = time.perf_counter()
-        try:
-            work = self._stage(row["row"], fields).timed("validate", round(time.perf_counter() - begun, 3))
-            return {"work": work.model_dump_json(), "result": ""}
-        except Exception as error:
-            text, remedy = explained(error)
-            result = Result(
-                row=row["row"],
-                id=table.row_id(fields),
-                status=status_of(error),
-                stage="validate",
-                error=text,
-                remedy=remedy,
-                metadata=table.row_metadata(fields),
-            )
-            return {"work": "", "result": result.model_dump_json()}
+    config = settings.config
+    allowed = storage.Allowed(prefixes=list(settings.allowed_prefixes))
+    stage = Validate(settings.base, allowed, config.limits, config.checkpoints, settings.places.sources)
+    fields, begun = json.loads(row["fields"]), time.perf_counter()
+    try:
+        work = stage(row["row"], fields).timed("validate", round(time.perf_counter() - begun, 3))
+        return row_of(work)
+    except Exception as error:
+        text, remedy = explained(error)
+        result = Result(
+            row=row["row"],
+            id=table.row_id(fields),
+            status=status_of(error),
+            stage="validate",
+            error=text,
+            remedy=remedy,
+            metadata=table.row_metadata(fields),
+        )
+        return {"work": "", "result": result.model_dump_json()}
 
 
 class PoseWorker:
@@ -93,25 +86,19 @@ class PoseWorker:
         return [row_of(work) for work in works]
 
 
-class InputsWorker:
-    """A clip → the same clip with its reference (and its sound) stored as plain data."""
+def prepare_row(row: Row, settings: RunSettings) -> Row:
+    """A clip → the same clip with its reference (and its sound) stored as plain data. Rows that have ended pass."""
+    from stages.prepare_inputs import PrepareInputs
 
-    def __init__(self, settings: RunSettings) -> None:
-        from stages.prepare_inputs import PrepareInputs
+    if row["result"]:
+        return row
+    work, begun = Work.model_validate_json(row["work"]), time.perf_counter()
 
-        self._stage = PrepareInputs(settings.places, settings.config.limits)
+    def prepare() -> Work:
+        PrepareInputs(settings.places, settings.config.limits)(work)
+        return work.timed("inputs", round(time.perf_counter() - begun, 3))
 
-    def __call__(self, row: Row) -> Row:
-        """Never raises; rows that have ended pass through."""
-        if row["result"]:
-            return row
-        work, begun = Work.model_validate_json(row["work"]), time.perf_counter()
-
-        def prepare() -> Work:
-            self._stage(work)
-            return work.timed("inputs", round(time.perf_counter() - begun, 3))
-
-        return _advanced(row, guarded("inputs", work, prepare))
+    return _advanced(row, guarded("inputs", work, prepare))
 
 
 class AnimateWorker:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
@@ -33,7 +34,7 @@ class PrepareInputs:
         if keeps_sound(work):
             target = self._places.sound(layout.sound_key(work.driving.digest))
             if not storage.exists(target):
-                self._store(work.driving, target, extract_sound)
+                self._store(work.driving, target, partial(extract_sound, begin=work.driving.begin))
 
     def _store(self, source: Source, target: str, convert: Callable[[Path, Path], None]) -> None:
         with tempfile.TemporaryDirectory(prefix="catwalk-inputs-") as scratch:

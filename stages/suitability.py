@@ -11,7 +11,7 @@ from manifests.errors import Rejected
 from manifests.field_error import choose
 from stages.diffusion.animators import ANIMATORS, Facts
 
-# Kinds of driving files that are an animator's pose input as they stand. Estimators (for `video`) belong in stages/poses.
+# Driving files that are an animator's pose input as they stand. Estimators (for `video`) belong in stages/poses.
 DRAWN = {"densepose": ("densepose",), "skeleton": ("skeleton",)}
 
 

@@ -119,6 +119,7 @@ def _probe_video(path: Path, limits: Limits) -> Found:
         "frames": facts.frames,
         "fps": str(facts.fps),
         "audio": facts.audio,
+        "begin": float(facts.start),
     }
     if facts.variable:
         found["timestamps"] = [str(second) for second in frames.timestamps]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.s3_server import s3, s3_endpoint  # noqa: F401
+from tests.sample_media import cluster, media  # noqa: F401
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 SHARED = CHECKOUT.parent / "shared"

@@ -1,12 +1,9 @@
 """Writing films: H.264 MP4 through ffmpeg, and their poster images."""
 
 import subprocess
-from collections import deque
-from contextlib import suppress
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from threading import Thread
 from types import TracebackType
 from typing import Literal, Self
 
@@ -17,6 +14,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from manifests.errors import Problem
+from stages.video.ffmpeg_process import FfmpegProcess, local_file
 from stages.video.stream import CONTAINERS
 
 ENCODERS = {"h264": "libx264"}
@@ -24,7 +22,6 @@ ENCODERS = {"h264": "libx264"}
 SOUND_CONTAINERS = f"{CONTAINERS},flac,wav"
 # Of every file written here: the index at the front, no dates and no versions.
 MP4 = {"format": "mp4", "movflags": "+faststart", "fflags": "+bitexact", "map_metadata": -1}
-ERROR_LINES = 8
 
 
 class EncodeRecipe(BaseModel):
@@ -89,7 +86,7 @@ class Encoder:
             protocol_whitelist="pipe",
         )
         self._path.unlink(missing_ok=True)
-        self._ffmpeg = _Ffmpeg(_film(frames, self._silent, self._recipe))
+        self._ffmpeg = FfmpegProcess(_film(frames, self._silent, self._recipe))
         return self
 
     def write(self, frames: np.ndarray) -> None:
@@ -124,9 +121,9 @@ class Encoder:
     def _add_sound(self, audio: Path) -> None:
         """Lay the sound under the finished picture, whose length only now is known."""
         length = self._frames / self._fps
-        film = ffmpeg.input(_local(self._silent), protocol_whitelist="file", format_whitelist="mov")
+        film = ffmpeg.input(local_file(self._silent), protocol_whitelist="file", format_whitelist="mov")
         sound = ffmpeg.input(
-            _local(audio),
+            local_file(audio),
             ss=_seconds(self._audio_start),
             protocol_whitelist="file",
             format_whitelist=SOUND_CONTAINERS,
@@ -134,7 +131,7 @@ class Encoder:
         both = ffmpeg.output(
             film["v:0"],
             sound["a:0?"],
-            _local(self._sounding),
+            local_file(self._sounding),
             vcodec="copy",
             acodec="aac",
             # A track that begins later than the picture is led by silence instead of being moved to the front.
@@ -142,54 +139,13 @@ class Encoder:
             **{"flags:a": "+bitexact"},
             **MP4,
         )
-        mux = _Ffmpeg(both.global_args("-nostdin"), remedy="set audio to drop, or repair the driving video's sound")
+        mux = FfmpegProcess(
+            both.global_args("-nostdin"), remedy="set audio to drop, or repair the driving video's sound"
+        )
         try:
             mux.finish()
         finally:
             mux.kill()
-
-
-class _Ffmpeg:
-    """One ffmpeg process whose messages are drained in a thread, as a full pipe of them would stop it."""
-
-    def __init__(
-        self, command: ffmpeg.Stream, remedy: str = "see `catwalk doctor`, and whether the disk is full"
-    ) -> None:
-        self._remedy = remedy
-        command = command.global_args("-hide_banner", "-loglevel", "error").overwrite_output()
-        arguments = command.compile(cmd=imageio_ffmpeg.get_ffmpeg_exe())
-        self._process = subprocess.Popen(
-            arguments, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
-        self._messages: deque[bytes] = deque(maxlen=ERROR_LINES)
-        self._drain = Thread(target=self._messages.extend, args=(self._process.stderr,), name="ffmpeg", daemon=True)
-        self._drain.start()
-
-    def feed(self, data: memoryview) -> None:
-        try:
-            self._process.stdin.write(data)
-        except BrokenPipeError:
-            self.finish()
-            raise Problem("ffmpeg stopped reading frames", self._remedy) from None
-
-    def finish(self) -> None:
-        """Close the input and wait for the file. Raises Problem with ffmpeg's last messages if it failed."""
-        with suppress(BrokenPipeError):  # it ended before it had read everything; its exit status tells more
-            self._process.stdin.close()
-        status = self._process.wait()
-        self._drain.join()
-        if status:
-            said = b"".join(self._messages).decode(errors="replace").strip()
-            raise Problem(f"ffmpeg failed with status {status}: {said}", self._remedy)
-
-    def kill(self) -> None:
-        """End the process, whatever it is doing; no harm where it has ended."""
-        self._process.kill()
-        self._process.wait()
-        self._drain.join()
-        for pipe in (self._process.stdin, self._process.stderr):
-            with suppress(BrokenPipeError):
-                pipe.close()
 
 
 def poster(frame: np.ndarray, path: Path, quality: int) -> None:
@@ -215,7 +171,7 @@ def _film(frames: ffmpeg.Stream, path: Path, recipe: EncodeRecipe) -> ffmpeg.Str
         .filter("setparams", **bt709)
     )
     return pictures.output(
-        _local(path),
+        local_file(path),
         vcodec=ENCODERS[recipe.codec],
         crf=recipe.crf,
         preset=recipe.preset,
@@ -223,11 +179,6 @@ def _film(frames: ffmpeg.Stream, path: Path, recipe: EncodeRecipe) -> ffmpeg.Str
         **{"profile:v": "high", "flags:v": "+bitexact"},
         **MP4,
     )
-
-
-def _local(path: Path) -> str:
-    """Name a local file so that ffmpeg never takes it for a URL, an option or a pattern."""
-    return f"file:{path.absolute()}"
 
 
 def _seconds(value: Fraction) -> str:

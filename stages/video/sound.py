@@ -1,27 +1,27 @@
 """The sound of a driving video, taken out of it before it comes near a model."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import ffmpeg
-import imageio_ffmpeg
 
-from manifests.errors import Rejected
+from stages.video.ffmpeg_process import FfmpegProcess, local_file
+from stages.video.stream import CONTAINERS
 
 
-def extract_sound(video: Path, target: Path) -> None:
-    """Write the first audio track as FLAC. Raises `Rejected` when ffmpeg cannot read it.
+def extract_sound(video: Path, target: Path, begin: float) -> None:
+    """Write the first sound track as FLAC, from `begin` on: the second at which the video shows its first picture.
 
-    Only the local file is opened: other protocols are off.
+    A track that begins later than that is led by silence. Raises Problem when ffmpeg cannot read it.
     """
-    command = (
-        ffmpeg.input(str(video), protocol_whitelist="file")
-        .audio.output(str(target), acodec="flac", map_metadata=-1, fflags="+bitexact")
-        .global_args("-nostdin", "-loglevel", "error")
+    source = ffmpeg.input(local_file(video), protocol_whitelist="file", format_whitelist=CONTAINERS)
+    command = source["a:0"].output(
+        local_file(target),
+        acodec="flac",
+        af=f"aresample=async=1:first_pts=0,atrim=start={begin:.6f},asetpts=PTS-STARTPTS",
+        map_metadata=-1,
     )
+    process = FfmpegProcess(command.global_args("-nostdin"), "set audio to drop, or repair the driving video's sound")
     try:
-        command.run(cmd=imageio_ffmpeg.get_ffmpeg_exe(), capture_stderr=True, overwrite_output=True)
-    except ffmpeg.Error as failed:
-        last = (failed.stderr.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
-        raise Rejected(f"driving: its sound cannot be read ({last})", "set audio to drop, or repair the file") from None
+        process.finish()
+    finally:
+        process.kill()

@@ -1,0 +1,63 @@
+"""Running the wheel-shipped ffmpeg on local files."""
+
+import subprocess
+from collections import deque
+from contextlib import suppress
+from pathlib import Path
+from threading import Thread
+
+import ffmpeg
+import imageio_ffmpeg
+
+from manifests.errors import Problem
+
+ERROR_LINES = 8
+
+
+class FfmpegProcess:
+    """One ffmpeg process whose messages are drained in a thread, as a full pipe of them would stop it."""
+
+    def __init__(
+        self, command: ffmpeg.Stream, remedy: str = "see `catwalk doctor`, and whether the disk is full"
+    ) -> None:
+        self._remedy = remedy
+        command = command.global_args("-hide_banner", "-loglevel", "error").overwrite_output()
+        arguments = command.compile(cmd=imageio_ffmpeg.get_ffmpeg_exe())
+        self._process = subprocess.Popen(
+            arguments, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        self._messages: deque[bytes] = deque(maxlen=ERROR_LINES)
+        self._drain = Thread(target=self._messages.extend, args=(self._process.stderr,), name="ffmpeg", daemon=True)
+        self._drain.start()
+
+    def feed(self, data: memoryview) -> None:
+        """Write to its input. Raises Problem when it has ended."""
+        try:
+            self._process.stdin.write(data)
+        except BrokenPipeError:
+            self.finish()
+            raise Problem("ffmpeg stopped reading frames", self._remedy) from None
+
+    def finish(self) -> None:
+        """Close the input and wait for the file. Raises Problem with ffmpeg's last messages if it failed."""
+        with suppress(BrokenPipeError):  # it ended before it had read everything; its exit status tells more
+            self._process.stdin.close()
+        status = self._process.wait()
+        self._drain.join()
+        if status:
+            said = b"".join(self._messages).decode(errors="replace").strip()
+            raise Problem(f"ffmpeg failed with status {status}: {said}", self._remedy)
+
+    def kill(self) -> None:
+        """End the process, whatever it is doing; no harm where it has ended."""
+        self._process.kill()
+        self._process.wait()
+        self._drain.join()
+        for pipe in (self._process.stdin, self._process.stderr):
+            with suppress(BrokenPipeError):
+                pipe.close()
+
+
+def local_file(path: Path) -> str:
+    """Name a local file so that ffmpeg never takes it for a URL, an option or a pattern."""
+    return f"file:{path.absolute()}"
