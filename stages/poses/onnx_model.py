@@ -26,7 +26,8 @@ class Contract:
 class OnnxModel:
     """One network with one image input. Raises `Problem` for a file that is missing, damaged or another network."""
 
-    def __init__(self, path: Path, contract: Contract, threads: int = 1) -> None:
+    def __init__(self, path: Path, contract: Contract, threads: int = 1, batch: int = 1) -> None:
+        """`batch`: images per run at most, where the network's batch axis is free; else its own number counts."""
         self.path, self._contract = path, contract
         self._session = _open(path, contract, threads)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
@@ -36,7 +37,8 @@ class OnnxModel:
             found = ", ".join(f"{one.name} {one.shape}" for one in inputs)
             raise self._wrong(f"it takes {found} and gives {', '.join(f'{one.name} {one.shape}' for one in outputs)}")
         self._input = inputs[0].name
-        self.batch: int | None = inputs[0].shape[0] if isinstance(inputs[0].shape[0], int) else None  # None: free
+        self._fixed = isinstance(inputs[0].shape[0], int)
+        self.batch: int = inputs[0].shape[0] if self._fixed else batch
         self.height, self.width = (int(side) for side in inputs[0].shape[2:])
 
     @property
@@ -46,15 +48,14 @@ class OnnxModel:
         return options.intra_op_num_threads, options.inter_op_num_threads
 
     def __call__(self, images: np.ndarray) -> list[np.ndarray]:
-        """float32 (n, 3, height, width) → all outputs in order, each (n, …); loops where the batch axis is fixed."""
-        size = self.batch or len(images)
-        chunks = [self._run(images[start : start + size], size) for start in range(0, len(images), size)]
+        """float32 (n, 3, height, width) → all outputs in order, each (n, …)."""
+        chunks = [self._run(images[start : start + self.batch]) for start in range(0, len(images), self.batch)]
         return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
 
-    def _run(self, images: np.ndarray, size: int) -> list[np.ndarray]:
+    def _run(self, images: np.ndarray) -> list[np.ndarray]:
         n = len(images)
-        if n < size:  # a fixed batch axis wants to be full
-            images = np.concatenate([images, np.zeros((size - n, *images.shape[1:]), images.dtype)])
+        if self._fixed and n < self.batch:  # such an axis wants to be full
+            images = np.concatenate([images, np.zeros((self.batch - n, *images.shape[1:]), images.dtype)])
         outputs = [output[:n] for output in self._session.run(None, {self._input: images})]
         # Free axes hide a foreign network until it has answered.
         if not self._contract.fits(list(images.shape), [list(output.shape) for output in outputs]):

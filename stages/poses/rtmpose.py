@@ -48,7 +48,7 @@ def centre_and_scale(
 def warp_matrix(centre: np.ndarray, scale: np.ndarray, width: int, height: int) -> np.ndarray:
     """float64 (2, 3): picture → crop of `width` × `height`, from three point pairs in float32 as published."""
     picture, crop = np.zeros((3, 2), np.float32), np.zeros((3, 2), np.float32)
-    picture[0], picture[1] = centre, centre + [0.0, scale[0] * -0.5]
+    picture[0], picture[1] = centre, (centre[0], centre[1] - scale[0] * 0.5)
     crop[0], crop[1] = (width * 0.5, height * 0.5), (width * 0.5, height * 0.5 - width * 0.5)
     for points in (picture, crop):
         across, down = points[0] - points[1]
@@ -104,18 +104,16 @@ def to_picture(points: np.ndarray, centre: np.ndarray, scale: np.ndarray, width:
 class PoseNet:
     """A SimCC whole-body network that sees pictures in the channel order given to it."""
 
-    def __init__(self, path: Path, threads: int = 1) -> None:
-        self.model = OnnxModel(path, _CONTRACT, threads)
+    def __init__(self, path: Path, threads: int = 1, batch: int = 1) -> None:
+        """`batch`: crops per run. More than one moves the responses by about 2e-7, which flips bins that tie."""
+        self.model = OnnxModel(path, _CONTRACT, threads, batch)
 
     def cut(self, image: np.ndarray, boxes: np.ndarray) -> list[Crop]:
         """The crops that this network wants of the boxes (n, 4) in a uint8 picture (h, w, 3)."""
         return crops(image, boxes, self.model.width, self.model.height)
 
     def __call__(self, people: list[Crop]) -> tuple[np.ndarray, np.ndarray]:
-        """Crops, of one picture or several → float64 (n, 133, 2) in pixels of each one's picture, float32 (n, 133).
-
-        One run of the network where its batch axis is free, else one per crop.
-        """
+        """Crops, of one picture or several → float64 (n, 133, 2) in pixels of each one's picture, float32 (n, 133)."""
         if not people:
             return np.empty((0, KEYPOINTS, 2)), np.empty((0, KEYPOINTS), np.float32)
         images = normalise(np.stack([person.pixels for person in people])).transpose(0, 3, 1, 2)

@@ -16,7 +16,10 @@ from PIL import Image
 from safetensors.torch import load_file
 
 FORMAT = 1
-COMPARISON_KEYS = {"metric", "limit", "max_fraction", "outlier_limit", "per_axis", "status", "stage", "meaning"}
+COMPARISON_KEYS = {
+    *("metric", "limit", "max_fraction", "outlier_limit", "per_axis", "columns", "required_rows"),
+    *("status", "stage", "meaning"),
+}
 CALL_KEYS = {"name", "kind", "status", "params", "inputs", "expected", "applies_when"}
 
 
@@ -123,9 +126,23 @@ class Case:
         file, colon, tensor = reference.partition(":")
         if colon and file.endswith(".safetensors"):
             return self.recording.tensors(file)[tensor]
+        is_result = reference in self.entry["expected"] and not (self.recording.folder / reference).exists()
+        if self.name.endswith(".png") and is_result:
+            reference = self.name  # a picture that is itself a case is its one result, whatever that is called
         return self.recording.file(reference)
 
-    def compare(self, reference: Any, actual: Any, record: dict[str, Any] | None) -> Iterator[Deviation]:
+    def input(self, role: str, reference: Any, record: dict[str, Any] | None) -> Any:
+        """The value of an input role: what the reference stands for, or the role's column of that table."""
+        column = self._column("input_columns", role)
+        value = self.resolve(reference, record)
+        return value if column is None else value[:, column]
+
+    def _column(self, which: str, role: str | None) -> int | None:
+        return (self.entry["params"].get(which) or {}).get(role)
+
+    def compare(
+        self, reference: Any, actual: Any, record: dict[str, Any] | None, role: str | None = None
+    ) -> Iterator[Deviation]:
         """Deviations of one role's result from what is recorded, leaf by leaf."""
         if isinstance(reference, list):
             if len(reference) != len(actual):
@@ -145,7 +162,10 @@ class Case:
                     yield Deviation(comparison["metric"], float("inf"), f"{reference}: not computed ({actual.why})")
                 return
             if comparison.get("status") != "informational":
-                yield deviation(reference, self.resolve(reference, record), actual, comparison)
+                expected, column = self.resolve(reference, record), self._column("expected_columns", role)
+                if column is not None:
+                    expected, comparison = expected[:, column], {**comparison, "columns": None}
+                yield deviation(reference, expected, actual, comparison)
 
     def uncompared(self) -> set[str]:
         """Expected names that no required call has produced."""
@@ -165,7 +185,7 @@ def deviation(reference: str, expected: Any, actual: Any, how: dict[str, Any]) -
     if not isinstance(expected, (torch.Tensor, np.ndarray, float)) or isinstance(expected, bool):
         same = expected == actual
         return Deviation(metric, 0.0 if same else float("inf"), None if same else f"{reference}: not equal")
-    want, got = (torch.as_tensor(value).cpu() for value in (expected, actual))
+    want, got = (_compared_part(torch.as_tensor(value).cpu(), how) for value in (expected, actual))
     if want.shape != got.shape:
         shapes = f"{tuple(got.shape)} instead of {tuple(want.shape)}"
         return Deviation(metric, float("inf"), f"{reference}: shape {shapes}")
@@ -189,6 +209,13 @@ def deviation(reference: str, expected: Any, actual: Any, how: dict[str, Any]) -
     elif worst == float("inf"):
         complaint = f"{reference}: not finite"
     return Deviation(metric, worst, complaint)
+
+
+def _compared_part(table: torch.Tensor, how: dict[str, Any]) -> torch.Tensor:
+    """The rows that have to be there and the columns that are results, where a comparison names them."""
+    if rows := how.get("required_rows"):
+        table = table[table[:, rows["column"]] == rows["equals"]]
+    return table[:, columns] if (columns := how.get("columns")) else table
 
 
 def _applies(call: dict[str, Any]) -> bool:

@@ -12,11 +12,11 @@ def test_recording_is_reproduced(case: Case) -> None:
         kind = call["kind"]
         assert hasattr(runners, kind), f"no runner for the kind of call {kind!r}"
         for label, record in case.records(call):
-            inputs = {role: case.resolve(reference, record) for role, reference in call["inputs"].items()}
+            inputs = {role: case.input(role, reference, record) for role, reference in call["inputs"].items()}
             results = getattr(runners, kind)(call["params"], **inputs)
             for role, reference in call["expected"].items():
                 assert role in results, f"{label}: the runner returned no {role}"
-                for found in case.compare(reference, results[role], record):
+                for found in case.compare(reference, results[role], record, role):
                     key = (case.recording.index["system"], kind, found.metric)
                     WORST[key] = max(WORST.get(key, 0.0), found.worst)
                     if found.complaint:

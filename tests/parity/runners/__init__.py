@@ -1,5 +1,6 @@
 """One runner per system: a class with one method per kind of call."""
 
 from tests.parity.runners.magicanimate import MagicAnimateRunners
+from tests.parity.runners.pose import PoseRunners
 
-RUNNERS = {"magicanimate": MagicAnimateRunners}
+RUNNERS = {"magicanimate": MagicAnimateRunners, "pose": PoseRunners}

@@ -1,0 +1,138 @@
+"""DWPose: RGB pictures → the keypoints of everyone in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+
+from stages.poses.keypoints import Keypoints, People
+from stages.poses.rtmpose import Crop, PoseNet
+from stages.poses.wholebody import openpose_order
+from stages.poses.yolox import PersonDetector
+
+Order = Literal["rgb", "bgr"]
+
+
+@dataclass(frozen=True)
+class Channels:
+    """The channel order in which each network is shown a picture."""
+
+    detector: Order
+    pose: Order
+
+
+# The detector was trained on BGR, the pose net on RGB. Each published caller shows one order to both.
+CALLERS = {
+    "dwpose": Channels("bgr", "bgr"),
+    "animate_anyone": Channels("bgr", "bgr"),
+    "mimicmotion": Channels("rgb", "rgb"),
+    "as_trained": Channels("bgr", "rgb"),
+}
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What the two networks say about one picture, in COCO-WholeBody's order."""
+
+    boxes: np.ndarray  # float64 (found, 4) as x1 y1 x2 y2, pixels; empty: the whole picture was taken for one person
+    points: np.ndarray  # float64 (people, 133, 2), pixels
+    scores: np.ndarray  # float32 (people, 133)
+
+    def people(self) -> People:
+        """The same in OpenPose's order, with necks."""
+        points, scores = openpose_order(self.points, self.scores)
+        return People(points, scores, self.boxes if len(self.boxes) else np.full((len(points), 4), np.nan))
+
+
+class DWPose:
+    """Person detector and whole-body pose net. Every picture holds at least one person, if only a pseudo person."""
+
+    def __init__(
+        self,
+        detector: PersonDetector,
+        pose: PoseNet,
+        channels: Channels = CALLERS["as_trained"],
+    ) -> None:
+        self._detector, self._pose, self._channels = detector, pose, channels
+
+    @classmethod
+    def load(
+        cls,
+        detector: Path,
+        pose: Path,
+        channels: Channels = CALLERS["as_trained"],
+        threads: int = 1,
+        batch: int = 1,
+    ) -> Self:
+        """Open the two ONNX files, with `threads` per network; the pose net sees `batch` crops at a time.
+
+        What is published uses batches of 1, and only those are exact to the bit. Raises `Problem` where a file is
+        missing, damaged or another network.
+        """
+        return cls(PersonDetector(detector, threads), PoseNet(pose, threads, batch), channels)
+
+    def detect(self, frames: Iterable[np.ndarray]) -> Iterator[Detection]:
+        """uint8 RGB frames (height, width, 3) → one detection per frame, in order.
+
+        A frame equal to the one before it is not looked at again.
+        """
+        waiting: list[_Seen] = []
+        previous = None
+        for frame in frames:
+            if previous is not None and np.array_equal(frame, previous):
+                waiting[-1].times += 1
+                continue
+            if sum(len(seen.crops) for seen in waiting) >= self._pose.model.batch:
+                yield from self._estimate(waiting)
+                waiting = []
+            waiting.append(self._look(frame))
+            previous = frame
+        if waiting:
+            yield from self._estimate(waiting)
+
+    def __call__(self, frames: Iterable[np.ndarray]) -> Keypoints:
+        """uint8 RGB frames (height, width, 3) of one size → their keypoints. Raises ValueError when sizes differ."""
+        size: set[tuple[int, ...]] = set()
+
+        def of_one_size() -> Iterator[np.ndarray]:
+            for frame in frames:
+                size.add(frame.shape[:2])
+                if len(size) > 1:
+                    raise ValueError(f"frames of one sequence differ in size: {sorted(size)}")
+                yield frame
+
+        people = [detection.people() for detection in self.detect(of_one_size())]
+        height, width = size.pop() if size else (0, 0)
+        return Keypoints.from_people(people, width, height)
+
+    def _look(self, frame: np.ndarray) -> _Seen:
+        boxes = self._detector(_ordered(frame, self._channels.detector))
+        height, width = frame.shape[:2]
+        everyone = boxes if len(boxes) else np.array([[0.0, 0.0, width, height]])
+        return _Seen(boxes, self._pose.cut(_ordered(frame, self._channels.pose), everyone))
+
+    def _estimate(self, waiting: list[_Seen]) -> Iterator[Detection]:
+        points, scores = self._pose([crop for seen in waiting for crop in seen.crops])
+        start = 0
+        for seen in waiting:
+            end = start + len(seen.crops)
+            detection = Detection(seen.boxes, points[start:end], scores[start:end])
+            yield from [detection] * seen.times
+            start = end
+
+
+@dataclass
+class _Seen:
+    """A frame that waits for the pose net, and how often it repeats."""
+
+    boxes: np.ndarray
+    crops: list[Crop]
+    times: int = 1
+
+
+def _ordered(frame: np.ndarray, order: Order) -> np.ndarray:
+    return frame if order == "rgb" else np.ascontiguousarray(frame[..., ::-1])

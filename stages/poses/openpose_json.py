@@ -1,0 +1,213 @@
+"""OpenPose's JSON of keypoints, in both dialects: OpenPose's own files, and those of the community's tools.
+
+OpenPose writes one file per frame, `<name>_<12 digits>_keypoints.json`, with 25 body points (BODY_25) by default, in
+pixels and without the size of the picture. The community's documents add `canvas_width` and `canvas_height`, hold 18
+body points (COCO-18), leave parts out as null, and some of their readers drop every point whose confidence is not 1.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from manifests.errors import Rejected
+from stages.poses.keypoints import Keypoints, People
+from stages.poses.wholebody import BODY, FACE, FEET, LEFT_HAND, POINTS, RIGHT_HAND, VISIBLE
+
+Dialect = Literal["openpose", "community"]
+Coordinates = Literal["auto", "pixels", "unit", "signed"]
+
+SCORES = "catwalk_scores"  # our own field of a person in the community's dialect: the true scores of all 134 points
+_MID_HIP = 8
+_BODY25_FROM_COCO18 = [0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18]  # where each joint stands there
+_BODY25_FEET = slice(19, 25)
+_HIPS = [8, 11]
+_PUPILS = [14, 15]  # DWPose has no pupils; right and left eye of the body stand in, as the community's tools do
+_PARTS = {
+    "face_keypoints_2d": (FACE, (68, 70)),
+    "hand_left_keypoints_2d": (LEFT_HAND, (21,)),
+    "hand_right_keypoints_2d": (RIGHT_HAND, (21,)),
+}
+_BODY_REMEDY = "write BODY_25 (OpenPose's default) or COCO body points"
+# Coordinates that stay below are fractions: nobody stands in the first two pixels of a picture.
+_LARGEST_FRACTION = 2.0
+# Further outside the picture than this to the left or above, fractions are those of −1 … 1.
+_LEAST_FRACTION = -0.1
+
+
+def file_name(name: str, frame: int) -> str:
+    """OpenPose's name for the document of a frame."""
+    return f"{name}_{frame:012d}_keypoints.json"
+
+
+def frame_number(file: str) -> int | None:
+    """The frame that a file of OpenPose's naming describes; None for other names."""
+    found = re.search(r"_(\d{12})_keypoints\.json$", file)
+    return int(found[1]) if found else None
+
+
+def read(
+    documents: Sequence[dict[str, Any]],
+    width: int | None = None,
+    height: int | None = None,
+    coordinates: Coordinates = "auto",
+) -> Keypoints:
+    """One parsed document per frame, in order, of either dialect → keypoints in pixels.
+
+    The picture is `width` × `height` pixels, or as large as the documents say. `auto` tells pixels from fractions of
+    the picture (`unit`: 0 … 1) by their size over the whole sequence; `signed` (−1 … 1) has to be named. Points that
+    were not found are at (0, 0) with score 0. Raises `Rejected` naming the frame and field that is not as it should be.
+    """
+    frames = [_frame(document, f"frame {number}") for number, document in enumerate(documents)]
+    width, height = _size(documents, width, height)
+    scale, shift = _to_pixels(frames, width, height, coordinates)
+    people = []
+    for points, scores in frames:
+        pixels = np.where((scores > 0)[..., None], points * scale + shift, 0.0)
+        people.append(
+            People(
+                pixels,
+                scores,
+                np.stack([_box(*one) for one in zip(pixels, scores, strict=True)]) if len(pixels) else np.empty((0, 4)),
+            )
+        )
+    return Keypoints.from_people(people, width, height)
+
+
+def write(people: People, width: int, height: int, dialect: Dialect = "openpose", body_points: int = 25) -> dict:
+    """The document of one frame, in pixels.
+
+    `openpose`: true scores, points with none above 0 as 0, 0, 0. `community`: points with a score above 0.3 get 1,
+    others are 0, 0, 0, parts without any are null; the true scores stand in a field of our own, which `read` honours.
+    """
+    if body_points not in (18, 25):
+        raise ValueError(f"body_points must be 18 or 25, not {body_points}")
+    community = dialect == "community"
+    document: dict[str, Any] = {} if community else {"version": 1.3}
+    document["people"] = [
+        _person(points, scores, body_points, community)
+        for points, scores in zip(people.points, people.scores, strict=True)
+    ]
+    if community:
+        document |= {"canvas_width": width, "canvas_height": height}
+    return document
+
+
+def _person(points: np.ndarray, scores: np.ndarray, body_points: int, community: bool) -> dict[str, Any]:
+    confidence = (scores > VISIBLE).astype(np.float64) if community else scores.clip(0)
+    triples = np.where((confidence > 0)[:, None], np.column_stack([points, confidence]), 0.0)
+    parts = {
+        "pose_keypoints_2d": triples[BODY] if body_points == 18 else _body25(triples),
+        "face_keypoints_2d": np.concatenate([triples[FACE], triples[_PUPILS]]),
+        "hand_left_keypoints_2d": triples[LEFT_HAND],
+        "hand_right_keypoints_2d": triples[RIGHT_HAND],
+    }
+    empty = None if community else []
+    lists = {name: part.ravel().tolist() if part[:, 2].any() else empty for name, part in parts.items()}
+    lists["pose_keypoints_2d"] = parts["pose_keypoints_2d"].ravel().tolist()
+    if community:
+        return {**lists, SCORES: scores.tolist()}
+    return {"person_id": [-1], **lists, **{name.replace("2d", "3d"): [] for name in parts}}
+
+
+def _body25(triples: np.ndarray) -> np.ndarray:
+    body = np.zeros((25, 3))
+    body[_BODY25_FROM_COCO18] = triples[BODY]
+    hips = triples[_HIPS]
+    if hips[:, 2].all():
+        body[_MID_HIP] = [*hips[:, :2].mean(axis=0), hips[:, 2].min()]
+    body[_BODY25_FEET] = triples[FEET]
+    return body
+
+
+def _frame(document: Any, where: str) -> tuple[np.ndarray, np.ndarray]:
+    """Points (people, 134, 2) as written and scores (people, 134)."""
+    listed = document.get("people") if isinstance(document, dict) else None
+    if not isinstance(listed, list) or not all(isinstance(person, dict) for person in listed):
+        raise Rejected(f"{where} has no list of people", "use JSON as OpenPose writes it, one document per frame")
+    points, scores = np.zeros((len(listed), POINTS, 2)), np.zeros((len(listed), POINTS))
+    for number, person in enumerate(listed):
+        triples = np.zeros((POINTS, 3))
+        _read_body(person, triples, f"{where}, person {number}")
+        for field, (part, counts) in _PARTS.items():
+            found = _triples(person, field, counts, f"{where}, person {number}")
+            if found is not None:
+                triples[part] = found[: part.stop - part.start]
+        points[number], scores[number] = triples[:, :2], triples[:, 2]
+        true_scores = _numbers(person.get(SCORES), f"{where}, person {number}: {SCORES}")
+        if len(true_scores) == POINTS:
+            scores[number] = np.where(scores[number] > 0, true_scores, 0.0)
+    return points, scores
+
+
+def _read_body(person: dict[str, Any], triples: np.ndarray, where: str) -> None:
+    found = _triples(person, "pose_keypoints_2d", (18, 25), where)
+    if found is None:
+        return
+    if len(found) == 18:
+        triples[BODY] = found
+    else:
+        triples[BODY], triples[FEET] = found[_BODY25_FROM_COCO18], found[_BODY25_FEET]
+
+
+def _triples(person: dict[str, Any], field: str, counts: tuple[int, ...], where: str) -> np.ndarray | None:
+    """(points, 3) of a part; None where it was not computed."""
+    numbers = _numbers(person.get(field), f"{where}: {field}")
+    if not numbers.size:
+        return None
+    wanted = " or ".join(str(3 * count) for count in counts)
+    if numbers.size not in [3 * count for count in counts]:
+        remedy = _BODY_REMEDY if field.startswith("pose") else "write every point as x, y, confidence"
+        raise Rejected(f"{where}: {field} has {numbers.size} numbers, expected {wanted}", remedy)
+    return numbers.reshape(-1, 3)
+
+
+def _numbers(listed: Any, where: str) -> np.ndarray:
+    if listed is None:
+        return np.empty(0)
+    sound = isinstance(listed, list) and all(
+        isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number) for number in listed
+    )
+    if not sound:
+        raise Rejected(f"{where} is not a list of finite numbers", "write x, y and confidence of every point")
+    return np.array(listed, np.float64)
+
+
+def _size(documents: Sequence[dict[str, Any]], width: int | None, height: int | None) -> tuple[int, int]:
+    told = {(document.get("canvas_width"), document.get("canvas_height")) for document in documents}
+    told.discard((None, None))
+    if width is not None and height is not None:
+        return width, height
+    if len(told) != 1:
+        raise Rejected(
+            "the pose documents name no size of the picture" if not told else f"the pose documents name sizes {told}",
+            "give the width and height of the driving picture",
+        )
+    size = told.pop()
+    if not all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in size):
+        raise Rejected(f"canvas_width × canvas_height is {size[0]} × {size[1]}", "write whole numbers of pixels")
+    return size
+
+
+def _to_pixels(
+    frames: list[tuple[np.ndarray, np.ndarray]], width: int, height: int, coordinates: Coordinates
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scale and shift (x, y) that bring coordinates as written to pixels."""
+    size = np.array([width, height], np.float64)
+    if coordinates == "auto":
+        seen = np.concatenate([points[scores > 0] for points, scores in frames] or [np.empty((0, 2))])
+        coordinates = "unit" if seen.size and np.abs(seen).max() <= _LARGEST_FRACTION else "pixels"
+        if coordinates == "unit" and seen.min() < _LEAST_FRACTION:
+            raise Rejected("keypoints look like fractions from −1 to 1", "say so: coordinates `signed`, or `unit`")
+    scale = {"pixels": np.ones(2), "unit": size, "signed": size / 2}[coordinates]
+    return scale, size / 2 if coordinates == "signed" else np.zeros(2)
+
+
+def _box(points: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """The box around the points found: x1 y1 x2 y2; NaN if there are none."""
+    found = points[scores > 0]
+    return np.concatenate([found.min(axis=0), found.max(axis=0)]) if len(found) else np.full(4, np.nan)
