@@ -103,15 +103,10 @@ def test_an_animator_without_weights_says_where_to_name_them(media: Path) -> Non
 
 
 def test_limits_are_checked_before_anything_is_decoded(media: Path) -> None:
-    for limits in (
-        Limits(bytes=100),
-        Limits(pixels=100),
-        Limits(frames=3),
-        Limits(seconds=0.1),
-        Limits(frame_pixels=9),
-    ):
+    tight = ({"bytes": 100}, {"pixels": 100}, {"frames": 3}, {"seconds": 0.1}, {"frame_pixels": 9})
+    for limits in tight:
         with pytest.raises(Rejected):
-            validate(media, Limits(**tight))
+            validate(media, Limits(**limits))
     assert validate(media).frames == 6  # a refusal under one limit is not remembered under another
 
 
