@@ -19,3 +19,7 @@ class Problem(Exception):
 
 class Rejected(Problem):
     """The row's own input is at fault: bad field, missing file, unreadable media. The row ends as `rejected`."""
+
+
+class WrongUsage(Problem):
+    """A command was given what it cannot use: an option, a configuration, a run id. Nothing was begun."""

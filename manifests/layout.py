@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from manifests import storage
 from manifests.clip import Clip
-from manifests.errors import Problem
+from manifests.errors import Problem, WrongUsage
 
 # Raised by one when a stage's results change for the same inputs; everything after it is then made again.
 ALGORITHM = {"reference": 1, "sound": 1, "pose": 1, "latents": 1, "film": 1}
@@ -165,7 +165,7 @@ def new_run_id() -> str:
 def claim_run(places: Places, run_id: str, identity: Mapping[str, Any]) -> bool:
     """Begin or continue a run; returns whether it is continued.
 
-    A run id names one night: raises `Problem` when it was begun with another identity (manifest).
+    A run id names one night: raises `WrongUsage` when it was begun with another identity (manifest).
     """
     uri = places.run(run_id, "run.json")
     wanted = json.loads(json.dumps(dict(identity)))
@@ -174,7 +174,7 @@ def claim_run(places: Places, run_id: str, identity: Mapping[str, Any]) -> bool:
     begun = storage.read_json(uri)
     if begun != wanted:
         differing = ", ".join(sorted(key for key in wanted if (begun or {}).get(key) != wanted[key]))
-        raise Problem(
+        raise WrongUsage(
             f"run id {run_id!r} was begun with another {differing}",
             "choose a new run id, or give none to get a new one",
         )

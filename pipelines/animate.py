@@ -15,7 +15,7 @@ import ray.data
 from cluster.connection import connect
 from cluster.preflight import require
 from manifests import results, storage, table
-from manifests.errors import Problem, Rejected
+from manifests.errors import Problem, Rejected, WrongUsage
 from manifests.layout import Film
 from manifests.results import Result
 from manifests.work import Work
@@ -112,7 +112,7 @@ def tasks(pool: CpuPool) -> dict[str, Any]:
 def report_unknown(unknown: Sequence[table.UnknownColumn], strict: bool, say: Say) -> None:
     """Say once which columns are carried as metadata; under `strict` refuse the manifest."""
     if unknown and strict:
-        raise Problem("; ".join(map(str, unknown)), "rename or drop the columns, or run without --strict")
+        raise WrongUsage("; ".join(map(str, unknown)), "rename or drop the columns, or run without --strict")
     for column in unknown:
         say(f"{column}: carried as metadata")
 

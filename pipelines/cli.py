@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from manifests.errors import Problem
+from manifests.errors import Problem, WrongUsage
 
 OK, BROKE_OFF, WRONG_USAGE, SOME_FAILED = 0, 1, 2, 3
 EXIT_CODES = (
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return arguments.command(arguments)
     except Problem as problem:
         say(f"catwalk: {problem.error}\n  → {problem.remedy}")
-        return arguments.problem_code
+        return WRONG_USAGE if isinstance(problem, WrongUsage) else arguments.problem_code
     except KeyboardInterrupt:
         say("catwalk: interrupted")
         return BROKE_OFF
@@ -92,7 +92,7 @@ def _configured(arguments: argparse.Namespace, **overrides: Any) -> Any:
 def _pair(text: str) -> tuple[str, str]:
     name, equals, folder = text.partition("=")
     if not (name and equals and folder):
-        raise Problem(f"--checkpoint {text!r}", "write NAME=FOLDER, such as magicanimate=/models/magicanimate")
+        raise WrongUsage(f"--checkpoint {text!r}", "write NAME=FOLDER, such as magicanimate=/models/magicanimate")
     return name, folder
 
 
@@ -118,7 +118,7 @@ def _animate(commands: Any) -> None:
 def animate(arguments: argparse.Namespace) -> int:
     """`catwalk animate`."""
     if arguments.limit is not None and arguments.limit < 1:
-        raise Problem(f"--limit {arguments.limit}", "give 1 or more")
+        raise WrongUsage(f"--limit {arguments.limit}", "give 1 or more")
     pool = {"num_gpus": arguments.gpus, "size": arguments.workers}
     config = _configured(arguments, animate_pool=pool)
     from pipelines.animate import run
@@ -162,7 +162,7 @@ def clip(arguments: argparse.Namespace) -> int:
     for text in arguments.set:
         name, equals, value = text.partition("=")
         if not equals:
-            raise Problem(f"--set {text!r}", "write FIELD=VALUE, such as steps=10")
+            raise WrongUsage(f"--set {text!r}", "write FIELD=VALUE, such as steps=10")
         fields[name] = value
     make_clip(config, fields, arguments.film, arguments.cache, say)
     return OK

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from manifests.errors import Problem
+from manifests.errors import WrongUsage
 from stages.video.encode import EncodeRecipe
 from stages.video.limits import Limits
 
@@ -70,21 +70,21 @@ class RunConfig(_Section):
     def load(cls, path: Path | None, overrides: dict[str, Any] | None = None) -> Self:
         """Read a YAML file (none: the defaults) and lay `overrides` (nested like the file) over it.
 
-        Raises `Problem` naming every field at fault.
+        Raises `WrongUsage` naming every field at fault.
         """
         given: Any = {}
         if path is not None:
             try:
                 given = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
             except (OSError, yaml.YAMLError, UnicodeDecodeError) as broken:
-                raise Problem(f"configuration {path}: {broken}", "correct the file") from None
+                raise WrongUsage(f"configuration {path}: {broken}", "correct the file") from None
         if not isinstance(given, dict):
-            raise Problem(f"configuration {path}: holds no mapping", "write `field: value` lines")
+            raise WrongUsage(f"configuration {path}: holds no mapping", "write `field: value` lines")
         try:
             return cls.model_validate(_overlaid(given, overrides or {}))
         except ValidationError as wrong:
             faults = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong.errors())
-            raise Problem(
+            raise WrongUsage(
                 f"configuration {path or '(defaults)'}: {faults}", "see `catwalk config` for the fields"
             ) from None
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import ray.data
 
 from manifests import cell, storage, table
-from manifests.errors import Problem
+from manifests.errors import Problem, WrongUsage
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ class Manifest:
         return storage.sha256_text("\n".join(row.fields for row in self.rows))
 
     def selected(self, limit: int | None, only: Collection[str]) -> list[ManifestRow]:
-        """The rows a run is restricted to. Raises `Problem` for an id in `only` that no row has."""
+        """The rows a run is restricted to. Raises `WrongUsage` for an id in `only` that no row has."""
         rows = self.rows
         if only:
             rows = [row for row in rows if row.id in only]
             if missing := sorted(set(only) - {row.id for row in rows}):
-                raise Problem(f"--only {', '.join(missing)}: no such id in the manifest", "use ids of the manifest")
+                raise WrongUsage(f"--only {', '.join(missing)}: no such id in the manifest", "use ids of the manifest")
         return rows[:limit]
 
 

@@ -1,0 +1,265 @@
+"""`catwalk doctor`: whether this installation can do its work, one line per check, each fault with its remedy."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from manifests import storage
+from manifests.errors import Problem
+from pipelines.code_version import code_version
+from pipelines.configuration import RunConfig
+from pipelines.progress import Say
+from stages.diffusion.animators import ANIMATORS, Facts
+
+REINSTALL = "run `make setup`, or pip install -c constraints.txt -e ."
+SHOWN = ("ray", "torch", "diffusers", "transformers", "av", "pyarrow", "fsspec", "pydantic")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found. A warning is something to know; only FAIL stands in the way of work."""
+
+    verdict: Literal["ok", "warning", "FAIL"]
+    text: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        line = storage.redact_text(f"{self.verdict:<8}{self.text}")
+        return f"{line}\n{'':<8}→ {self.remedy}" if self.remedy else line
+
+
+Findings = Iterator[Finding]
+
+
+def examine(config: RunConfig, output: str | None, with_ray: bool, say: Say) -> bool:
+    """Say what every check finds; returns whether nothing failed.
+
+    `output` is a folder or bucket prefix to write to, read from and delete in; `with_ray` starts or joins a cluster.
+    """
+    checks: dict[str, Callable[[], Findings]] = {
+        "Python": python,
+        "packages": packages,
+        "video": video,
+        "torch": lambda: torch_devices(config),
+        "attention": lambda: attention(config),
+        "checkpoints": lambda: checkpoints(config),
+    }
+    if output is not None:
+        checks["storage"] = lambda: round_trip(output)
+    if with_ray:
+        checks["Ray"] = lambda: cluster_and_pools(config)
+    whole = True
+    for name, check in checks.items():
+        for finding in _guarded(name, check):
+            say(str(finding))
+            whole = whole and finding.verdict != "FAIL"
+    say("all is well" if whole else "something is wrong: see FAIL above")
+    return whole
+
+
+def _guarded(name: str, check: Callable[[], Findings]) -> Findings:
+    """The findings of a check; what it raises is one more."""
+    try:
+        yield from check()
+    except Problem as problem:
+        yield Finding("FAIL", f"{name}: {problem.error}", problem.remedy)
+    except Exception as error:
+        said = (str(error).strip() or "no message").splitlines()[0]
+        yield Finding("FAIL", f"{name}: {type(error).__name__}: {said}", REINSTALL)
+
+
+def python() -> Findings:
+    """Python and Catwalk themselves."""
+    text = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
+    if sys.version_info < (3, 11):
+        yield Finding("FAIL", text, "install Python 3.11 or newer")
+    else:
+        yield Finding("ok", f"{text}, Catwalk {code_version()}")
+
+
+def packages() -> Findings:
+    """Every package that Catwalk requires, held against the required version."""
+    from packaging.requirements import Requirement
+
+    try:
+        required = [Requirement(text) for text in metadata.requires("catwalk") or []]
+    except metadata.PackageNotFoundError:
+        yield Finding("warning", "catwalk is not installed as a package: versions are not checked", REINSTALL)
+        required = [Requirement(name) for name in SHOWN]
+    found: dict[str, str] = {}
+    for one in required:
+        if one.marker is not None and not one.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            found[one.name] = metadata.version(one.name)
+        except metadata.PackageNotFoundError:
+            if one.name != "decord":  # `video` has more to say of it
+                yield Finding("FAIL", f"package {one.name} is not installed", REINSTALL)
+            continue
+        if not one.specifier.contains(found[one.name], prereleases=True):
+            yield Finding("FAIL", f"{one.name} {found[one.name]} is installed, required is {one.specifier}", REINSTALL)
+    yield Finding("ok", ", ".join(f"{name} {found[name]}" for name in SHOWN if name in found))
+
+
+def video() -> Findings:
+    """A film of two frames is encoded, and read back by the readers that driving videos go through."""
+    import imageio_ffmpeg
+
+    from stages.video.encode import Encoder, EncodeRecipe
+    from stages.video.limits import Limits
+    from stages.video.read import Frames
+
+    program = imageio_ffmpeg.get_ffmpeg_exe()
+    said = subprocess.run([program, "-version"], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+    version = said.stdout.partition("Copyright")[0].strip() or f"{program}: does not tell its version"
+    with tempfile.TemporaryDirectory(prefix="catwalk-doctor-") as folder:
+        film = Path(folder) / "film.mp4"
+        with Encoder(film, 64, 64, Fraction(25), EncodeRecipe()) as encoder:
+            encoder.write(np.full((2, 64, 64, 3), 128, np.uint8))
+        yield Finding("ok", f"{version} encodes H.264 (libx264)")
+        yield _decord()
+        frames = Frames(film, Limits())
+        count = len(list(frames.read()))
+        yield Finding("ok" if count == 2 else "FAIL", f"reads {count} of 2 frames back with {frames.facts.reader}")
+
+
+def _decord() -> Finding:
+    try:
+        import decord
+    except Exception as error:  # absent, or its libraries do not fit this system
+        remedy = "nothing to do; where there is a wheel of decord (Linux on x86-64), pip install decord"
+        return Finding("warning", f"decord does not import ({type(error).__name__}): PyAV reads all videos", remedy)
+    return Finding("ok", f"decord {decord.__version__}")
+
+
+def torch_devices(config: RunConfig) -> Findings:
+    """torch, its devices, and the one that is configured."""
+    import torch
+
+    yield Finding("ok", f"torch {torch.__version__}, {torch.get_num_threads()} CPU threads")
+    there = torch.cuda.is_available()
+    for number in range(torch.cuda.device_count() if there else 0):
+        facts = torch.cuda.get_device_properties(number)
+        yield Finding("ok", f"cuda:{number} {facts.name}, {facts.total_memory / 2**30:.0f} GiB")
+    pool = config.animate_pool
+    wants = pool.device.startswith("cuda") or (pool.device == "auto" and pool.num_gpus > 0)
+    if wants and not there:
+        elsewhere = "RAY_ADDRESS" in os.environ
+        yield Finding(
+            "warning" if elsewhere else "FAIL",
+            f"device {pool.device} with num_gpus {pool.num_gpus:g} is configured, and no CUDA device is here",
+            "the cluster's nodes need one" if elsewhere else "set animate_pool.device to cpu and num_gpus to 0, or "
+            "install a torch build for this machine's driver",
+        )  # fmt: skip
+    elif not there:
+        yield Finding("ok", "no CUDA device: films are made on the CPU")
+
+
+def attention(config: RunConfig) -> Findings:
+    """xformers is optional: whether it is there and works. Torch's own attention serves without it."""
+    import torch
+
+    try:
+        version = metadata.version("xformers")
+    except metadata.PackageNotFoundError:
+        yield Finding("ok", "xformers is not installed (optional): attention is torch's own")
+        return
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        from xformers.ops import memory_efficient_attention
+
+        probe = torch.zeros(1, 8, 1, 32, device=device, dtype=torch.float16 if device == "cuda" else torch.float32)
+        memory_efficient_attention(probe, probe, probe)
+    except Exception as error:
+        remedy = "nothing to do, or uninstall xformers, or install the release built for this torch"
+        yield Finding("warning", f"xformers {version} does not work on {device} ({type(error).__name__})", remedy)
+    else:
+        yield Finding("ok", f"xformers {version} works on {device}")
+
+
+def checkpoints(config: RunConfig) -> Findings:
+    """Each configured folder of weights: whether all parts that are read are there. Contents are not read."""
+    if not config.checkpoints:
+        remedy = "see README, 'Checkpoints', and set `checkpoints` or --checkpoint NAME=FOLDER"
+        yield Finding("warning", "no checkpoints are configured: every row must name its own", remedy)
+    for label, given in config.checkpoints.items():
+        folder = storage.resolve(given, os.getcwd())
+        # a label that is no animator's name may serve any
+        candidates = [ANIMATORS[label]] if label in ANIMATORS else list(ANIMATORS.values())
+        looked = [(facts, *_parts(folder, facts)) for facts in candidates]
+        facts, missing, size = min(looked, key=lambda one: len(one[1]))
+        text = f"checkpoint {label}: {storage.redact(folder)}"
+        if missing:
+            remedy = "lay the folder out as published (README, 'Checkpoints')"
+            yield Finding("FAIL", f"{text} lacks {', '.join(missing)} of {facts.name}", remedy)
+        else:
+            yield Finding("ok", f"{text} has all parts of {facts.name}, {size / 2**20:,.0f} MiB")
+
+
+def _parts(folder: str, facts: Facts) -> tuple[list[str], int]:
+    """Parts that are missing, and the bytes of those that are there."""
+    found = {part: storage.listing(storage.join(folder, part), recursive=True) for part in facts.checkpoint}
+    return [part for part, files in found.items() if not files], sum(sum(files.values()) for files in found.values())
+
+
+def round_trip(output: str) -> Findings:
+    """Storage as a run uses it: write, read, claim a name once, list, delete."""
+    folder = storage.resolve(output, os.getcwd())
+    shown = storage.redact(folder)
+    name = f"catwalk-doctor-{uuid.uuid4().hex}"
+    uri, begun = storage.join(folder, name), time.perf_counter()
+    try:
+        storage.publish_bytes(b"first", uri)
+        faults = [] if storage.read_bytes(uri) == b"first" else ["other bytes are read than were written"]
+        faults += ["a name can be claimed twice"] if storage.create_exclusive(uri, b"second") else []
+        faults += [] if name in storage.listing(folder) else ["a new file is missing from the listing"]
+        storage.delete(uri)
+        faults += ["a deleted file is still there"] if storage.exists(uri) else []
+    except Exception as error:
+        raise Problem(
+            f"output {shown}: {type(error).__name__}: {storage.redact_text(str(error))}",
+            "choose a place you may write to; credentials and endpoint come from the environment",
+        ) from None
+    took = f"({time.perf_counter() - begun:.2f} s)"
+    if faults:
+        yield Finding("FAIL", f"output {shown}: {'; '.join(faults)}", "use storage with consistent reads and listings")
+    else:
+        yield Finding("ok", f"output {shown}: write, read, claim, list and delete work {took}")
+
+
+def cluster_and_pools(config: RunConfig) -> Findings:
+    """Ray: what it is connected to, and whether the pools of the configuration find room there."""
+    import ray
+
+    from cluster.connection import connect
+    from cluster.preflight import shortage
+    from pipelines.settings import demands
+
+    ours = not ray.is_initialized()
+    try:
+        yield Finding("ok", f"Ray {ray.__version__}: {connect()}")
+        short = shortage(demands(config))
+        if short is None:
+            yield Finding("ok", "the configured pools find room")
+        else:
+            # a cluster that is not ours may grow when a run asks it to
+            verdict = "warning" if "RAY_ADDRESS" in os.environ else "FAIL"
+            remedy = "make the pools smaller or lower num_cpus and num_gpus; a cluster that grows may still fit them"
+            yield Finding(verdict, f"the configured pools find no room now: {short}", remedy)
+    finally:
+        if ours:
+            ray.shutdown()
