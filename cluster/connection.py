@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 
 import ray
 import ray.data
@@ -27,6 +28,8 @@ def connect(verbose: bool = False) -> str:
         )
         if not verbose:
             logging.getLogger("ray.data").setLevel(logging.ERROR)
+            # a manifest shorter than a pool is wide is nothing to warn of
+            warnings.filterwarnings("ignore", message="The maximum number of concurrent tasks")
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = verbose
     context.print_on_execution_start = verbose

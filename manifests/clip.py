@@ -159,6 +159,12 @@ class Clip(BaseModel):
     window: FrameCount | None = Field(None, description="Frames that go through the network together.")
     overlap: FrameNumber | None = Field(None, description="Frames that neighbouring windows share, fewer than window.")
     loop: bool = Field(False, description="Whether the film's end joins its beginning.")
+    subject: Literal["persistent", "largest", "central"] = Field(
+        "persistent", description="Whom to follow where the driving file shows several people."
+    )
+    retarget: Literal["none", "similarity", "bone_length"] = Field(
+        "none", description="Fit the driving pose to the reference's height, or to all its limb lengths; not in parity."
+    )
     audio: Literal["drop", "driving"] = Field("drop", description="Whether the film keeps the driving video's sound.")
     options: Mapping = Field({}, description="What only this animator knows, as a JSON object, struct or map.")
     metadata: Mapping = Field({}, description="The owner's own values, passed through to the results.")

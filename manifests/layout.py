@@ -27,7 +27,7 @@ KEY_LENGTH = 32  # hex digits: 128 bits
 LATENTS_FIELDS = frozenset(
     {"animator", "mode", "prompt", "negative_prompt", "width", "height", "fit", "fps"}
     | {"start", "duration", "first_frame", "frame_count"}
-    | {"seed", "steps", "guidance", "window", "overlap", "loop", "options"}
+    | {"seed", "steps", "guidance", "window", "overlap", "loop", "options", "subject", "retarget"}
 )
 POSE_FIELDS = frozenset({"driving_kind"})
 FILM_FIELDS = frozenset({"audio"})
@@ -51,19 +51,28 @@ def sound_key(digest: str) -> str:
     return content_key("sound", {"digest": digest})
 
 
-def pose_key(clip: Clip, digest: str, weights: str | None = None) -> str:
-    """Key of a driving file's pose sequence; `weights` is the digest of the estimator's, if one runs."""
-    return content_key("pose", {"digest": digest, "weights": weights, **_fields(clip, POSE_FIELDS)})
+def pose_key(digest: str, recipe: Mapping[str, Any], weights: str | None) -> str:
+    """Key of a file's pose sequence; `weights` is the digest of the estimator's, if one runs.
+
+    The clip's POSE_FIELDS choose the recipe; nothing else of a clip is in this key.
+    """
+    return content_key("pose", {"digest": digest, "weights": weights, "recipe": dict(recipe)})
 
 
 def latents_key(
-    clip: Clip, reference: str | None, poses: str | None, checkpoint: str, dtype: str, segment: tuple[int, int]
+    clip: Clip,
+    reference: str | None,
+    poses: Sequence[str | None],
+    checkpoint: str,
+    dtype: str,
+    segment: tuple[int, int],
 ) -> str:
     """Key of one segment's latents.
 
-    `clip` has its defaults resolved; `reference` and `poses` are keys, `checkpoint` a digest, `segment` [start, stop).
+    `clip` has its defaults resolved; `reference` and `poses` (the driving file's, and the reference's if it is
+    retargeted to) are keys, `checkpoint` a digest, `segment` [start, stop).
     """
-    parts = {"reference": reference, "poses": poses, "checkpoint": checkpoint, "dtype": dtype, "segment": segment}
+    parts = {"reference": reference, "poses": list(poses), "checkpoint": checkpoint, "dtype": dtype, "segment": segment}
     return content_key("latents", {**parts, **_fields(clip, LATENTS_FIELDS)})
 
 

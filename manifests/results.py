@@ -45,6 +45,7 @@ RESULTS_SCHEMA = pa.schema(
         *((name, _TEXT) for name in ("pose_key", "latents_key", "film_key")),
         *((name, _TEXT) for name in ("reference_digest", "driving_digest", "checkpoint_digest", "code")),
         ("attempts", pa.int32()),
+        ("pose", _TEXT),
         ("metadata", _TEXT),
         ("started", pa.timestamp("us", "UTC")),
         ("finished", pa.timestamp("us", "UTC")),
@@ -93,6 +94,7 @@ class Result(BaseModel):
     checkpoint_digest: str | None = None
     code: str | None = None
     attempts: int = 0
+    pose: Metadata = {}  # quality of the poses and what was repaired
     metadata: Metadata = {}
     started: Moment | None = None
     finished: Moment | None = None
@@ -123,7 +125,8 @@ def to_table(results: Iterable[Result]) -> pa.Table:
     for result in sorted(results, key=lambda result: result.row):
         cells = result.model_dump()
         cells["seconds"] = list(result.seconds.items())
-        cells["metadata"] = json.dumps(result.metadata, ensure_ascii=False)
+        for name in ("metadata", "pose"):
+            cells[name] = json.dumps(cells[name], ensure_ascii=False)
         rows.append(cells)
     return pa.Table.from_pylist(rows, schema=RESULTS_SCHEMA)
 

@@ -427,6 +427,16 @@ class SourceMemo:
         publish_json(facts, self._uri(uri, stamp))
 
 
+def memoised_digest(uri: str, memo: SourceMemo) -> str:
+    """Hex SHA-256 of the file's bytes, read once per state of the file. Raises `FileNotFoundError`."""
+    state = stamp(uri)
+    known = memo.get(uri, state)
+    if known is None or "digest" not in known:
+        known = {"digest": digest(uri)}
+        memo.put(uri, state, known)
+    return known["digest"]
+
+
 def is_local(uri: str) -> bool:
     """Whether the URI names a file of this machine's file system."""
     return _local(uri) is not None

@@ -38,6 +38,7 @@ class Work(BaseModel):
     checkpoint_digest: str = ""
     reference_key: str | None = None
     pose_key: str | None = None
+    reference_pose_key: str | None = None  # where the pose is retargeted
     latents_key: str = ""
     film_key: str = ""
     seconds: dict[str, float] = {}  # spent in each stage so far

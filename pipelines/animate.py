@@ -14,21 +14,20 @@ import ray.data
 
 from cluster.connection import connect
 from cluster.preflight import require
-from manifests import results, storage, table
+from manifests import results, table
 from manifests.errors import Problem, Rejected, WrongUsage
 from manifests.layout import Film
 from manifests.results import Result
 from manifests.work import Work
 from pipelines.boundary import WorkerDied, ended, guarded
 from pipelines.configuration import CpuPool, Pool, RunConfig
+from pipelines.keying import Keying
 from pipelines.manifest_reading import ManifestRow, as_blocks, read_manifest
-from pipelines.plan import Plan, cost, keyed, make_plan, reused
+from pipelines.plan import Plan, cost, make_plan, reused
 from pipelines.progress import Progress, Say
 from pipelines.record import RunRecord, RunResults
 from pipelines.settings import RunSettings, demands, settled
 from pipelines.workers import AnimateWorker, PoseWorker, outcome, prepare_row, validate_row
-from stages.checkpoints import checkpoint_digest
-from stages.diffusion.animators import ANIMATORS
 
 
 def run(
@@ -140,24 +139,11 @@ def validated(rows: Sequence[ManifestRow], settings: RunSettings) -> tuple[list[
 
 
 def with_keys(works: Sequence[Work], settings: RunSettings) -> tuple[list[Work], list[Result]]:
-    """Every clip with its keys; clips whose checkpoint is missing or incomplete end here, once per checkpoint."""
-    digests: dict[tuple[str, str], str | Exception] = {}
-    memo = storage.SourceMemo(settings.places.sources)
-    encoding = settings.config.encode.model_dump(mode="json")
-    ready, refused = [], []
-    for work in works:
-        name = work.clip.animator, work.checkpoint
-        if name not in digests:
-            try:
-                digests[name] = checkpoint_digest(work.checkpoint, ANIMATORS[work.clip.animator], memo)
-            except (Problem, OSError) as error:
-                digests[name] = error
-        digest = digests[name]
-        if isinstance(digest, Exception):
-            refused.append(ended(work, "plan", digest))
-        else:
-            ready.append(keyed(work, digest, settings.dtype, encoding))
-    return ready, refused
+    """Every clip with its keys; clips whose weights are missing or incomplete end here."""
+    keying = Keying(settings.config, settings.dtype, settings.places.sources)
+    keyed = [guarded("plan", work, partial(keying, work)) for work in works]
+    refused = [one for one in keyed if isinstance(one, Result)]
+    return [one for one in keyed if isinstance(one, Work)], refused
 
 
 def animated(plan: Plan, settings: RunSettings, say: Say) -> tuple[list[Result], str | None]:

@@ -14,7 +14,7 @@ from manifests.layout import Places, new_run_id
 from manifests.results import Result
 from pipelines.code_version import code_version
 from pipelines.configuration import RunConfig
-from pipelines.plan import keyed
+from pipelines.keying import Keying
 from pipelines.progress import Say
 
 
@@ -37,10 +37,10 @@ def make_clip(config: RunConfig, fields: dict[str, Any], film: Path, cache: str 
 
 def _made(config: RunConfig, fields: dict[str, Any], places: Places, say: Say) -> Result:
     from stages.animate import Animate
-    from stages.checkpoints import checkpoint_digest
     from stages.diffusion.animators import ANIMATORS
     from stages.diffusion.model_cache import ModelCache, resolve_device, resolve_dtype
     from stages.extract_pose import ExtractPose
+    from stages.poses.recipes import recipe_for
     from stages.prepare_inputs import PrepareInputs
     from stages.validate import Validate
 
@@ -50,14 +50,16 @@ def _made(config: RunConfig, fields: dict[str, Any], places: Places, say: Say) -
     dtype = resolve_dtype(pool.dtype, device)
     checkpoints = {name: storage.resolve(folder, here) for name, folder in config.checkpoints.items()}
     # what a person types on their own command line may lie anywhere
-    validate = Validate(here, storage.Allowed(), config.limits, checkpoints, places.sources)
-    work = validate(0, fields)
-    facts = ANIMATORS[work.clip.animator]
-    digest = checkpoint_digest(work.checkpoint, facts, storage.SourceMemo(places.sources))
-    work = keyed(work, digest, dtype, config.encode.model_dump(mode="json"))
-    say(f"{facts.name}, {work.clip.mode} mode, {work.frames} frames, {work.clip.steps} steps, {dtype} on {device}")
+    allowed = storage.Allowed()
+    estimators = config.estimators.moved(lambda uri: storage.resolve(uri, here))
+    config = config.model_copy(update={"estimators": estimators})
+    work = Validate(here, allowed, config.limits, checkpoints, places.sources, estimators)(0, fields)
+    work = Keying(config, dtype, places.sources)(work)
+    clip = work.clip
+    say(f"{clip.animator}, {clip.mode} mode, {work.frames} frames, {clip.steps} steps, {dtype} on {device}")
     if work.pose_key is not None:
-        ExtractPose(places, config.limits)(work.driving, work.pose_key)
-    PrepareInputs(places, config.limits)(work)
+        recipe = recipe_for(ANIMATORS[clip.animator].pose, clip)
+        ExtractPose(places, config.limits, estimators)(work.driving, recipe, work.pose_key)
+    PrepareInputs(places, config.limits, estimators)(work)
     models = ModelCache(device, dtype, pool.model_bytes)
     return Animate(places, models, config.encode, new_run_id(), code_version(), config.keep_latents)(work)

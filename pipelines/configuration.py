@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from manifests.errors import WrongUsage
+from stages.poses.recipes import Estimators
 from stages.video.encode import EncodeRecipe
 from stages.video.limits import Limits
 
@@ -58,6 +59,7 @@ class RunConfig(_Section):
     keep_latents: bool = Field(True, description="keep latents, so that a change of encoding does not denoise again")
     limits: Limits = Limits()
     encode: EncodeRecipe = EncodeRecipe()
+    estimators: Estimators = Estimators()
     validate_pool: CpuPool = CpuPool(size=2)
     pose_pool: Pool = Pool()
     inputs_pool: CpuPool = CpuPool()

@@ -34,10 +34,10 @@ def demo(output: Path, say: Say) -> int:
 
     Raises `Problem` when the run cannot begin.
     """
-    from pipelines.animate import run
-
     if not WEIGHTS.is_dir():
         raise Problem(f"weights {WEIGHTS} are not there", "run the demo from a checkout of the repository")
+    from pipelines.animate import run  # takes seconds, as it imports Ray
+
     os.environ.pop("RAY_ADDRESS", None)  # another machine would not find the catalogue of this one
     clips = demo_clips()
     manifest = write_manifest(clips, output)
@@ -81,7 +81,8 @@ def sheet_row(clip: dict, result: Result) -> SheetRow:
     """One clip as it stands on the contact sheet."""
     reference = read_image(Path(clip["reference"]), Limits())
     film = _pictures(Path(result.film)) if result.good else None
-    return SheetRow(f"{clip['id']} ({result.status})", reference, _pictures(Path(clip["driving"])), film)
+    title = clip["id"] if result.good else f"{clip['id']} ({result.status})"
+    return SheetRow(title, reference, _pictures(Path(clip["driving"])), film)
 
 
 def _pictures(film: Path) -> np.ndarray:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-import sys
 import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
@@ -38,8 +39,8 @@ class Finding:
     remedy: str = ""
 
     def __str__(self) -> str:
-        line = storage.redact_text(f"{self.verdict:<8}{self.text}")
-        return f"{line}\n{'':<8}→ {self.remedy}" if self.remedy else line
+        remedy = f"\n{'':<8}→ {self.remedy}" if self.remedy else ""
+        return storage.redact_text(f"{self.verdict:<8}{self.text}{remedy}")
 
 
 Findings = Iterator[Finding]
@@ -55,7 +56,7 @@ def examine(config: RunConfig, output: str | None, with_ray: bool, say: Say) -> 
         "packages": packages,
         "video": video,
         "torch": lambda: torch_devices(config),
-        "attention": lambda: attention(config),
+        "attention": attention,
         "checkpoints": lambda: checkpoints(config),
     }
     if output is not None:
@@ -84,11 +85,8 @@ def _guarded(name: str, check: Callable[[], Findings]) -> Findings:
 
 def python() -> Findings:
     """Python and Catwalk themselves."""
-    text = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
-    if sys.version_info < (3, 11):
-        yield Finding("FAIL", text, "install Python 3.11 or newer")
-    else:
-        yield Finding("ok", f"{text}, Catwalk {code_version()}")
+    machine = f"{platform.system()} {platform.machine()}"
+    yield Finding("ok", f"Python {platform.python_version()} on {machine}, Catwalk {code_version()}")
 
 
 def packages() -> Findings:
@@ -123,18 +121,28 @@ def video() -> Findings:
     from stages.video.limits import Limits
     from stages.video.read import Frames
 
+    yield _decord()
     program = imageio_ffmpeg.get_ffmpeg_exe()
-    said = subprocess.run([program, "-version"], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
-    version = said.stdout.partition("Copyright")[0].strip() or f"{program}: does not tell its version"
     with tempfile.TemporaryDirectory(prefix="catwalk-doctor-") as folder:
         film = Path(folder) / "film.mp4"
-        with Encoder(film, 64, 64, Fraction(25), EncodeRecipe()) as encoder:
-            encoder.write(np.full((2, 64, 64, 3), 128, np.uint8))
-        yield Finding("ok", f"{version} encodes H.264 (libx264)")
-        yield _decord()
+        try:
+            with Encoder(film, 64, 64, Fraction(25), EncodeRecipe()) as encoder:
+                encoder.write(np.full((2, 64, 64, 3), 128, np.uint8))
+        except (Problem, OSError) as error:
+            reason = error.error if isinstance(error, Problem) else str(error)
+            yield Finding(
+                "FAIL", f"{program} does not encode H.264: {reason}", f"unset IMAGEIO_FFMPEG_EXE, or {REINSTALL}"
+            )
+            return
+        yield Finding("ok", f"{_version(program)} encodes H.264 (libx264)")
         frames = Frames(film, Limits())
         count = len(list(frames.read()))
         yield Finding("ok" if count == 2 else "FAIL", f"reads {count} of 2 frames back with {frames.facts.reader}")
+
+
+def _version(program: str) -> str:
+    said = subprocess.run([program, "-version"], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+    return said.stdout.partition("Copyright")[0].strip()
 
 
 def _decord() -> Finding:
@@ -169,8 +177,8 @@ def torch_devices(config: RunConfig) -> Findings:
         yield Finding("ok", "no CUDA device: films are made on the CPU")
 
 
-def attention(config: RunConfig) -> Findings:
-    """xformers is optional: whether it is there and works. Torch's own attention serves without it."""
+def attention() -> Findings:
+    """xformers is optional: whether it is there and works. The animators use torch's own attention."""
     import torch
 
     try:
@@ -188,7 +196,7 @@ def attention(config: RunConfig) -> Findings:
         remedy = "nothing to do, or uninstall xformers, or install the release built for this torch"
         yield Finding("warning", f"xformers {version} does not work on {device} ({type(error).__name__})", remedy)
     else:
-        yield Finding("ok", f"xformers {version} works on {device}")
+        yield Finding("ok", f"xformers {version} works on {device}; attention is torch's own all the same")
 
 
 def checkpoints(config: RunConfig) -> Findings:
@@ -197,17 +205,21 @@ def checkpoints(config: RunConfig) -> Findings:
         remedy = "see README, 'Checkpoints', and set `checkpoints` or --checkpoint NAME=FOLDER"
         yield Finding("warning", "no checkpoints are configured: every row must name its own", remedy)
     for label, given in config.checkpoints.items():
-        folder = storage.resolve(given, os.getcwd())
-        # a label that is no animator's name may serve any
-        candidates = [ANIMATORS[label]] if label in ANIMATORS else list(ANIMATORS.values())
-        looked = [(facts, *_parts(folder, facts)) for facts in candidates]
-        facts, missing, size = min(looked, key=lambda one: len(one[1]))
-        text = f"checkpoint {label}: {storage.redact(folder)}"
-        if missing:
-            remedy = "lay the folder out as published (README, 'Checkpoints')"
-            yield Finding("FAIL", f"{text} lacks {', '.join(missing)} of {facts.name}", remedy)
-        else:
-            yield Finding("ok", f"{text} has all parts of {facts.name}, {size / 2**20:,.0f} MiB")
+        yield from _guarded(f"checkpoint {label}", partial(_checkpoint, label, given))
+
+
+def _checkpoint(label: str, given: str) -> Findings:
+    folder = storage.resolve(given, os.getcwd())
+    # a label that is no animator's name may serve any
+    candidates = [ANIMATORS[label]] if label in ANIMATORS else list(ANIMATORS.values())
+    looked = [(facts, *_parts(folder, facts)) for facts in candidates]
+    facts, missing, size = min(looked, key=lambda one: len(one[1]))
+    text = f"checkpoint {label}: {folder}"
+    if missing:
+        remedy = "lay the folder out as published (README, 'Checkpoints')"
+        yield Finding("FAIL", f"{text} lacks {', '.join(missing)} of {facts.name}", remedy)
+    else:
+        yield Finding("ok", f"{text} has all parts of {facts.name}, {size / 2**20:,.0f} MiB")
 
 
 def _parts(folder: str, facts: Facts) -> tuple[list[str], int]:
@@ -229,11 +241,16 @@ def round_trip(output: str) -> Findings:
         faults += [] if name in storage.listing(folder) else ["a new file is missing from the listing"]
         storage.delete(uri)
         faults += ["a deleted file is still there"] if storage.exists(uri) else []
+    except Problem:
+        raise
     except Exception as error:
         raise Problem(
-            f"output {shown}: {type(error).__name__}: {storage.redact_text(str(error))}",
+            f"output {shown}: {type(error).__name__}: {error}",
             "choose a place you may write to; credentials and endpoint come from the environment",
         ) from None
+    finally:
+        with suppress(Exception):
+            storage.delete(uri)
     took = f"({time.perf_counter() - begun:.2f} s)"
     if faults:
         yield Finding("FAIL", f"output {shown}: {'; '.join(faults)}", "use storage with consistent reads and listings")
@@ -249,15 +266,20 @@ def cluster_and_pools(config: RunConfig) -> Findings:
     from cluster.preflight import shortage
     from pipelines.settings import demands
 
-    ours = not ray.is_initialized()
+    ours, address = not ray.is_initialized(), os.environ.get("RAY_ADDRESS")
     try:
-        yield Finding("ok", f"Ray {ray.__version__}: {connect()}")
+        there = connect()
+    except Exception as error:
+        remedy = "check RAY_ADDRESS, and that the cluster runs" if address else "look into Ray's logs in /tmp/ray"
+        raise Problem(f"Ray {ray.__version__} cannot be reached: {error}", remedy) from None
+    try:
+        yield Finding("ok", f"Ray {ray.__version__}: {there}")
         short = shortage(demands(config))
         if short is None:
             yield Finding("ok", "the configured pools find room")
         else:
             # a cluster that is not ours may grow when a run asks it to
-            verdict = "warning" if "RAY_ADDRESS" in os.environ else "FAIL"
+            verdict = "warning" if address else "FAIL"
             remedy = "make the pools smaller or lower num_cpus and num_gpus; a cluster that grows may still fit them"
             yield Finding(verdict, f"the configured pools find no room now: {short}", remedy)
     finally:

@@ -1,12 +1,12 @@
-"""What a run has to do: keys of every clip, what is finished already, and the order of the rest."""
+"""What a run has to do: what is finished already, what is the same, and the order of the rest."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from manifests import layout, storage
+from manifests import storage
 from manifests.layout import Film, Places
 from manifests.results import Result
 from manifests.work import Work
@@ -56,23 +56,6 @@ def model(work: Work) -> tuple[str, str]:
 def cost(work: Work) -> int:
     """Relative denoising cost of a clip: frames × pixels × steps."""
     return work.frames * work.clip.width * work.clip.height * work.clip.steps
-
-
-def keyed(work: Work, checkpoint_digest: str, dtype: str, encoding: Mapping[str, Any]) -> Work:
-    """The clip with all its keys, chained."""
-    clip = work.clip
-    reference = work.reference and layout.reference_key(work.reference.digest)
-    poses = work.driving and layout.pose_key(clip, work.driving.digest)
-    latents = layout.latents_key(clip, reference, poses, checkpoint_digest, dtype, (0, work.frames))
-    # the film's rate is in the latents' key already
-    film = layout.film_key(clip, [latents], encoding, work.driving and work.driving.digest)
-    return work.keyed(
-        checkpoint_digest=checkpoint_digest,
-        reference_key=reference,
-        pose_key=poses,
-        latents_key=latents,
-        film_key=film,
-    )
 
 
 def make_plan(works: Iterable[Work], places: Places, run_id: str) -> Plan:

@@ -45,7 +45,13 @@ def settled(config: RunConfig, manifest: str, output: str, run_id: str | None) -
     pool = config.animate_pool
     device = pool.device if pool.device != "auto" else ("cuda" if pool.num_gpus else "cpu")
     return RunSettings(
-        config=config.model_copy(update={"cache": cache, "checkpoints": checkpoints}),
+        config=config.model_copy(
+            update={
+                "cache": cache,
+                "checkpoints": checkpoints,
+                "estimators": config.estimators.moved(lambda uri: storage.resolve(uri, here)),
+            }
+        ),
         manifest=manifest,
         output=output,
         base=base,

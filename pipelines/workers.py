@@ -18,6 +18,8 @@ from manifests.results import Result
 from manifests.work import Work
 from pipelines.boundary import AttemptLedger, ended, explained, guarded, status_of
 from pipelines.settings import RunSettings
+from stages.diffusion.animators import ANIMATORS
+from stages.poses.recipes import recipe_for
 
 Row = dict[str, Any]
 
@@ -44,7 +46,9 @@ def validate_row(row: Row, settings: RunSettings) -> Row:
 
     config = settings.config
     allowed = storage.Allowed(prefixes=list(settings.allowed_prefixes))
-    stage = Validate(settings.base, allowed, config.limits, config.checkpoints, settings.places.sources)
+    stage = Validate(
+        settings.base, allowed, config.limits, config.checkpoints, settings.places.sources, config.estimators
+    )
     fields, begun = json.loads(row["fields"]), time.perf_counter()
     try:
         work = stage(row["row"], fields).timed("validate", round(time.perf_counter() - begun, 3))
@@ -69,7 +73,8 @@ class PoseWorker:
     def __init__(self, settings: RunSettings) -> None:
         from stages.extract_pose import ExtractPose
 
-        self._stage = ExtractPose(settings.places, settings.config.limits)
+        config = settings.config
+        self._stage = ExtractPose(settings.places, config.limits, config.estimators)
 
     def __call__(self, row: Row) -> list[Row]:
         """Never raises: what goes wrong with the video ends every clip of it."""
@@ -78,7 +83,8 @@ class PoseWorker:
         if first.pose_key is None:
             return [row_of(work) for work in works]
         try:
-            made = self._stage(first.driving, first.pose_key)
+            recipe = recipe_for(ANIMATORS[first.clip.animator].pose, first.clip)
+            made = self._stage(first.driving, recipe, first.pose_key)
         except Exception as error:
             return [_advanced(row_of(work), ended(work, "pose", error)) for work in works]
         if made:  # the seconds belong to the video: the clip that waited for it carries them, its neighbours none
@@ -95,7 +101,7 @@ def prepare_row(row: Row, settings: RunSettings) -> Row:
     work, begun = Work.model_validate_json(row["work"]), time.perf_counter()
 
     def prepare() -> Work:
-        PrepareInputs(settings.places, settings.config.limits)(work)
+        PrepareInputs(settings.places, settings.config.limits, settings.config.estimators)(work)
         return work.timed("inputs", round(time.perf_counter() - begun, 3))
 
     return _advanced(row, guarded("inputs", work, prepare))

@@ -14,16 +14,7 @@ def checkpoint_digest(folder: str, facts: Facts, memo: storage.SourceMemo) -> st
 
     Raises `Problem` naming the parts that are missing.
     """
-    files = _files(folder, facts)
-    digests = []
-    for name in files:
-        uri = storage.join(folder, name)
-        stamp = storage.stamp(uri)
-        known = memo.get(uri, stamp)
-        if known is None:
-            known = {"digest": storage.digest(uri)}
-            memo.put(uri, stamp, known)
-        digests.append(f"{name} {known['digest']}")
+    digests = [f"{name} {storage.memoised_digest(storage.join(folder, name), memo)}" for name in _files(folder, facts)]
     return storage.sha256_text("\n".join(digests))
 
 

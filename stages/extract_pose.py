@@ -9,32 +9,72 @@ from manifests import storage
 from manifests.errors import Problem
 from manifests.layout import Places
 from manifests.work import Source
+from stages.poses.keypoint_file import import_keypoints, write_keypoints
+from stages.poses.recipes import Estimators, Recipe
 from stages.poses.sequence import write_poses
+from stages.video.image import read_image
 from stages.video.limits import Limits
 from stages.video.read import Frames
 
+WEIGHTS = Path(tempfile.gettempdir()) / "catwalk"  # local copies of remote weights, kept between rows
+
 
 class ExtractPose:
-    """Decodes user media: for CPU workers. Driving files that already are drawn poses are stored as they are."""
+    """Decodes user media and runs the estimators: for CPU workers, where the estimators stay loaded."""
 
-    def __init__(self, places: Places, limits: Limits) -> None:
+    def __init__(self, places: Places, limits: Limits, estimators: Estimators) -> None:
         self._places = places
         self._limits = limits
+        self._estimators = estimators
 
-    def __call__(self, driving: Source, key: str) -> bool:
+    def __call__(self, driving: Source, recipe: Recipe, key: str) -> bool:
         """Make the pose sequence `key` unless it is there; returns whether it was made.
 
-        Frames are kept at the driving file's own size and rate: a clip's size, range and frame rate are applied when
-        it is animated. Raises `Problem` when the file changed since it was validated or does not decode to its end.
+        It is kept at the driving file's own size and rate: a clip's size, range, frame rate, subject and repair are
+        applied when it is animated. Raises `Problem` when the file changed since it was validated, does not decode to
+        its end, or an estimator's weights are wrong.
         """
         target = self._places.poses(key)
         if storage.exists(target):
             return False
-        with tempfile.TemporaryDirectory(prefix="catwalk-pose-") as scratch:
-            path = fetch_unchanged(driving, Path(scratch), self._limits)
-            frames = Frames(path, self._limits)
-            stored = Path(scratch) / "poses.arrow"
-            write_poses(stored, zip(frames.timestamps, frames.read(), strict=True), frames.facts.fps)
+        with tempfile.TemporaryDirectory(prefix="catwalk-pose-") as folder:
+            scratch = Path(folder)
+            path, stored = fetch_unchanged(driving, scratch, self._limits), scratch / "poses.arrow"
+            if recipe.estimator == "none" and recipe.stored == "keypoints":
+                keypoints, fps = import_keypoints(path, self._limits)
+                seconds = [number / (fps or 1) for number in range(len(keypoints))]
+                write_keypoints(stored, keypoints, seconds, fps)
+            else:
+                self._from_video(Frames(path, self._limits), recipe, stored)
+            storage.publish(stored, target)
+        return True
+
+    def _from_video(self, video: Frames, recipe: Recipe, stored: Path) -> None:
+        frames, fps = video.read(), video.facts.fps
+        if recipe.stored == "keypoints":
+            from stages.poses.estimators import load_dwpose
+
+            estimator = load_dwpose(self._estimators.dwpose, recipe.channels, WEIGHTS)
+            write_keypoints(stored, estimator(frames), video.timestamps, fps)
+            return
+        if recipe.estimator == "densepose":
+            from stages.poses.estimators import densepose_frames
+
+            frames = densepose_frames(self._estimators.densepose, frames, WEIGHTS)
+        write_poses(stored, zip(video.timestamps, frames, strict=True), fps)
+
+    def of_reference(self, reference: Source, key: str) -> bool:
+        """Make the keypoints of a reference image, which retargeting needs; once per image."""
+        target = self._places.poses(key)
+        if storage.exists(target):
+            return False
+        from stages.poses.estimators import load_dwpose
+
+        with tempfile.TemporaryDirectory(prefix="catwalk-pose-") as folder:
+            pixels = read_image(fetch_unchanged(reference, Path(folder), self._limits), self._limits)
+            keypoints = load_dwpose(self._estimators.dwpose, "as_trained", WEIGHTS)([pixels])
+            stored = Path(folder) / "poses.arrow"
+            write_keypoints(stored, keypoints, [0], None)
             storage.publish(stored, target)
         return True
 

@@ -12,7 +12,8 @@ from PIL import Image
 from manifests import layout, storage
 from manifests.layout import Places
 from manifests.work import Source, Work
-from stages.extract_pose import fetch_unchanged
+from stages.extract_pose import ExtractPose, fetch_unchanged
+from stages.poses.recipes import Estimators
 from stages.video.image import read_image
 from stages.video.limits import Limits
 from stages.video.sound import extract_sound
@@ -21,16 +22,19 @@ from stages.video.sound import extract_sound
 class PrepareInputs:
     """Decodes user media: for CPU workers. What is in the cache already is left as it is."""
 
-    def __init__(self, places: Places, limits: Limits) -> None:
+    def __init__(self, places: Places, limits: Limits, estimators: Estimators) -> None:
         self._places = places
         self._limits = limits
+        self._extract = ExtractPose(places, limits, estimators)
 
     def __call__(self, work: Work) -> None:
-        """Store the clip's reference as an RGB PNG, and the driving video's sound as FLAC if the film keeps it."""
+        """Store the reference as an RGB PNG, its keypoints if it is retargeted to, and the sound if it is kept."""
         if work.reference is not None:
             target = self._places.reference(work.reference_key)
             if not storage.exists(target):
                 self._store(work.reference, target, self._save_pixels)
+        if work.reference_pose_key is not None:
+            self._extract.of_reference(work.reference, work.reference_pose_key)
         if keeps_sound(work):
             target = self._places.sound(layout.sound_key(work.driving.digest))
             if not storage.exists(target):

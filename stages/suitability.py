@@ -10,9 +10,7 @@ from manifests.clip import Clip
 from manifests.errors import Rejected
 from manifests.field_error import choose
 from stages.diffusion.animators import ANIMATORS, Facts
-
-# Driving files that are an animator's pose input as they stand. Estimators (for `video`) belong in stages/poses.
-DRAWN = {"densepose": ("densepose",), "skeleton": ("skeleton",)}
+from stages.poses.recipes import Estimators, recipe_for
 
 
 def known_animator(name: str) -> Facts:
@@ -22,11 +20,11 @@ def known_animator(name: str) -> Facts:
     return ANIMATORS[name]
 
 
-def check_suitable(clip: Clip, facts: Facts) -> None:
+def check_suitable(clip: Clip, facts: Facts, estimators: Estimators) -> None:
     """Raise `Rejected` for the first thing in the row that the animator cannot do, with what it can."""
     if clip.mode == "fast":
         raise Rejected(f"mode 'fast' is not available for {facts.name} yet", "use mode standard or parity")
-    _check_inputs(clip, facts)
+    _check_inputs(clip, facts, estimators)
     _check_size(clip, facts)
     _check_windows(clip, facts)
     wanted = len(facts.guidance)
@@ -39,7 +37,7 @@ def check_suitable(clip: Clip, facts: Facts) -> None:
         raise Rejected(*_option_fault(wrong, facts)) from None
 
 
-def _check_inputs(clip: Clip, facts: Facts) -> None:
+def _check_inputs(clip: Clip, facts: Facts, estimators: Estimators) -> None:
     if facts.reference and clip.reference is None:
         raise Rejected(f"reference: {facts.name} needs a reference image", "fill in the path of an image")
     if facts.pose == "none":
@@ -48,12 +46,16 @@ def _check_inputs(clip: Clip, facts: Facts) -> None:
         return
     if clip.driving is None:
         raise Rejected(f"driving: {facts.name} needs a driving video", "fill in the path of a video")
-    kinds = DRAWN.get(facts.pose, ())
-    if clip.driving_kind not in kinds:
+    recipe = recipe_for(facts.pose, clip)
+    if recipe.estimator != "none" and getattr(estimators, recipe.estimator) is None:
         raise Rejected(
-            f"driving_kind {clip.driving_kind!r}: {facts.name} is driven by {facts.pose} here, and no estimator is "
-            "installed that makes it from this kind",
-            f"render the motion as {facts.pose} and set driving_kind to {' or '.join(kinds) or facts.pose}",
+            f"driving_kind {clip.driving_kind!r}: no {recipe.estimator} estimator is configured that makes the poses",
+            f"set `estimators.{recipe.estimator}` in the configuration, or give a file that is {facts.pose} already",
+        )
+    if clip.retarget != "none" and (recipe.stored != "keypoints" or estimators.dwpose is None):
+        raise Rejected(
+            f"retarget {clip.retarget!r}: needs keypoints of the driving file and of the reference",
+            "set `estimators.dwpose` in the configuration and drive by video or keypoints, or set retarget to none",
         )
 
 

@@ -14,6 +14,8 @@ from manifests.errors import Rejected
 from manifests.storage import Allowed, SourceMemo
 from manifests.work import Source, Work
 from stages.diffusion.animators import Facts
+from stages.poses.keypoint_file import import_keypoints
+from stages.poses.recipes import Estimators
 from stages.suitability import check_suitable, known_animator, native_size
 from stages.video.image import read_image
 from stages.video.limits import Limits
@@ -33,9 +35,16 @@ class Validate:
     """
 
     def __init__(
-        self, base: str, allowed: Allowed, limits: Limits, checkpoints: Mapping[str, str], sources: str
+        self,
+        base: str,
+        allowed: Allowed,
+        limits: Limits,
+        checkpoints: Mapping[str, str],
+        sources: str,
+        estimators: Estimators,
     ) -> None:
         """`base` is where relative paths of the manifest start; `checkpoints` names folders by animator or by label."""
+        self._estimators = estimators
         self._base = base
         self._allowed = allowed
         self._limits = limits
@@ -48,10 +57,11 @@ class Validate:
         if clip is None:
             raise rejection(errors)
         facts = known_animator(clip.animator)
-        check_suitable(clip, facts)
+        check_suitable(clip, facts, self._estimators)
         checkpoint = self._checkpoint(clip)
         reference = self._source("reference", clip.reference, _probe_image) if facts.reference else None
-        driving = self._source("driving", clip.driving, _probe_video) if facts.pose != "none" else None
+        probe_driving = _probe_keypoints if clip.driving_kind == "keypoints" else _probe_video
+        driving = self._source("driving", clip.driving, probe_driving) if facts.pose != "none" else None
         clip, frames = _resolved(clip, facts, reference, driving)
         return Work(
             row=row,
@@ -126,11 +136,20 @@ def _probe_video(path: Path, limits: Limits) -> Found:
     return found
 
 
+def _probe_keypoints(path: Path, limits: Limits) -> Found:
+    keypoints, fps = import_keypoints(path, limits)
+    found = {"width": keypoints.width, "height": keypoints.height, "frames": len(keypoints)}
+    return found | ({"fps": str(fps)} if fps else {})
+
+
 def _resolved(clip: Clip, facts: Facts, reference: Found | None, driving: Found | None) -> tuple[Clip, int]:
     """The clip with every default filled in, and the number of frames of its film."""
     shape = driving or reference
     width, height = (clip.width, clip.height) if clip.width else native_size(facts, shape)
-    fps = clip.fps or Fraction(driving["fps"])
+    native_fps = Fraction(driving["fps"]) if driving and "fps" in driving else clip.fps
+    fps = clip.fps or native_fps
+    if fps is None:
+        raise Rejected("fps: the driving file does not state a frame rate", "fill in fps")
     window = clip.window or facts.window
     resolved = {
         "width": width,
@@ -150,8 +169,8 @@ def _resolved(clip: Clip, facts: Facts, reference: Found | None, driving: Found 
     if "timestamps" in driving:
         seconds = [Fraction(second) for second in driving["timestamps"]]
     else:
-        seconds = [number / Fraction(driving["fps"]) for number in range(driving["frames"])]
-    return clip, len(shown_frames(clip, seconds, Fraction(driving["fps"])))
+        seconds = [number / native_fps for number in range(driving["frames"])]
+    return clip, len(shown_frames(clip, seconds, native_fps))
 
 
 def shown_frames(clip: Clip, seconds: list[Fraction], native_fps: Fraction) -> list[int]:

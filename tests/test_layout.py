@@ -20,8 +20,8 @@ def keys(clip: Clip = CLIP, **changed: object) -> dict[str, str]:
     given = {"reference": REFERENCE, "driving": DRIVING, "checkpoint": CHECKPOINT, "dtype": "float32"}
     given |= {"segment": (0, 16), "encoding": ENCODING, "weights": None} | changed
     reference = layout.reference_key(given["reference"])
-    pose = layout.pose_key(clip, given["driving"], given["weights"])
-    latents = layout.latents_key(clip, reference, pose, given["checkpoint"], given["dtype"], given["segment"])
+    pose = layout.pose_key(given["driving"], {"kind": clip.driving_kind}, given["weights"])
+    latents = layout.latents_key(clip, reference, [pose, None], given["checkpoint"], given["dtype"], given["segment"])
     film = layout.film_key(clip, [latents], given["encoding"], given["driving"])
     return dict(zip(STAGES, (reference, pose, latents, film), strict=True))
 
@@ -50,6 +50,8 @@ given_names = {"reference", "driving", "checkpoint"}
         ({"width": 72, "height": 64}, {"latents", "film"}),
         ({"mode": "parity"}, {"latents", "film"}),
         ({"options": {"context_stride": 2}}, {"latents", "film"}),
+        ({"retarget": "similarity"}, {"latents", "film"}),
+        ({"subject": "largest"}, {"latents", "film"}),
         ({"driving_kind": "densepose"}, {"pose", "latents", "film"}),
         ({"audio": "driving"}, {"film"}),
         ({"encoding": {"codec": "h264", "crf": 23}}, {"film"}),

@@ -7,9 +7,7 @@ from manifests import storage
 from manifests.clip import Clip
 from manifests.layout import Places
 from manifests.work import Source, Work
-from pipelines.plan import keyed, make_plan
-
-ENCODING = {"codec": "h264"}
+from pipelines.plan import make_plan
 
 
 def work(row: int, driving: str = "d", frames: int = 10, checkpoint: str = "w", **fields: object) -> Work:
@@ -17,7 +15,8 @@ def work(row: int, driving: str = "d", frames: int = 10, checkpoint: str = "w", 
         id=f"c{row}", animator="magicanimate", width=64, height=64, steps=4, guidance=1, fps=25, seed=row, **fields
     )
     video = Source(uri=driving, digest=driving, width=64, height=64, frames=frames, fps=Fraction(25))
-    return keyed(Work(row=row, clip=clip, driving=video, frames=frames), checkpoint, "float32", ENCODING)
+    keys = {"pose_key": f"pose-{driving}", "film_key": f"film-{row}", "checkpoint_digest": checkpoint}
+    return Work(row=row, clip=clip, driving=video, frames=frames, **keys)
 
 
 def rows(groups: list[list[Work]]) -> list[list[int]]:

@@ -13,6 +13,7 @@ from manifests.storage import Allowed, SourceMemo
 from manifests.work import Work
 from stages.checkpoints import checkpoint_digest
 from stages.diffusion.animators import ANIMATORS
+from stages.poses.recipes import Estimators
 from stages.validate import Validate
 from stages.video.limits import Limits
 from tests.sample_media import CHECKPOINT, clip_row, write_driving, write_reference
@@ -22,7 +23,12 @@ WEIGHTS = {"magicanimate": "/models/magicanimate", "tuned": "/models/tuned"}
 
 def validate(folder: Path, limits: Limits | None = None, **fields: Any) -> Work:
     stage = Validate(
-        str(folder), Allowed(prefixes=[str(folder)]), limits or Limits(), WEIGHTS, str(folder / "cache" / "sources")
+        str(folder),
+        Allowed(prefixes=[str(folder)]),
+        limits or Limits(),
+        WEIGHTS,
+        str(folder / "cache" / "sources"),
+        Estimators(),
     )
     return stage(5, clip_row("a", **fields))
 
@@ -70,8 +76,9 @@ def test_the_length_of_the_film_follows_range_and_rate(media: Path, range_: dict
     [
         ({"reference": None}, "reference: magicanimate needs"),
         ({"driving": None}, "driving: magicanimate needs"),
-        ({"driving_kind": "video"}, "no estimator"),
+        ({"driving_kind": "video"}, "no densepose estimator"),
         ({"driving_kind": "skeleton"}, "driving_kind 'skeleton'"),
+        ({"retarget": "bone_length"}, "retarget 'bone_length'"),
         ({"width": 50, "height": 64}, "multiples of 8"),
         ({"window": 25}, "window 25"),
         ({"overlap": 16}, "overlap 16"),
@@ -95,7 +102,7 @@ def test_what_cannot_be_done_is_rejected_with_field_and_remedy(media: Path, fiel
 
 
 def test_an_animator_without_weights_says_where_to_name_them(media: Path) -> None:
-    stage = Validate(str(media), Allowed(), Limits(), {}, str(media / "cache"))
+    stage = Validate(str(media), Allowed(), Limits(), {}, str(media / "cache"), Estimators())
     with pytest.raises(Rejected, match="none is configured for magicanimate"):
         stage(0, clip_row("a"))
     assert validate(media, checkpoint="tuned").checkpoint == "/models/tuned"

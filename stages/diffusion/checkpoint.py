@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from manifests.errors import Problem
@@ -57,36 +57,42 @@ def read_state(path: Path) -> dict[str, Any]:
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as refused:
-        reason = str(refused).splitlines()[0]
+        # torch's own text recommends to run the code in the file
+        named = re.search(r"GLOBAL (\S+)", str(refused))
+        what = f"refers to code ({named[1]})" if named else "is no torch file of plain tensors"
         raise Problem(
-            f"checkpoint file {path} holds more than tensors and was not opened: {reason}",
+            f"checkpoint file {path} {what} and was not opened",
             "use the published file, or convert it to safetensors",
         ) from None
-    except (SafetensorError, RuntimeError, EOFError, ValueError, OSError) as broken:
-        reason = str(broken).splitlines()[0] if str(broken) else type(broken).__name__
+    except Exception as broken:  # damaged bytes: torch's unpickler raises KeyError, IndexError, AssertionError…
+        reason = (str(broken) or type(broken).__name__).splitlines()[0]
         raise Problem(f"checkpoint file {path} cannot be read: {reason}", "copy the published file again") from None
-    if not isinstance(state, dict):
+    if not is_state(state):
         raise Problem(f"checkpoint file {path} holds no state dict", "use the published file")
     return state
 
 
-def load_strictly(
-    network: Network, state: Mapping[str, torch.Tensor], source: Path | str, dtype: torch.dtype
-) -> Network:
+def is_state(found: Any) -> bool:
+    """Whether something read from a pickle is a dictionary by names, whatever its values are."""
+    return isinstance(found, dict) and all(isinstance(key, str) for key in found)
+
+
+def load_strictly(network: Network, state: Mapping[str, Any], source: Path | str, dtype: torch.dtype) -> Network:
     """Give `network` (built on the meta device) the tensors of `state`, in `dtype`, ready for inference.
 
     Raises `Problem` naming the keys that are missing, unexpected or of another shape.
     """
     wanted = network.state_dict()
+    tensors = {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
     complaints = [
-        _named("missing", sorted(wanted.keys() - state.keys())),
+        _named("missing", sorted(wanted.keys() - tensors.keys())),
         _named("unexpected", sorted(state.keys() - wanted.keys())),
         _named(
             "of another shape",
             [
-                f"{key} {tuple(state[key].shape)} instead of {tuple(wanted[key].shape)}"
-                for key in sorted(wanted.keys() & state.keys())
-                if state[key].shape != wanted[key].shape
+                f"{key} {tuple(tensors[key].shape)} instead of {tuple(wanted[key].shape)}"
+                for key in sorted(wanted.keys() & tensors.keys())
+                if tensors[key].shape != wanted[key].shape
             ],
         ),
     ]
@@ -96,7 +102,7 @@ def load_strictly(
             "the file belongs to another system or version, or is incomplete: use the published one",
         )
     # assign keeps the tensor's own dtype: the compute dtype is ours to choose, never the file's
-    cast = {key: value.to(dtype) if value.is_floating_point() else value for key, value in state.items()}
+    cast = {key: value.to(dtype) if value.is_floating_point() else value for key, value in tensors.items()}
     network.load_state_dict(cast, strict=True, assign=True)
     return network.eval().requires_grad_(False)
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from manifests.errors import Problem
-from stages.diffusion.checkpoint import State
+from stages.diffusion.checkpoint import State, is_state
 
 _RENAMED = (
     (r"\.temporal_transformer\.", "."),
@@ -35,6 +35,8 @@ def motion_unet_state(network: torch.nn.Module, spatial: State, published: Mappi
     naming keys that belong nowhere. Missing ones are found when the result is loaded strictly.
     """
     tensors = published.get("state_dict", published)
+    if not is_state(tensors):
+        raise Problem(f"state_dict in motion checkpoint {source} is no state dict", "use the published file")
     foreign = [
         key for key, value in tensors.items() if not isinstance(value, torch.Tensor) and tensors is not published
     ]

@@ -22,15 +22,9 @@ class TextEncoder:
     @classmethod
     def load(cls, base: Path, device: str, dtype: torch.dtype) -> TextEncoder:
         """Read `tokenizer/` and `text_encoder/` of a base model folder."""
-        try:
-            tokenizer = CLIPTokenizer.from_pretrained(base / "tokenizer", local_files_only=True)
-        except (OSError, ValueError, TypeError) as broken:
-            reason = str(broken).splitlines()[0]
-            raise Problem(
-                f"tokenizer in {base / 'tokenizer'} cannot be read: {reason}", "copy the published folder"
-            ) from None
         folder = base / "text_encoder"
         model = CLIPTextModel(CLIPTextConfig(**read_config(folder)))
+        tokenizer = _tokenizer(base / "tokenizer", model.config.vocab_size)
         # published files name the tensors of the older class, and carry a buffer that is now computed
         state = {
             key.removeprefix("text_model."): value
@@ -40,11 +34,11 @@ class TextEncoder:
         return cls(tokenizer, load_strictly(model, state, folder, dtype).to(device))
 
     def token_ids(self, prompts: Sequence[str]) -> torch.Tensor:
-        """(prompts, 77): padded with the tokenizer's pad token, cut at 77."""
+        """(prompts, 77): padded with the tokenizer's pad token, cut at the text model's 77 positions."""
         return self.tokenizer(
             list(prompts),
             padding="max_length",
-            max_length=self.tokenizer.model_max_length,
+            max_length=self.model.config.max_position_embeddings,
             truncation=True,
             return_tensors="pt",
         ).input_ids
@@ -53,3 +47,21 @@ class TextEncoder:
     def encode(self, prompts: Sequence[str]) -> torch.Tensor:
         """(prompts, 77, width): the last hidden state after the final norm, without an attention mask."""
         return self.model(self.token_ids(prompts).to(self.model.device)).last_hidden_state
+
+
+def _tokenizer(folder: Path, vocabulary: int) -> CLIPTokenizer:
+    for name in ("vocab.json", "merges.txt"):
+        if not (folder / name).is_file():
+            raise Problem(f"checkpoint file {folder / name} is missing", "lay the folder out as published (see README)")
+    try:
+        tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer("a")  # a foreign vocabulary is noticed only in use
+    except Exception as broken:  # the Rust tokenizer raises bare Exception
+        reason = (str(broken) or type(broken).__name__).splitlines()[0]
+        raise Problem(f"tokenizer in {folder} cannot be read: {reason}", "copy the published folder again") from None
+    if len(tokenizer) > vocabulary:
+        raise Problem(
+            f"tokenizer in {folder} knows {len(tokenizer)} tokens, the text encoder beside it {vocabulary}",
+            "use the tokenizer and the text encoder of one base model",
+        )
+    return tokenizer

@@ -51,13 +51,14 @@ def open_windows(num_frames: int, size: int, overlap: int, step: int) -> list[Wi
     """Windows that never mix the clip's end into its start, with triangular weights.
 
     Borders move with the step (by the same bit-reversed fraction as the published schedule was made for), so that no
-    frame sits at a seam twice in a row. The first and last window are moved inwards, never shortened, because the
-    networks' norms run over all frames of a window. One window for a clip that fits into one.
+    frame sits at a seam twice in a row (where windows advance by four frames or more). The first and last window are
+    moved inwards, never shortened, because the networks' norms run over all frames of a window. One window for a clip
+    that fits into one.
     """
     if num_frames <= size:
         return averaged([list(range(num_frames))])
     advance = size - overlap
-    first = round(advance * bit_reversed_fraction(step)) - advance
+    first = math.floor(advance * bit_reversed_fraction(step)) - advance
     last = num_frames - size
     starts = sorted({min(max(start, 0), last) for start in range(first, last + advance, advance)})
     return [_triangular(range(start, start + size)) for start in starts]
@@ -68,8 +69,8 @@ def loop_windows(num_frames: int, size: int, overlap: int, step: int) -> list[Wi
     if num_frames <= size:
         return averaged([list(range(num_frames))])
     count = math.ceil(num_frames / (size - overlap))
-    shift = (size - overlap) * bit_reversed_fraction(step)
-    starts = [round(shift + index * num_frames / count) for index in range(count)]
+    # rounded down, never to even: two neighbouring halves rounded apart would leave a frame between two windows
+    starts = [math.floor((index + bit_reversed_fraction(step)) * num_frames / count) for index in range(count)]
     return [_triangular([frame % num_frames for frame in range(start, start + size)]) for start in starts]
 
 

@@ -11,10 +11,11 @@ import numpy as np
 
 from stages.poses.keypoints import Keypoints, People
 from stages.poses.rtmpose import Crop, PoseNet
-from stages.poses.wholebody import openpose_order
+from stages.poses.wholebody import VISIBLE, openpose_order
 from stages.poses.yolox import PersonDetector
 
 Order = Literal["rgb", "bgr"]
+_ENOUGH_POINTS = 8  # visible ones, to follow a person without detecting them again
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,11 @@ class DWPose:
         detector: PersonDetector,
         pose: PoseNet,
         channels: Channels = CALLERS["as_trained"],
+        detect_every: int = 1,
     ) -> None:
+        """`detect_every`: look for people in every n-th frame, in those between where their points last were."""
         self._detector, self._pose, self._channels = detector, pose, channels
+        self._detect_every = detect_every
 
     @classmethod
     def load(
@@ -67,19 +71,23 @@ class DWPose:
         channels: Channels = CALLERS["as_trained"],
         threads: int = 1,
         batch: int = 1,
+        detect_every: int = 1,
     ) -> Self:
         """Open the two ONNX files, with `threads` per network; the pose net sees `batch` crops at a time.
 
         What is published uses batches of 1, and only those are exact to the bit. Raises `Problem` where a file is
         missing, damaged or another network.
         """
-        return cls(PersonDetector(detector, threads), PoseNet(pose, threads, batch), channels)
+        return cls(PersonDetector(detector, threads), PoseNet(pose, threads, batch), channels, detect_every)
 
     def detect(self, frames: Iterable[np.ndarray]) -> Iterator[Detection]:
         """uint8 RGB frames (height, width, 3) → one detection per frame, in order.
 
         A frame equal to the one before it is not looked at again.
         """
+        if self._detect_every > 1:
+            yield from self._followed(frames)
+            return
         waiting: list[_Seen] = []
         previous = None
         for frame in frames:
@@ -109,8 +117,17 @@ class DWPose:
         height, width = size.pop() if size else (0, 0)
         return Keypoints.from_people(people, width, height)
 
-    def _look(self, frame: np.ndarray) -> _Seen:
-        boxes = self._detector(_ordered(frame, self._channels.detector))
+    def _followed(self, frames: Iterable[np.ndarray]) -> Iterator[Detection]:
+        """Detect in every n-th frame, and wherever nobody was found; between, crop around the last frame's points."""
+        last = None
+        for number, frame in enumerate(frames):
+            known = None if last is None or number % self._detect_every == 0 else followed_boxes(last)
+            (last,) = self._estimate([self._look(frame, known)])
+            yield last
+
+    def _look(self, frame: np.ndarray, boxes: np.ndarray | None = None) -> _Seen:
+        if boxes is None:
+            boxes = self._detector(_ordered(frame, self._channels.detector))
         height, width = frame.shape[:2]
         everyone = boxes if len(boxes) else np.array([[0.0, 0.0, width, height]])
         return _Seen(boxes, self._pose.cut(_ordered(frame, self._channels.pose), everyone))
@@ -132,6 +149,20 @@ class _Seen:
     boxes: np.ndarray
     crops: list[Crop]
     times: int = 1
+
+
+def followed_boxes(last: Detection) -> np.ndarray | None:
+    """Where to look for the people of the frame before: float64 (people, 4); None if anyone there was unsure.
+
+    The box of a person's visible points, a tenth wider on every side, as points end inside the outline.
+    """
+    visible = last.scores > VISIBLE
+    if not len(last.boxes) or (visible.sum(axis=1) < _ENOUGH_POINTS).any():
+        return None
+    seen = np.where(visible[..., None], last.points, np.nan)
+    low, high = np.nanmin(seen, axis=1), np.nanmax(seen, axis=1)
+    margin = 0.1 * (high - low)
+    return np.concatenate([low - margin, high + margin], axis=1)
 
 
 def _ordered(frame: np.ndarray, order: Order) -> np.ndarray:

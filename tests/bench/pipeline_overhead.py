@@ -87,9 +87,8 @@ def main() -> None:
     print(f"bare loop     {before:6.1f} s and {after:.1f} s: {bare / per:.3f} s per clip")
     print(f"pipeline      {wall:6.1f} s, of which {wall - flowing:.1f} s starting up (Ray, reading, validation, model)")
     print(f"flowing       {flowing:6.1f} s: {flowing / per:.3f} s per clip, ratio {flowing / bare:.3f} to the loop")
-    print(
-        f"added         {(flowing - bare) / per:6.3f} s per clip while flowing, {(wall - bare) / per:.3f} s with start-up"
-    )
+    added, whole = (flowing - bare) / per, (wall - bare) / per
+    print(f"added         {added:6.3f} s per clip while flowing, {whole:.3f} s with start-up")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,73 @@
+"""Keys of every clip, chained, from digests that are taken once per checkpoint and estimator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from manifests import layout, storage
+from manifests.work import Work
+from pipelines.configuration import RunConfig
+from stages.checkpoints import checkpoint_digest
+from stages.diffusion.animators import ANIMATORS
+from stages.poses.recipes import key_parts, recipe_for
+
+
+class Keying:
+    """Fills in the keys of clips; a checkpoint that is missing or incomplete is refused again without another look."""
+
+    def __init__(self, config: RunConfig, dtype: str, sources: str) -> None:
+        """`sources` is the memo's folder; `dtype` the networks' compute type, which decides latents."""
+        self._config = config
+        self._dtype = dtype
+        self._memo = storage.SourceMemo(sources)
+        self._encoding = config.encode.model_dump(mode="json")
+        self._digests: dict[tuple[str, ...], str | Exception] = {}
+
+    def __call__(self, work: Work) -> Work:
+        """The clip with all its keys. Raises `Problem` when weights are missing."""
+        clip, facts = work.clip, ANIMATORS[work.clip.animator]
+        checkpoint = self._once(
+            (clip.animator, work.checkpoint), lambda: checkpoint_digest(work.checkpoint, facts, self._memo)
+        )
+        reference = work.reference and layout.reference_key(work.reference.digest)
+        poses, reference_pose = self._pose_keys(work, facts.pose)
+        segment = (0, work.frames)
+        latents = layout.latents_key(clip, reference, [poses, reference_pose], checkpoint, self._dtype, segment)
+        film = layout.film_key(clip, [latents], self._encoding, work.driving and work.driving.digest)
+        return work.keyed(
+            checkpoint_digest=checkpoint,
+            reference_key=reference,
+            pose_key=poses,
+            reference_pose_key=reference_pose,
+            latents_key=latents,
+            film_key=film,
+        )
+
+    def _pose_keys(self, work: Work, pose: str) -> tuple[str | None, str | None]:
+        """Keys of the driving file's poses, and of the reference's where it is retargeted to."""
+        if work.driving is None:
+            return None, None
+        recipe, estimators = recipe_for(pose, work.clip), self._config.estimators
+        parts = key_parts(recipe, estimators)
+        driving = layout.pose_key(work.driving.digest, parts, self._weights(recipe.estimator))
+        if work.clip.retarget == "none" or work.clip.mode == "parity":
+            return driving, None
+        return driving, layout.pose_key(work.reference.digest, {"reference": True}, self._weights("dwpose"))
+
+    def _weights(self, estimator: str) -> str | None:
+        files = self._config.estimators.files(estimator)
+        if not files:
+            return None
+        digests = [self._once((uri,), lambda uri=uri: storage.memoised_digest(uri, self._memo)) for uri in files]
+        return storage.sha256_text(" ".join(digests))
+
+    def _once(self, name: tuple[str, ...], take: Callable[[], str]) -> str:
+        if name not in self._digests:
+            try:
+                self._digests[name] = take()
+            except Exception as refused:
+                self._digests[name] = refused
+        digest = self._digests[name]
+        if isinstance(digest, Exception):
+            raise digest
+        return digest

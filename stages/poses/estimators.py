@@ -1,0 +1,41 @@
+"""Pose estimators of a worker: loaded when the first driving file needs them, kept for the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from manifests import storage
+from stages.poses.densepose import paint
+from stages.poses.dwpose import CALLERS, DWPose
+from stages.poses.recipes import DensePoseSettings, DWPoseSettings
+
+
+@lru_cache(maxsize=2)
+def load_dwpose(settings: DWPoseSettings, channels: str, scratch: Path) -> DWPose:
+    """DWPose with the channel order of a published caller. Raises `Problem` for wrong or missing files."""
+    detector, pose = (_local(uri, scratch) for uri in (settings.detector, settings.pose))
+    return DWPose.load(
+        detector, pose, CALLERS[channels], settings.threads, settings.batch, detect_every=settings.detect_every
+    )
+
+
+def densepose_frames(settings: DensePoseSettings, frames: Iterable[np.ndarray], scratch: Path) -> Iterator[np.ndarray]:
+    """uint8 RGB frames → MagicAnimate's pictures of them: opaque viridis part labels, the same size."""
+    network = _load_densepose(settings, scratch)
+    for frame in frames:
+        yield paint(network(frame), *frame.shape[:2])
+
+
+@lru_cache(maxsize=1)
+def _load_densepose(settings: DensePoseSettings, scratch: Path):  # noqa: ANN202 - imports torch only when it is used
+    from stages.poses.densepose_model import DensePose
+
+    return DensePose(_local(settings.model, scratch), channels=settings.channels)
+
+
+def _local(uri: str, scratch: Path) -> Path:
+    return storage.fetch(uri, scratch / "estimators", None)
