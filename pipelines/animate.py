@@ -13,7 +13,7 @@ from typing import Any
 import ray.data
 
 from cluster.connection import connect
-from cluster.preflight import require
+from cluster.preflight import Demand, require
 from manifests import results, table
 from manifests.errors import Problem, Rejected, WrongUsage
 from manifests.layout import Film
@@ -26,7 +26,7 @@ from pipelines.manifest_reading import ManifestRow, as_blocks, read_manifest
 from pipelines.plan import Plan, cost, make_plan, reused
 from pipelines.progress import Progress, Say
 from pipelines.record import RunRecord, RunResults
-from pipelines.settings import RunSettings, demands, settled
+from pipelines.settings import RunSettings, settled
 from pipelines.workers import AnimateWorker, PoseWorker, outcome, prepare_row, validate_row
 
 
@@ -106,6 +106,21 @@ def actors(pool: Pool) -> dict[str, Any]:
 def tasks(pool: CpuPool) -> dict[str, Any]:
     """A stage without anything to load: Ray keeps the processes between rows and runs."""
     return {"compute": ray.data.TaskPoolStrategy(size=pool.size), "num_cpus": pool.num_cpus}
+
+
+def demands(config: RunConfig) -> list[Demand]:
+    """What all pools of the graph reserve at the same time."""
+    pools = {"pose": config.pose_pool, "inputs": config.inputs_pool, "animate": config.animate_pool}
+    return [_demand(name, pool) for name, pool in pools.items()]
+
+
+def _demand(name: str, pool: CpuPool) -> Demand:
+    resources = {"CPU": pool.num_cpus}
+    if isinstance(pool, Pool):
+        resources["GPU"] = pool.num_gpus
+        if pool.accelerator_type:
+            resources[f"accelerator_type:{pool.accelerator_type}"] = 0.001
+    return Demand(f"{name}_pool", pool.size, {key: value for key, value in resources.items() if value})
 
 
 def report_unknown(unknown: Sequence[table.UnknownColumn], strict: bool, say: Say) -> None:

@@ -68,7 +68,7 @@ def _config_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow", action="append", default=[], metavar="PREFIX", help="a further place media may be read from"
     )
-    parser.add_argument("--crf", type=int, metavar="N", help="quality of the films, 0 (best) to 51")
+    parser.add_argument("--crf", type=int, metavar="N", help="quality of the films, 1 (best) to 51")
     parser.add_argument("--device", help="torch device of the animating workers: auto, cpu, cuda")
     parser.add_argument(
         "--dtype", choices=["auto", "float32", "float16", "bfloat16"], help="compute type of the networks"

@@ -8,14 +8,23 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from manifests import storage
-from manifests.errors import Problem
-from manifests.layout import Places, new_run_id
+from manifests.errors import WrongUsage
 from manifests.results import Result
-from pipelines.code_version import code_version
+from manifests.work import Work
 from pipelines.configuration import RunConfig
 from pipelines.keying import Keying
 from pipelines.progress import Say
+from pipelines.settings import settled
+from stages.animate import Animate
+from stages.diffusion.animators import ANIMATORS
+from stages.diffusion.model_cache import ModelCache
+from stages.extract_pose import ExtractPose
+from stages.poses.recipes import recipe_for
+from stages.prepare_inputs import PrepareInputs
+from stages.validate import Validate
 
 
 def make_clip(config: RunConfig, fields: dict[str, Any], film: Path, cache: str | None, say: Say) -> Result:
@@ -24,10 +33,14 @@ def make_clip(config: RunConfig, fields: dict[str, Any], film: Path, cache: str 
     With `cache`, poses and latents stay there and are found again. Raises `Problem` when the film cannot be made.
     """
     if film.suffix.lower() != ".mp4":
-        raise Problem(f"film {str(film)!r}", "name a file that ends in .mp4")
+        raise WrongUsage(f"film {str(film)!r}", "name a file that ends in .mp4")
     with tempfile.TemporaryDirectory(prefix="catwalk-clip-") as scratch:
-        places = Places(scratch, storage.resolve(cache, os.getcwd()) if cache else None)
-        result = _made(config, fields, places, say)
+        chain = StageChain(config.model_copy(update={"cache": cache}), scratch)
+        work = chain.work(fields)
+        clip, settings = work.clip, chain.settings
+        said = f"{clip.animator}, {clip.mode} mode, {work.frames} frames, {clip.steps} steps"
+        say(f"{said}, {settings.dtype} on {settings.device}")
+        result = chain.film(work)
         film.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(result.film, film)
         shutil.move(result.poster, film.with_suffix(".jpg"))
@@ -35,31 +48,30 @@ def make_clip(config: RunConfig, fields: dict[str, Any], film: Path, cache: str 
     return result
 
 
-def _made(config: RunConfig, fields: dict[str, Any], places: Places, say: Say) -> Result:
-    from stages.animate import Animate
-    from stages.diffusion.animators import ANIMATORS
-    from stages.diffusion.model_cache import ModelCache, resolve_device, resolve_dtype
-    from stages.extract_pose import ExtractPose
-    from stages.poses.recipes import recipe_for
-    from stages.prepare_inputs import PrepareInputs
-    from stages.validate import Validate
+class StageChain:
+    """The stages of a run one after the other, in this process."""
 
-    here = os.getcwd()
-    pool = config.animate_pool
-    device = resolve_device(pool.device)
-    dtype = resolve_dtype(pool.dtype, device)
-    checkpoints = {name: storage.resolve(folder, here) for name, folder in config.checkpoints.items()}
-    # what a person types on their own command line may lie anywhere
-    allowed = storage.Allowed()
-    estimators = config.estimators.moved(lambda uri: storage.resolve(uri, here))
-    config = config.model_copy(update={"estimators": estimators})
-    work = Validate(here, allowed, config.limits, checkpoints, places.sources, estimators)(0, fields)
-    work = Keying(config, dtype, places.sources)(work)
-    clip = work.clip
-    say(f"{clip.animator}, {clip.mode} mode, {work.frames} frames, {clip.steps} steps, {dtype} on {device}")
-    if work.pose_key is not None:
-        recipe = recipe_for(ANIMATORS[clip.animator].pose, clip)
-        ExtractPose(places, config.limits, estimators)(work.driving, recipe, work.pose_key)
-    PrepareInputs(places, config.limits, estimators)(work)
-    models = ModelCache(device, dtype, pool.model_bytes)
-    return Animate(places, models, config.encode, new_run_id(), code_version(), config.keep_latents)(work)
+    def __init__(self, config: RunConfig, output: str) -> None:
+        """Paths are relative to the current folder; what a person types on their own command line may lie anywhere."""
+        pool = config.animate_pool
+        if pool.device == "auto":
+            pool = pool.model_copy(update={"device": "cuda" if torch.cuda.is_available() else "cpu"})
+        self.settings = settled(config.model_copy(update={"animate_pool": pool}), os.getcwd(), output, None)
+
+    def work(self, fields: dict[str, Any]) -> Work:
+        """Validate a row and name what it makes."""
+        settings, config, sources = self.settings, self.settings.config, self.settings.places.sources
+        validate = Validate(
+            os.getcwd(), storage.Allowed(), config.limits, config.checkpoints, sources, config.estimators
+        )
+        return Keying(config, settings.dtype, sources)(validate(0, fields))
+
+    def film(self, work: Work) -> Result:
+        """Everything from the driving file to the published film; what is in the cache is not made again."""
+        settings, config, places = self.settings, self.settings.config, self.settings.places
+        if work.pose_key is not None:
+            recipe = recipe_for(ANIMATORS[work.clip.animator].pose, work.clip)
+            ExtractPose(places, config.limits, config.estimators)(work.driving, recipe, work.pose_key)
+        PrepareInputs(places, config.limits, config.estimators)(work)
+        models = ModelCache(settings.device, settings.dtype, config.animate_pool.model_bytes)
+        return Animate(places, models, config.encode, settings.run_id, settings.code, config.keep_latents)(work)

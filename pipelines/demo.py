@@ -51,7 +51,7 @@ def demo(output: Path, say: Say) -> int:
     contact_sheet([sheet_row(clip, one) for clip, one in zip(clips, outcome.results, strict=True)], sheet, note=NOISE)
     films = [one.film for one in outcome.results if one.good]
     if films and all(one.status == "cached" for one in outcome.results):
-        say("everything is cached: all films were there already, nothing was decoded or denoised again")
+        say("everything is cached: all films were there already, and nothing was made again")
     for film in films:
         say(f"film: {film}")
     say(f"contact sheet: {sheet}")

@@ -6,11 +6,10 @@ import os
 import uuid
 from dataclasses import dataclass
 
-from cluster.preflight import Demand
 from manifests import storage
 from manifests.layout import Places, new_run_id
 from pipelines.code_version import code_version
-from pipelines.configuration import CpuPool, Pool, RunConfig
+from pipelines.configuration import RunConfig
 
 
 @dataclass(frozen=True)
@@ -67,18 +66,3 @@ def settled(config: RunConfig, manifest: str, output: str, run_id: str | None) -
 def default_dtype(device: str) -> str:
     """Half precision on a GPU, float32 on a CPU."""
     return "float16" if device.startswith("cuda") else "float32"
-
-
-def demands(config: RunConfig) -> list[Demand]:
-    """What all pools of the graph reserve at the same time."""
-    pools = {"pose": config.pose_pool, "inputs": config.inputs_pool, "animate": config.animate_pool}
-    return [_demand(name, pool) for name, pool in pools.items()]
-
-
-def _demand(name: str, pool: CpuPool) -> Demand:
-    resources = {"CPU": pool.num_cpus}
-    if isinstance(pool, Pool):
-        resources["GPU"] = pool.num_gpus
-        if pool.accelerator_type:
-            resources[f"accelerator_type:{pool.accelerator_type}"] = 0.001
-    return Demand(f"{name}_pool", pool.size, {key: value for key, value in resources.items() if value})

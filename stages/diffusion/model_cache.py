@@ -48,17 +48,3 @@ class ModelCache:
             gc.collect()
             if self._device.startswith("cuda"):
                 torch.cuda.empty_cache()
-
-
-def resolve_device(device: str) -> str:
-    """`auto` → cuda where there is one, else cpu."""
-    if device != "auto":
-        return device
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def resolve_dtype(dtype: str, device: str) -> str:
-    """`auto` → half precision on a GPU, float32 on a CPU."""
-    if dtype != "auto":
-        return dtype
-    return "float16" if device.startswith("cuda") else "float32"

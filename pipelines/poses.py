@@ -1,0 +1,60 @@
+"""`catwalk poses`: draw what is extracted from a video over it, so that a person can look."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from manifests.errors import Problem, WrongUsage
+from pipelines.configuration import RunConfig
+from pipelines.progress import Say
+
+
+def draw_poses(config: RunConfig, video: Path, film: Path, subject: str | None, say: Say) -> None:
+    """Write `film`: the video, dimmed, with the skeletons of everyone found, or of the one `subject`, repaired.
+
+    Says what the quality report says. Raises `Problem` when the video or the estimator's files cannot be used.
+    """
+    from stages.poses.conditioning import followed
+
+    from stages.poses.estimators import load_dwpose
+    from stages.video.encode import EncodeRecipe
+    from stages.video.film import write_film
+    from stages.video.read import Frames
+
+    if config.estimators.dwpose is None:
+        raise WrongUsage("no estimator is configured", "set `estimators.dwpose` (--config), or --detector and --pose")
+    if film.suffix.lower() != ".mp4":
+        raise WrongUsage(f"film {str(film)!r}", "name a file that ends in .mp4")
+    opened = Frames(video, config.limits)
+    with tempfile.TemporaryDirectory(prefix="catwalk-poses-") as scratch:
+        estimator = load_dwpose(config.estimators.dwpose, "as_trained", Path(scratch))
+        keypoints = estimator(opened.read())
+        if subject is not None:
+            keypoints, report = followed(keypoints, opened.facts.fps, subject)
+            say("\n".join(f"{name}: {value}" for name, value in report.items()))
+        movie, still = Path(scratch) / "poses.mp4", Path(scratch) / "poses.jpg"
+        even = opened.facts.height - opened.facts.height % 2, opened.facts.width - opened.facts.width % 2
+        batches = (over[None, : even[0], : even[1]] for over in _overlaid(opened, keypoints))
+        written = write_film(movie, still, batches, opened.facts.fps, EncodeRecipe())
+        film.parent.mkdir(parents=True, exist_ok=True)
+        film.write_bytes(movie.read_bytes())
+    people = keypoints.present.sum(axis=1)
+    say(f"{film}: {written} frames, {people.min()} to {people.max()} people, {(~keypoints.detected).all(axis=1).sum()} "
+        "frames in which the detector found nobody")  # fmt: skip
+
+
+def _overlaid(video: object, keypoints: object) -> Iterator[np.ndarray]:
+    from stages.poses.drawing import draw
+    from stages.poses.skeleton import dwpose
+
+    for number, frame in enumerate(video.read()):
+        height, width, _ = frame.shape
+        drawn = draw(dwpose(keypoints.people(number), width, height), height, width)
+        yield np.where(drawn.any(axis=2, keepdims=True), drawn, frame // 2)
+
+
+__all__ = ["Problem", "draw_poses"]
