@@ -27,7 +27,7 @@ from pipelines.plan import Plan, cost, make_plan, reused
 from pipelines.progress import Progress, Say
 from pipelines.record import RunRecord, RunResults
 from pipelines.settings import RunSettings, settled
-from pipelines.workers import AnimateWorker, PoseWorker, outcome, prepare_row, validate_row
+from pipelines.workers import AnimateWorker, InputsWorker, PoseWorker, outcome, validate_row
 
 
 def run(
@@ -82,7 +82,7 @@ def graph(groups: Sequence[Sequence[Work]], settings: RunSettings, attempts: int
         as_blocks(videos, len(videos))
         .flat_map(PoseWorker, fn_constructor_args=[settings], **actors(config.pose_pool))
         .repartition(target_num_rows_per_block=1)
-        .map(prepare_row, fn_kwargs={"settings": settings}, **tasks(config.inputs_pool))
+        .map(InputsWorker, fn_constructor_args=[settings], **actors(config.inputs_pool))
         .map(AnimateWorker, fn_constructor_args=[settings, attempts], **actors(config.animate_pool))
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -180,10 +181,12 @@ def _manifest(commands: Any) -> None:
 
 def build(arguments: argparse.Namespace) -> int:
     """`catwalk manifest build`."""
+    from manifests import storage
     from manifests.build import build as build_manifest
     from stages.diffusion.animators import ANIMATORS
 
-    report = build_manifest(arguments.source, arguments.target, ANIMATORS.keys())
+    target = storage.resolve(arguments.target, os.getcwd())
+    report = build_manifest(arguments.source.absolute(), target, ANIMATORS.keys())
     say("\n".join(report.lines()))
     return OK if report.ok else SOME_FAILED
 

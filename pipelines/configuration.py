@@ -62,7 +62,7 @@ class RunConfig(_Section):
     estimators: Estimators = Estimators()
     validate_pool: CpuPool = CpuPool(size=2)
     pose_pool: Pool = Pool()
-    inputs_pool: CpuPool = CpuPool()
+    inputs_pool: Pool = Pool()
     animate_pool: AnimatePool = AnimatePool()
     attempts: int = Field(3, ge=1, description="deaths of a worker on one clip after which the clip is set aside")
     longest_row_seconds: float = Field(4 * 3600, gt=0, description="Ray gives a run up after so long without any row")

@@ -24,7 +24,7 @@ from manifests.errors import Problem
 from pipelines.code_version import code_version
 from pipelines.configuration import RunConfig
 from pipelines.progress import Say
-from stages.diffusion.animators import ANIMATORS, Facts
+from stages.diffusion.animators import ANIMATORS
 
 REINSTALL = "run `make setup`, or pip install -c constraints.txt -e ."
 SHOWN = ("ray", "torch", "diffusers", "transformers", "av", "pyarrow", "fsspec", "pydantic")
@@ -58,6 +58,7 @@ def examine(config: RunConfig, output: str | None, with_ray: bool, say: Say) -> 
         "torch": lambda: torch_devices(config),
         "attention": attention,
         "checkpoints": lambda: checkpoints(config),
+        "estimators": lambda: estimators(config),
     }
     if output is not None:
         checks["storage"] = lambda: round_trip(output)
@@ -212,20 +213,36 @@ def _checkpoint(label: str, given: str) -> Findings:
     folder = storage.resolve(given, os.getcwd())
     # a label that is no animator's name may serve any
     candidates = [ANIMATORS[label]] if label in ANIMATORS else list(ANIMATORS.values())
-    looked = [(facts, *_parts(folder, facts)) for facts in candidates]
-    facts, missing, size = min(looked, key=lambda one: len(one[1]))
+    looked = [(facts, {part: _size(storage.join(folder, part)) for part in facts.checkpoint}) for facts in candidates]
+    facts, sizes = min(looked, key=lambda one: sum(not size for size in one[1].values()))
+    missing = [part for part, size in sizes.items() if not size]
     text = f"checkpoint {label}: {folder}"
     if missing:
         remedy = "lay the folder out as published (README, 'Checkpoints')"
         yield Finding("FAIL", f"{text} lacks {', '.join(missing)} of {facts.name}", remedy)
     else:
-        yield Finding("ok", f"{text} has all parts of {facts.name}, {size / 2**20:,.0f} MiB")
+        yield Finding("ok", f"{text} has all parts of {facts.name}, {sum(sizes.values()) / 2**20:,.0f} MiB")
 
 
-def _parts(folder: str, facts: Facts) -> tuple[list[str], int]:
-    """Parts that are missing, and the bytes of those that are there."""
-    found = {part: storage.listing(storage.join(folder, part), recursive=True) for part in facts.checkpoint}
-    return [part for part, files in found.items() if not files], sum(sum(files.values()) for files in found.values())
+def _size(part: str) -> int:
+    """Bytes of a file, or of all files in a folder; 0 where there is neither."""
+    try:
+        return storage.stamp(part).size
+    except FileNotFoundError:
+        return sum(storage.listing(part, recursive=True).values())
+
+
+def estimators(config: RunConfig) -> Findings:
+    """Each file of the configured pose estimators: whether it is there."""
+    for name, settings in config.estimators:
+        if settings is None:
+            continue
+        uris = [storage.resolve(uri, os.getcwd()) for uri in config.estimators.files(name)]
+        missing = [uri for uri in uris if not storage.exists(uri)]
+        if missing:
+            yield Finding("FAIL", f"estimator {name}: {', '.join(missing)} missing", f"correct `estimators.{name}`")
+        else:
+            yield Finding("ok", f"estimator {name}: {', '.join(uris)}")
 
 
 def round_trip(output: str) -> Findings:
@@ -264,7 +281,7 @@ def cluster_and_pools(config: RunConfig) -> Findings:
 
     from cluster.connection import connect
     from cluster.preflight import shortage
-    from pipelines.settings import demands
+    from pipelines.animate import demands
 
     ours, address = not ray.is_initialized(), os.environ.get("RAY_ADDRESS")
     try:

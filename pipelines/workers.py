@@ -92,19 +92,29 @@ class PoseWorker:
         return [row_of(work) for work in works]
 
 
-def prepare_row(row: Row, settings: RunSettings) -> Row:
-    """A clip → the same clip with its reference (and its sound) stored as plain data. Rows that have ended pass."""
-    from stages.prepare_inputs import PrepareInputs
+class InputsWorker:
+    """A clip → the same clip with its reference (and its sound) stored as plain data.
 
-    if row["result"]:
-        return row
-    work, begun = Work.model_validate_json(row["work"]), time.perf_counter()
+    An actor, not a task: Ray would run a task inside the next stage's actor, and decode user media beside the model.
+    """
 
-    def prepare() -> Work:
-        PrepareInputs(settings.places, settings.config.limits, settings.config.estimators)(work)
-        return work.timed("inputs", round(time.perf_counter() - begun, 3))
+    def __init__(self, settings: RunSettings) -> None:
+        from stages.prepare_inputs import PrepareInputs
 
-    return _advanced(row, guarded("inputs", work, prepare))
+        config = settings.config
+        self._stage = PrepareInputs(settings.places, config.limits, config.estimators)
+
+    def __call__(self, row: Row) -> Row:
+        """Never raises; rows that have ended pass through."""
+        if row["result"]:
+            return row
+        work, begun = Work.model_validate_json(row["work"]), time.perf_counter()
+
+        def prepare() -> Work:
+            self._stage(work)
+            return work.timed("inputs", round(time.perf_counter() - begun, 3))
+
+        return _advanced(row, guarded("inputs", work, prepare))
 
 
 class AnimateWorker:

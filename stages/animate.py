@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from collections.abc import Iterator
@@ -14,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from manifests import layout, storage
 from manifests.errors import Problem
@@ -24,6 +26,8 @@ from manifests.work import Work
 from stages.checkpoints import local_checkpoint
 from stages.diffusion.animators import ANIMATORS, Animator, Segment
 from stages.diffusion.model_cache import ModelCache
+from stages.poses.keypoint_file import read_keypoints
+from stages.poses.recipes import recipe_for
 from stages.poses.sequence import PoseSequence
 from stages.prepare_inputs import keeps_sound
 from stages.validate import shown_frames
@@ -79,13 +83,13 @@ class Animate:
             with timings.of("load"):
                 animator = self._animator(work)
             with timings.of("denoise"):
-                latents = self._latents(animator, work, scratch)
+                latents, report = self._latents(animator, work, scratch)
             with timings.of("encode"):
                 movie, poster = self._encode(animator, latents, work, scratch)
             with timings.of("publish"):
                 storage.publish(movie, self._places.film(film))
                 storage.publish(poster, self._places.poster(film))
-        marker = self._figures(work, started, timings)
+        marker = self._figures(work, started, timings, report)
         storage.publish_json(marker, self._places.film_marker(film))
         return finished(work, marker, "done", self._places)
 
@@ -95,13 +99,14 @@ class Animate:
         folder = local_checkpoint(work.checkpoint, facts, work.checkpoint_digest, scratch)
         return self._models.get(work.clip.animator, folder, work.checkpoint_digest)
 
-    def _latents(self, animator: Animator, work: Work, scratch: Path) -> torch.Tensor:
-        """(frames, channels, height/8, width/8): from the cache, or denoised and stored there."""
+    def _latents(self, animator: Animator, work: Work, scratch: Path) -> tuple[torch.Tensor, dict]:
+        """(frames, channels, height/8, width/8) and the report on the poses: from the cache, or made and stored."""
         uri = self._places.latents(work.latents_key)
         if storage.exists(uri):
-            return load_file(storage.fetch(uri, scratch, None))["latents"]
-        poses, reference = self._poses(work, scratch), self._reference(work, scratch)
-        latents = animator.latents(work.clip, reference, poses, Segment(0, work.frames))
+            with safe_open(storage.fetch(uri, scratch, None), "pt") as stored:
+                return stored.get_tensor("latents"), json.loads(stored.metadata()["pose"])
+        poses, report = self._poses(work, scratch)
+        latents = animator.latents(work.clip, self._reference(work, scratch), poses, Segment(0, work.frames))
         if not bool(torch.isfinite(latents).all()):
             raise Problem(
                 f"{work.clip.animator} produced values that are not finite",
@@ -109,19 +114,34 @@ class Animate:
             )
         if self._keep_latents:
             stored = scratch / "latents.safetensors"
-            save_file({"latents": latents.contiguous()}, stored)
+            save_file({"latents": latents.contiguous()}, stored, {"pose": json.dumps(report)})
             storage.publish(stored, uri)
-        return latents
+        return latents, report
 
-    def _poses(self, work: Work, scratch: Path) -> np.ndarray | None:
-        """uint8 (frames, height, width, 3), of the film's size and frames."""
+    def _poses(self, work: Work, scratch: Path) -> tuple[np.ndarray | None, dict]:
+        """uint8 (frames, height, width, 3) of the film's size and frames, and the report on them if they were drawn."""
         if work.pose_key is None:
-            return None
+            return None, {}
         clip = work.clip
         stored = storage.fetch(self._places.poses(work.pose_key), scratch, None)
+        if recipe_for(ANIMATORS[clip.animator].pose, clip).stored == "keypoints":
+            return self._drawn(work, stored, scratch)
         with PoseSequence(stored) as sequence:
             shown = shown_frames(clip, sequence.seconds, sequence.fps)
-            return np.stack([fit(sequence[index], clip.width, clip.height, clip.fit) for index in shown])
+            return np.stack([fit(sequence[index], clip.width, clip.height, clip.fit) for index in shown]), {}
+
+    def _drawn(self, work: Work, stored: Path, scratch: Path) -> tuple[np.ndarray, dict]:
+        from stages.poses.conditioning import skeleton_pictures
+
+        keypoints, seconds, fps = read_keypoints(stored)
+        if fps is None:  # the file states none: it runs at the film's
+            fps = work.clip.fps
+            seconds = [number / fps for number in range(len(keypoints))]
+        reference = None
+        if work.reference_pose_key is not None:
+            found = storage.fetch(self._places.poses(work.reference_pose_key), scratch, None)
+            reference, _, _ = read_keypoints(found)
+        return skeleton_pictures(keypoints, fps, work.clip, shown_frames(work.clip, seconds, fps), reference)
 
     def _reference(self, work: Work, scratch: Path) -> np.ndarray | None:
         """uint8 (height, width, 3), of the film's size."""
@@ -141,7 +161,7 @@ class Animate:
             raise RuntimeError(f"{written} frames were decoded instead of {work.frames}")
         return movie, still
 
-    def _figures(self, work: Work, started: datetime, timings: Timings) -> dict:
+    def _figures(self, work: Work, started: datetime, timings: Timings, report: dict) -> dict:
         """What the marker says, and with it every later run that finds the film finished."""
         clip = work.clip
         result = Result(
@@ -162,6 +182,7 @@ class Animate:
             driving_digest=work.driving and work.driving.digest,
             checkpoint_digest=work.checkpoint_digest,
             code=self._code,
+            pose=report,
             started=started,
             finished=datetime.now(UTC),
         )

@@ -16,9 +16,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from manifests import results, storage
+from manifests.clip import Clip
 from manifests.errors import Problem
-from pipelines.animate import run
+from manifests.work import Work
+from pipelines.animate import graph, outcomes_of, run
 from pipelines.record import RunResults
+from pipelines.settings import settled
 from tests.sample_media import clip_row, config, write_driving, write_manifest, write_reference
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -162,6 +165,18 @@ def test_a_clip_that_kills_every_worker_fails_alone(media: Path) -> None:
     assert "worker died" in outcome.results[1].error
     assert len(list(attempts.glob("*/1.*.json"))) == 3  # two tries among others, one alone
     assert outcome.exit_code == 3
+
+
+def test_no_user_media_is_decoded_beside_the_model(media: Path) -> None:
+    settings = settled(config(), str(media / "m.parquet"), str(media / "out"), "night")
+    bare = Work(
+        row=0, clip=Clip(id="a", animator="magicanimate"), frames=1
+    )  # fails in the last stage, which is reached
+    whole = graph([[bare]], settings, 3)
+    list(outcomes_of(whole))
+    operators = [line for line in whole.stats().splitlines() if "AnimateWorker" in line]
+    assert operators
+    assert not [line for line in operators if "->Map(AnimateWorker)" in line]
 
 
 def test_what_the_cluster_cannot_give_fails_in_seconds(media: Path) -> None:
