@@ -50,6 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     _animate(commands)
     _clip(commands)
     _manifest(commands)
+    _poses(commands)
     _doctor(commands)
     _config(commands)
     return parser
@@ -199,6 +200,34 @@ def check(arguments: argparse.Namespace) -> int:
     report = check_manifest(arguments.manifest, ANIMATORS.keys())
     say("\n".join(report.lines()))
     return OK if report.ok else SOME_FAILED
+
+
+def _poses(commands: Any) -> None:
+    parser = _command(commands, "poses", poses, "draw the skeletons found in a video over it", SOME_FAILED)
+    parser.add_argument("video", type=Path, help="video of a filmed person")
+    parser.add_argument("film", type=Path, help="the MP4 to write")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML configuration with estimators.dwpose")
+    parser.add_argument("--detector", metavar="FILE", help="YOLOX as ONNX, published as yolox_l.onnx")
+    parser.add_argument("--pose", metavar="FILE", help="RTMPose whole-body as ONNX, published as dw-ll_ucoco_384.onnx")
+    parser.add_argument(
+        "--subject",
+        choices=["persistent", "largest", "central"],
+        help="follow one person, repaired as for a film, and report on the quality; left out, everyone as found",
+    )
+
+
+def poses(arguments: argparse.Namespace) -> int:
+    """`catwalk poses`."""
+    from pipelines.configuration import RunConfig
+    from pipelines.poses import draw_poses
+
+    if bool(arguments.detector) != bool(arguments.pose):
+        raise WrongUsage("--detector and --pose belong together", "give both, or estimators.dwpose in --config")
+    files = {"detector": arguments.detector, "pose": arguments.pose}
+    given = {"estimators": {"dwpose": files}} if arguments.detector else {}
+    config = RunConfig.load(arguments.config, given)
+    draw_poses(config, arguments.video, arguments.film, arguments.subject, say)
+    return OK
 
 
 def _doctor(commands: Any) -> None:

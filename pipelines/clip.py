@@ -74,4 +74,7 @@ class StageChain:
             ExtractPose(places, config.limits, config.estimators)(work.driving, recipe, work.pose_key)
         PrepareInputs(places, config.limits, config.estimators)(work)
         models = ModelCache(settings.device, settings.dtype, config.animate_pool.model_bytes)
-        return Animate(places, models, config.encode, settings.run_id, settings.code, config.keep_latents)(work)
+        animate = Animate(
+            places, models, config.encode, settings.run_id, settings.code, config.keep_latents, config.pose_rules
+        )
+        return animate(work)

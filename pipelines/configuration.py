@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from manifests.errors import WrongUsage
+from stages.poses.quality import QualityRules
 from stages.poses.recipes import Estimators
 from stages.video.encode import EncodeRecipe
 from stages.video.limits import Limits
@@ -60,6 +61,7 @@ class RunConfig(_Section):
     limits: Limits = Limits()
     encode: EncodeRecipe = EncodeRecipe()
     estimators: Estimators = Estimators()
+    pose_rules: QualityRules = QualityRules()
     validate_pool: CpuPool = CpuPool(size=2)
     pose_pool: Pool = Pool()
     inputs_pool: Pool = Pool()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from manifests.errors import Problem, WrongUsage
+from manifests.errors import WrongUsage
 from pipelines.configuration import RunConfig
 from pipelines.progress import Say
 
@@ -19,7 +19,6 @@ def draw_poses(config: RunConfig, video: Path, film: Path, subject: str | None, 
     Says what the quality report says. Raises `Problem` when the video or the estimator's files cannot be used.
     """
     from stages.poses.conditioning import followed
-
     from stages.poses.estimators import load_dwpose
     from stages.video.encode import EncodeRecipe
     from stages.video.film import write_film
@@ -55,6 +54,3 @@ def _overlaid(video: object, keypoints: object) -> Iterator[np.ndarray]:
         height, width, _ = frame.shape
         drawn = draw(dwpose(keypoints.people(number), width, height), height, width)
         yield np.where(drawn.any(axis=2, keepdims=True), drawn, frame // 2)
-
-
-__all__ = ["Problem", "draw_poses"]

@@ -131,8 +131,9 @@ class AnimateWorker:
             torch.set_num_threads(threads)  # Ray allows an actor that reserves less than a core one thread
         logging.getLogger("diffusers").setLevel(logging.ERROR)
         models = ModelCache(settings.device, settings.dtype, pool.model_bytes)
+        config = settings.config
         self._stage = Animate(
-            places, models, settings.config.encode, settings.run_id, settings.code, settings.config.keep_latents
+            places, models, config.encode, settings.run_id, settings.code, config.keep_latents, config.pose_rules
         )
         self._ledger = AttemptLedger(
             places.run(settings.run_id, "attempts", settings.session),

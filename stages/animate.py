@@ -26,7 +26,9 @@ from manifests.work import Work
 from stages.checkpoints import local_checkpoint
 from stages.diffusion.animators import ANIMATORS, Animator, Segment
 from stages.diffusion.model_cache import ModelCache
+from stages.poses.conditioning import skeleton_pictures
 from stages.poses.keypoint_file import read_keypoints
+from stages.poses.quality import QualityRules
 from stages.poses.recipes import recipe_for
 from stages.poses.sequence import PoseSequence
 from stages.prepare_inputs import keeps_sound
@@ -63,7 +65,10 @@ class Animate:
         run_id: str,
         code: str,
         keep_latents: bool = True,
+        pose_rules: QualityRules | None = None,
     ) -> None:
+        """`run_id` and `code` go into the marker; `pose_rules` say which keypoints are unusable."""
+        self._pose_rules = pose_rules
         self._places = places
         self._models = models
         self._recipe = recipe
@@ -131,8 +136,6 @@ class Animate:
             return np.stack([fit(sequence[index], clip.width, clip.height, clip.fit) for index in shown]), {}
 
     def _drawn(self, work: Work, stored: Path, scratch: Path) -> tuple[np.ndarray, dict]:
-        from stages.poses.conditioning import skeleton_pictures
-
         keypoints, seconds, fps = read_keypoints(stored)
         if fps is None:  # the file states none: it runs at the film's
             fps = work.clip.fps
@@ -141,7 +144,8 @@ class Animate:
         if work.reference_pose_key is not None:
             found = storage.fetch(self._places.poses(work.reference_pose_key), scratch, None)
             reference, _, _ = read_keypoints(found)
-        return skeleton_pictures(keypoints, fps, work.clip, shown_frames(work.clip, seconds, fps), reference)
+        shown = shown_frames(work.clip, seconds, fps)
+        return skeleton_pictures(keypoints, fps, work.clip, shown, reference, self._pose_rules)
 
     def _reference(self, work: Work, scratch: Path) -> np.ndarray | None:
         """uint8 (height, width, 3), of the film's size."""

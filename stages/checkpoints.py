@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from manifests import storage
@@ -34,15 +35,19 @@ def local_checkpoint(folder: str, facts: Facts, digest: str, scratch: Path) -> P
 
 
 def _files(folder: str, facts: Facts) -> list[str]:
-    names, missing = [], []
-    for part in facts.checkpoint:
-        found = storage.listing(storage.join(folder, part), recursive=True)
-        names += [f"{part}/{name}" for name in found]
-        if not found:
-            missing.append(part)
+    found = {part: part_files(folder, part) for part in (*facts.checkpoint, *facts.checkpoint_settings)}
+    missing = [part for part in facts.checkpoint if not found[part]]
     if missing:
         raise Problem(
             f"checkpoint {storage.redact(folder)} for {facts.name} lacks {', '.join(missing)}",
             "lay the folder out as published (README, 'Checkpoints') or set `checkpoints` in the configuration",
         )
-    return sorted(names)
+    return sorted(name for files in found.values() for name in files)
+
+
+def part_files(folder: str, part: str) -> dict[str, int]:
+    """`{name below folder: size in bytes}` of a part, which is a folder or a single file; empty if it is not there."""
+    uri = storage.join(folder, part)
+    with suppress(FileNotFoundError):
+        return {part: storage.stamp(uri).size}
+    return {f"{part}/{name}": size for name, size in storage.listing(uri, recursive=True).items()}

@@ -171,7 +171,7 @@ def test_no_user_media_is_decoded_beside_the_model(media: Path) -> None:
     settings = settled(config(), str(media / "m.parquet"), str(media / "out"), "night")
     bare = Work(
         row=0, clip=Clip(id="a", animator="magicanimate"), frames=1
-    )  # fails in the last stage, which is reached
+    )  # fails in the last stage
     whole = graph([[bare]], settings, 3)
     list(outcomes_of(whole))
     operators = [line for line in whole.stats().splitlines() if "AnimateWorker" in line]

@@ -30,6 +30,14 @@ class MagicAnimateOptions(Options):
     controlnet_conditioning_scale: float = Field(1.0, ge=0, le=4, description="strength of the pose")
 
 
+class AnimateAnyoneOptions(Options):
+    """Animate Anyone's own options."""
+
+    context_stride: int = Field(1, ge=1, le=8, description="levels of the parity window schedule")
+    interpolation_factor: int = Field(1, ge=1, le=16, description="denoise every n-th frame, interpolate the others")
+    interpolation_method: Literal["linear", "slerp"] = Field("linear", description="how latents are interpolated")
+
+
 @dataclass(frozen=True)
 class Facts:
     """What the rest of Catwalk must know of an animator before it is loaded."""
@@ -46,9 +54,10 @@ class Facts:
     steps: int
     guidance: tuple[float, ...]
     segments: Literal["independent", "chained", "whole"]
-    checkpoint: tuple[str, ...]  # folders inside the checkpoint folder that are read, as published
+    checkpoint: tuple[str, ...]  # folders and files inside the checkpoint folder that are read, as published
     licence: str  # of the published weights
     options: type[Options] = Options
+    checkpoint_settings: tuple[str, ...] = ()  # files that are read where they are there
 
 
 @dataclass(frozen=True)
@@ -118,6 +127,32 @@ ANIMATORS = {
             ),
             licence="weights BSD-3-Clause; base model CreativeML OpenRAIL-M",
             options=MagicAnimateOptions,
+        ),
+        Facts(
+            name="animate_anyone",
+            implementation="stages.diffusion.animate_anyone:AnimateAnyone",
+            pose="skeleton",
+            reference=True,
+            size_multiple=8,
+            native_size=(512, 768),
+            window=24,
+            overlap=4,
+            longest_window=32,
+            steps=30,
+            guidance=(3.5,),
+            segments="independent",
+            checkpoint=(
+                "denoising_unet.pth",
+                "motion_module.pth",
+                "reference_unet.pth",
+                "pose_guider.pth",
+                "image_encoder",
+                "sd-vae-ft-mse",
+                "stable-diffusion-v1-5/unet/config.json",
+            ),
+            licence="weights Apache-2.0; base models CreativeML OpenRAIL-M",
+            options=AnimateAnyoneOptions,
+            checkpoint_settings=("inference_config.json",),
         ),
     )
 }

@@ -23,16 +23,21 @@ _OLD_ATTENTION_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_a
 
 def read_config(folder: Path) -> dict[str, Any]:
     """The `config.json` of a network folder. Raises `Problem` when it is missing or no JSON object."""
-    path = folder / "config.json"
+    config = read_object(folder / "config.json")
+    return {key: value for key, value in config.items() if not key.startswith("_")}
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON file of a checkpoint. Raises `Problem` when it is missing or no JSON object."""
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise Problem(f"checkpoint file {path} is missing", "lay the folder out as published (see README)") from None
     except ValueError as broken:
         raise Problem(f"checkpoint file {path} is not JSON: {broken}", "copy the published file again") from None
-    if not isinstance(config, dict):
+    if not isinstance(found, dict):
         raise Problem(f"checkpoint file {path} holds no JSON object", "copy the published file again")
-    return {key: value for key, value in config.items() if not key.startswith("_")}
+    return found
 
 
 def weights_file(folder: Path, stems: Iterable[str] = ("diffusion_pytorch_model",)) -> Path:

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
+
+from stages.diffusion.checkpoint import (
+    load_strictly,
+    read_config,
+    read_state,
+    weights_file,
+    with_current_attention_names,
+)
 
 # Frames of one decode call, by area: four at 512×512 keep a decode under about 4 GB in half precision.
 BATCH_PIXELS = 4 * 512 * 512
@@ -18,6 +27,14 @@ class LatentImages:
     def __init__(self, autoencoder: AutoencoderKL, scale: float) -> None:
         self.autoencoder = autoencoder
         self._scale = scale
+
+    @classmethod
+    def load(cls, folder: Path, scale: float, device: str, dtype: torch.dtype) -> LatentImages:
+        """Read a published autoencoder folder. Raises `Problem` when it does not hold one."""
+        with torch.device("meta"):
+            autoencoder = AutoencoderKL.from_config(read_config(folder))
+        state = with_current_attention_names(read_state(weights_file(folder)))
+        return cls(load_strictly(autoencoder, state, folder, dtype).to(device), scale)
 
     @torch.inference_mode()
     def encode(self, image: np.ndarray) -> torch.Tensor:

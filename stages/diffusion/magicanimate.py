@@ -6,39 +6,35 @@ Source: specs/magicanimate.md; the sections named below are its.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler
+from diffusers import ControlNetModel, DDIMScheduler
 
 from stages.diffusion.animators import ANIMATORS, MagicAnimateOptions, Segment
-from stages.diffusion.checkpoint import (
-    load_strictly,
-    read_config,
-    read_state,
-    weights_file,
-    with_current_attention_names,
-)
+from stages.diffusion.checkpoint import load_strictly, read_config, read_state, weights_file
+from stages.diffusion.controlled_unet import ControlledUNet
 from stages.diffusion.denoise import Step, classifier_free_guidance, denoise
 from stages.diffusion.feature_cache import FeatureCache
 from stages.diffusion.latent_images import LatentImages
 from stages.diffusion.motion_checkpoint import motion_unet_state
-from stages.diffusion.motion_unet import MotionUNet, build_motion_unet
+from stages.diffusion.motion_unet import build_motion_unet, span_frames
 from stages.diffusion.noise import frame_noise, tiled_noise
 from stages.diffusion.pose_control import PoseControl
-from stages.diffusion.reference_network import ReferenceNetwork, build_reference_network
+from stages.diffusion.reference_attention import reading_blocks
+from stages.diffusion.reference_network import ReferenceNetwork, build_reference_network, end_at_last_feature
 from stages.diffusion.text import TextEncoder
-from stages.diffusion.windows import Window, averaged, loop_windows, open_windows, uniform_windows
+from stages.diffusion.windows import Window, window_plan
 
 if TYPE_CHECKING:
     from manifests.clip import Clip
 
 # Hard-coded in the published code, whatever the VAE's config says (quirk 10).
 VAE_SCALE = 0.18215
+LONGEST_WINDOW = 24  # positions of the motion modules; the published inference configuration (section 1)
 NOISE_BLOCK = 16  # frames of noise drawn at once, and the unit a clip is padded to (sections 8 and 11)
 SCHEDULER = {  # section 7; the base model's scheduler file is not read
     "num_train_timesteps": 1000,
@@ -60,7 +56,7 @@ class MagicAnimate:
 
     def __init__(
         self,
-        unet: MotionUNet,
+        unet: ControlledUNet,
         reference: ReferenceNetwork,
         control: ControlNetModel,
         images: LatentImages,
@@ -81,13 +77,14 @@ class MagicAnimate:
         base, vae, own = checkpoint / "stable-diffusion-v1-5", checkpoint / "sd-vae-ft-mse", checkpoint / "MagicAnimate"
 
         config = read_config(base / "unet")
-        unet = build_motion_unet(config)
+        unet = span_frames(build_motion_unet(config, LONGEST_WINDOW, mid_block=False))
         motion_file = own / "temporal_attention" / "temporal_attention.ckpt"
         state = motion_unet_state(unet, read_state(weights_file(base / "unet")), read_state(motion_file), motion_file)
         load_strictly(unet, state, f"{base / 'unet'} with {motion_file}", dtype)
 
         folder = own / "appearance_encoder"
-        reference = build_reference_network(read_config(folder))
+        # the published file ends where the features end
+        reference = end_at_last_feature(build_reference_network(read_config(folder)))
         load_strictly(reference, read_state(weights_file(folder)), folder, dtype)
 
         folder = own / "densepose_controlnet"
@@ -95,15 +92,11 @@ class MagicAnimate:
             control = ControlNetModel.from_config(read_config(folder))
         load_strictly(control, read_state(weights_file(folder)), folder, dtype)
 
-        with torch.device("meta"):
-            autoencoder = AutoencoderKL.from_config(read_config(vae))
-        load_strictly(autoencoder, with_current_attention_names(read_state(weights_file(vae))), vae, dtype)
-
         return cls(
-            MotionUNet(unet.to(device)),
-            ReferenceNetwork(reference.to(device)),
+            ControlledUNet(unet.to(device), reading_blocks(unet)),
+            ReferenceNetwork(reference.to(device), reading_blocks(reference)),
             control.to(device),
-            LatentImages(autoencoder.to(device), VAE_SCALE),
+            LatentImages.load(vae, VAE_SCALE, device, dtype),
             TextEncoder.load(base, device, dtype),
         )
 
@@ -158,15 +151,6 @@ def starting_noise(clip: Clip, segment: Segment, shape: tuple[int, int, int]) ->
     if clip.mode == "parity":
         return tiled_noise(clip.seed, -(-len(segment) // NOISE_BLOCK) * NOISE_BLOCK, shape, NOISE_BLOCK)
     return frame_noise(clip.seed, segment.start, segment.stop, shape)
-
-
-def window_plan(clip: Clip, num_frames: int, stride: int) -> Callable[[int], Sequence[Window]]:
-    """Windows of each step. Parity: the published ring, the same at every step (section 10)."""
-    if clip.mode == "parity":
-        fixed = averaged(uniform_windows(num_frames, clip.window, stride, clip.overlap))
-        return lambda step: fixed
-    schedule = loop_windows if clip.loop else open_windows
-    return partial(schedule, num_frames, clip.window, clip.overlap)
 
 
 class _ConditionedClip:

@@ -64,7 +64,7 @@ def motion_unet_state(network: torch.nn.Module, spatial: State, published: Mappi
         shown = ", ".join(foreign[:4]) + (f" and {len(foreign) - 4} more" if len(foreign) > 4 else "")
         raise Problem(
             f"motion checkpoint {source} holds {len(foreign)} unexpected keys ({shown})",
-            "the file belongs to another system or version: use the published temporal_attention.ckpt",
+            f"the file belongs to another system or version: use the published {source.name}",
         )
     return state
 
@@ -75,5 +75,5 @@ def _check_second_table(name: str, table: torch.Tensor, tensors: Mapping[str, An
     if first is None or not torch.equal(first, table):
         raise Problem(
             f"motion checkpoint {source} has different position tables in {name} and the attention before it",
-            "use the published temporal_attention.ckpt",
+            f"use the published {source.name}",
         )

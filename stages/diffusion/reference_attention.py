@@ -1,6 +1,6 @@
 """Reference attention: a reference network writes its self-attention inputs, the denoising network reads them.
 
-Blocks of the same name are paired. Source: specs/magicanimate.md sections 4 and 5.
+Blocks of the same name are paired. Source: specs/magicanimate.md sections 4 and 5; specs/animate_anyone.md section 3.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from stages.diffusion.layout import Layout
 
 Features = dict[str, torch.Tensor]  # block name → (rows, tokens, channels)
+KeysValues = tuple[torch.Tensor, torch.Tensor]  # each (1, heads, tokens, channels/heads)
 
 
 class ReferenceWriter:
@@ -38,16 +39,19 @@ class ReferenceReader:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._reference: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._reference: KeysValues | None = None
 
     def read(self, attn: Attention, features: torch.Tensor) -> None:
         """Attend to `features` (tokens, channels) in the last row. Keys and values are projected once."""
-        _, key, value = _project(attn, features[None])
-        self._reference = key, value
+        self.attend(keys_values(attn, features))
+
+    def attend(self, reference: KeysValues | None) -> None:
+        """Attend to a reference whose keys and values are there already; None is plain self-attention."""
+        self._reference = reference
 
     def forget(self) -> None:
         """Back to plain self-attention."""
-        self._reference = None
+        self.attend(None)
 
     def __call__(self, attn: Attention, hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
         """`hidden_states` (rows · frames, tokens, channels) → the same shape."""
@@ -64,6 +68,15 @@ class ReferenceReader:
         if plain:
             read = torch.cat([scaled_dot_product_attention(query[:plain], key[:plain], value[:plain]), read])
         return _out(attn, read)
+
+
+def keys_values(attn: Attention, features: torch.Tensor) -> KeysValues:
+    """Reference features (tokens, channels) as keys and values of this attention."""
+    key, value = (
+        projection(features[None]).unflatten(-1, (attn.heads, -1)).transpose(1, 2)
+        for projection in (attn.to_k, attn.to_v)
+    )
+    return key, value
 
 
 def _project(attn: Attention, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -83,9 +96,14 @@ def _out(attn: Attention, heads: torch.Tensor) -> torch.Tensor:
 
 def reading_blocks(network: torch.nn.Module) -> list[str]:
     """Names of the transformer blocks in the middle and up path, in data-flow order."""
+    return [name for name in transformer_blocks(network) if not name.startswith("down_blocks.")]
+
+
+def transformer_blocks(network: torch.nn.Module) -> list[str]:
+    """Names of all spatial transformer blocks, in data-flow order."""
     return [
         name
-        for part in ("mid_block", "up_blocks")
+        for part in ("down_blocks", "mid_block", "up_blocks")
         for name, _ in getattr(network, part).named_modules(prefix=part)
         if name.endswith(".transformer_blocks.0") and ".attentions." in name
     ]

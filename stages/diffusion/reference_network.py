@@ -1,21 +1,22 @@
-"""The reference network of MagicAnimate ("appearance encoder"): an SD 1.5 UNet that ends at its last captured feature.
+"""Reference networks: an SD 1.5 UNet that ends at its last captured feature.
 
-Source: specs/magicanimate.md section 4.
+Source: specs/magicanimate.md section 4 ("appearance encoder"); specs/animate_anyone.md sections 2.1 and 3.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
 from torch import nn
 
-from stages.diffusion.reference_attention import Features, ReferenceWriter, reading_blocks
+from stages.diffusion.reference_attention import Features, ReferenceWriter
 
 
 class _LastBlock(nn.Module):
-    """What the checkpoint holds of the last transformer block: its first norm, whose output is the last feature."""
+    """What is needed of the last transformer block: its first norm, whose output is the last feature."""
 
     def __init__(self, norm1: nn.LayerNorm) -> None:
         super().__init__()
@@ -28,24 +29,30 @@ class _LastBlock(nn.Module):
 
 
 def build_reference_network(config: dict[str, Any]) -> UNet2DConditionModel:
-    """The network on the meta device, without the 24 tensors that the published file does not have."""
+    """The network of a `config.json` on the meta device, without the output layers, which no published file has."""
     with torch.device("meta"):
         network = UNet2DConditionModel.from_config(config)
+    network.conv_norm_out = None
+    network.conv_out = nn.Identity()
+    return network
+
+
+def end_at_last_feature(network: UNet2DConditionModel) -> UNet2DConditionModel:
+    """Drop what comes after the last feature: nothing of it is read."""
     last = network.up_blocks[-1].attentions[-1]
     last.transformer_blocks[0] = _LastBlock(last.transformer_blocks[0].norm1)
     last.proj_out = nn.Identity()
-    network.conv_norm_out = None
-    network.conv_out = nn.Identity()
     return network
 
 
 class ReferenceNetwork:
     """Reference latents → the inputs of self-attention that the denoising network reads."""
 
-    def __init__(self, network: UNet2DConditionModel) -> None:
+    def __init__(self, network: UNet2DConditionModel, writing: Sequence[str]) -> None:
+        """`writing` names the transformer blocks whose features are wanted."""
         self.network = network
         self.writers: dict[str, ReferenceWriter | _LastBlock] = {}
-        for name in reading_blocks(network):
+        for name in writing:
             block = network.get_submodule(name)
             if isinstance(block, _LastBlock):
                 self.writers[name] = block
@@ -56,7 +63,7 @@ class ReferenceNetwork:
     def features(self, latents: torch.Tensor, timestep: int, text: torch.Tensor) -> Features:
         """Clean `latents` (1, channels, height, width) and `text` (rows, words, width) → (rows, tokens, channels).
 
-        The reference gets no noise, but the current timestep: features change every step.
+        The reference gets no noise; a system that gives it the current timestep gets other features every step.
         """
         rows = len(text)
         self.network(latents.expand(rows, -1, -1, -1), timestep, text, return_dict=False)

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
+
+if TYPE_CHECKING:
+    from manifests.clip import Clip
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,15 @@ def loop_windows(num_frames: int, size: int, overlap: int, step: int) -> list[Wi
 def _triangular(frames: range | list[int]) -> Window:
     size = len(frames)
     return Window(tuple(frames), tuple(min(place + 1, size - place) / ((size + 1) // 2) for place in range(size)))
+
+
+def window_plan(clip: Clip, num_frames: int, stride: int) -> Callable[[int], Sequence[Window]]:
+    """Windows of each step, of `num_frames` frames. Parity: the published ring, the same at every step."""
+    if clip.mode == "parity":
+        fixed = averaged(uniform_windows(num_frames, clip.window, stride, clip.overlap))
+        return lambda step: fixed
+    schedule = loop_windows if clip.loop else open_windows
+    return partial(schedule, num_frames, clip.window, clip.overlap)
 
 
 class Fusion:

@@ -41,8 +41,10 @@ def image_size(path: Path, limits: Limits) -> tuple[int, int]:
         return (height, width) if on_its_side else (width, height)
 
 
-def fit(image: np.ndarray, width: int, height: int, how: Fit) -> np.ndarray:
-    """Bring uint8 RGB (h, w, 3) to (height, width, 3) with Pillow's antialiased bicubic filter.
+def fit(
+    image: np.ndarray, width: int, height: int, how: Fit, filter: Image.Resampling = Image.Resampling.BICUBIC
+) -> np.ndarray:
+    """Bring uint8 RGB (h, w, 3) to (height, width, 3) with one of Pillow's antialiased filters.
 
     `stretch` ignores the aspect ratio, as the published MagicAnimate driver does; `cover` scales until the frame is
     full and crops the centre; `contain` scales until all of the image is inside and repeats its edge pixels around
@@ -52,22 +54,25 @@ def fit(image: np.ndarray, width: int, height: int, how: Fit) -> np.ndarray:
     if (columns, rows) == (width, height):
         return image
     if how == "stretch":
-        return _resize(image, width, height)
+        return _resize(image, width, height, filter)
     across, down = width / columns, height / rows
     if how == "cover":
         scale = max(across, down)
         scaled = max(width, round(columns * scale)), max(height, round(rows * scale))
-        return _resize(image, width, height, crop_of=scaled)
+        return _resize(image, width, height, filter, crop_of=scaled)
     scale = min(across, down)
     inner_width = min(width, max(1, round(columns * scale)))
     inner_height = min(height, max(1, round(rows * scale)))
-    inner = image if (columns, rows) == (inner_width, inner_height) else _resize(image, inner_width, inner_height)
+    whole = (columns, rows) == (inner_width, inner_height)
+    inner = image if whole else _resize(image, inner_width, inner_height, filter)
     left, top = (width - inner_width) // 2, (height - inner_height) // 2
     margins = (top, height - inner_height - top), (left, width - inner_width - left), (0, 0)
     return np.pad(inner, margins, mode="edge")
 
 
-def _resize(image: np.ndarray, width: int, height: int, crop_of: tuple[int, int] | None = None) -> np.ndarray:
+def _resize(
+    image: np.ndarray, width: int, height: int, filter: Image.Resampling, crop_of: tuple[int, int] | None = None
+) -> np.ndarray:
     """Resize to (height, width), or to that centre of the image scaled to `crop_of` = (width, height).
 
     The crop is handed to Pillow as a box of the source: a 1 × 10,000,000 image never becomes its scaled self in
@@ -82,7 +87,7 @@ def _resize(image: np.ndarray, width: int, height: int, crop_of: tuple[int, int]
         (left + width) * columns / whole_width,
         (top + height) * rows / whole_height,
     )
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC, box=box))
+    return np.asarray(Image.fromarray(image).resize((width, height), filter, box=box))
 
 
 @contextmanager

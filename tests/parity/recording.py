@@ -105,13 +105,18 @@ class Case:
         if isinstance(found, list):
             records = [(str(number), record) for number, record in enumerate(found)]
         elif params.get("key_is"):
-            records = [(key, {**record, params["key_is"]: json.loads(key)}) for key, record in found.items()]
+            records = [(key, {**_fields(record, params), params["key_is"]: _key(key)}) for key, record in found.items()]
         else:
             records = [(call["name"], found)]
         where, absent = params.get("required_where") or {}, params.get("required_where_absent") or []
         for label, record in records:
             if all(record.get(key) == value for key, value in where.items()) and not any(k in record for k in absent):
                 yield f"{call['name']}[{label}]", record
+
+    def params(self, call: dict[str, Any], record: dict[str, Any] | None) -> dict[str, Any]:
+        """Parameters of the call; for a record under a key that means something (`file`), that as well."""
+        word = call["params"].get("key_is")
+        return {**call["params"], word: record[word]} if word and record is not None else call["params"]
 
     def resolve(self, reference: Any, record: dict[str, Any] | None) -> Any:
         """The value a reference stands for; lists and dictionaries keep their shape."""
@@ -235,6 +240,20 @@ def opencv_major() -> int:
         except PackageNotFoundError:
             continue
     return 4
+
+
+def _fields(record: Any, params: dict[str, Any]) -> dict[str, Any]:
+    """A record's fields; the whole record is one field where `record_is` names it."""
+    name = params.get("record_is")
+    return {name: record} if name else record
+
+
+def _key(text: str) -> Any:
+    """The key of a record: a number where it is one, else the text itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _leaves(reference: Any) -> Iterator[str]:

@@ -13,7 +13,7 @@ def test_recording_is_reproduced(case: Case) -> None:
         assert hasattr(runners, kind), f"no runner for the kind of call {kind!r}"
         for label, record in case.records(call):
             inputs = {role: case.input(role, reference, record) for role, reference in call["inputs"].items()}
-            results = getattr(runners, kind)(call["params"], **inputs)
+            results = getattr(runners, kind)(case.params(call, record), **inputs)
             for role, reference in call["expected"].items():
                 assert role in results, f"{label}: the runner returned no {role}"
                 for found in case.compare(reference, results[role], record, role):

@@ -1,0 +1,44 @@
+# `make demo` and `make test` are all anyone needs. Both set up .venv first, which is quick when nothing has changed.
+
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+
+.PHONY: help setup demo test lint
+
+help:
+	@echo "make demo    animate the sample catalogue into out/demo"
+	@echo "make test    run the tests"
+	@echo "make lint    check style with Ruff"
+	@echo "make setup   only make .venv; PYTHON=python3.12 chooses the Python it is made with"
+
+demo: setup
+	@$(VENV)/bin/python -m pipelines.demo out/demo
+
+test: setup
+	$(VENV)/bin/python -m pytest
+
+lint: setup
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+setup: $(READY)
+
+RECENT := import sys; sys.exit(sys.version_info < (3, 11))
+HAS_VENV := import ensurepip, venv
+
+# A .venv whose Python is gone or too old, or that was left half made, is made anew; any other is brought up to date.
+$(READY): pyproject.toml constraints.txt
+	@$(VENV)/bin/python -c '$(RECENT)' 2>/dev/null && $(VENV)/bin/python -m pip --version >/dev/null 2>&1 || { \
+	  $(PYTHON) -c '$(RECENT)' 2>/dev/null || { \
+	    it=$$($(PYTHON) -c 'import sys; print("is %d.%d.%d" % sys.version_info[:3])' 2>/dev/null) || it="does not run"; \
+	    echo "setup: Catwalk needs Python 3.11 or newer, but '$(PYTHON)' $$it: install one, or name one (make PYTHON=...)" >&2; \
+	    exit 1; }; \
+	  $(PYTHON) -c '$(HAS_VENV)' 2>/dev/null || { \
+	    echo "setup: '$(PYTHON)' lacks its venv module: install it (Debian, Ubuntu: python3-venv), or name another Python" >&2; \
+	    exit 1; }; \
+	  $(PYTHON) -m venv --clear $(VENV); }
+	@echo "setup: installing into $(VENV); the first time, torch is a large download" >&2
+	@quiet=; test -t 1 || quiet=--quiet; \
+	  $(VENV)/bin/python -m pip install $$quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@

@@ -1,0 +1,212 @@
+"""Animate Anyone (Hu et al., 2023) as implemented and published by Moore Threads: a reference performs a skeleton.
+
+Source: specs/animate_anyone.md; the sections named below are its.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from diffusers import DDIMScheduler
+from PIL import Image
+
+from stages.diffusion.animate_anyone_settings import PublishedSettings
+from stages.diffusion.animators import ANIMATORS, AnimateAnyoneOptions, Segment
+from stages.diffusion.checkpoint import State, load_strictly, read_config, read_state
+from stages.diffusion.denoise import Step, classifier_free_guidance, denoise
+from stages.diffusion.feature_cache import FeatureCache
+from stages.diffusion.image_encoder import ImageEncoder
+from stages.diffusion.latent_images import LatentImages
+from stages.diffusion.latent_interpolation import interpolate, key_frames
+from stages.diffusion.motion_checkpoint import motion_unet_state
+from stages.diffusion.motion_unet import build_motion_unet, span_frames
+from stages.diffusion.noise import frame_noise, tiled_noise
+from stages.diffusion.pose_guider import PoseGuider
+from stages.diffusion.posed_unet import PosedUNet, Stem
+from stages.diffusion.reference_attention import transformer_blocks
+from stages.diffusion.reference_network import ReferenceNetwork, build_reference_network, end_at_last_feature
+from stages.diffusion.shared_frames import SharedFrames
+from stages.diffusion.windows import Window, window_plan
+from stages.video.image import fit
+
+if TYPE_CHECKING:
+    from manifests.clip import Clip
+
+VAE_SCALE = 0.18215  # the VAE's config has none (section 1)
+REFERENCE_TIMESTEP = 0  # the reference is clean, once per clip (section 3)
+
+
+class AnimateAnyone:
+    """The published networks with their weights, ready to animate one clip after another."""
+
+    facts = ANIMATORS["animate_anyone"]
+
+    def __init__(
+        self,
+        unet: PosedUNet,
+        reference: ReferenceNetwork,
+        guider: PoseGuider,
+        images: LatentImages,
+        encoder: ImageEncoder,
+        settings: PublishedSettings,
+    ) -> None:
+        self.unet = unet
+        self.reference = reference
+        self.guider = guider
+        self.images = images
+        self.encoder = encoder
+        self.settings = settings
+        self.features = FeatureCache()
+        networks = (unet.network, reference.network, guider.network, images.autoencoder, encoder.model)
+        self.nbytes = sum(weight.nbytes for network in networks for weight in network.parameters())
+
+    @classmethod
+    def load(cls, checkpoint: Path, device: str, dtype: torch.dtype) -> AnimateAnyone:
+        """Read the published folder (section 1). Of the base model only the UNet's `config.json` matters."""
+        settings = PublishedSettings.read(checkpoint)
+        config = read_config(checkpoint / "stable-diffusion-v1-5" / "unet")
+        unet = build_denoising_network(config, settings)
+        load_strictly(unet, denoising_state(unet, checkpoint), f"{checkpoint} (denoising_unet, motion_module)", dtype)
+
+        file = checkpoint / "reference_unet.pth"
+        reference = build_reference_network(config)
+        reference = end_at_last_feature(load_strictly(reference, read_state(file), file, dtype))
+
+        return cls(
+            PosedUNet(unet.to(device)),
+            ReferenceNetwork(reference.to(device), transformer_blocks(reference)),
+            PoseGuider.load(checkpoint / "pose_guider.pth", device, dtype),
+            LatentImages.load(checkpoint / "sd-vae-ft-mse", VAE_SCALE, device, dtype),
+            ImageEncoder.load(checkpoint / "image_encoder", device, dtype),
+            settings,
+        )
+
+    @torch.inference_mode()
+    def latents(
+        self, clip: Clip, reference: np.ndarray | None, poses: np.ndarray | None, segment: Segment
+    ) -> torch.Tensor:
+        """Denoise one segment → (frames, 4, height/8, width/8), float32 on the CPU. Arguments as `Animator.latents`.
+
+        With an interpolation factor, key frames alone are denoised and the others are made between them (section 9).
+        """
+        options = AnimateAnyoneOptions(**clip.options)
+        for step in self.steps(clip, reference, poses, segment):
+            finished = step.latents
+        keys = key_frames(segment.start, segment.stop, options.interpolation_factor)
+        return interpolate(finished.float().cpu(), keys, options.interpolation_method)
+
+    def frames(self, latents: torch.Tensor) -> Iterator[np.ndarray]:
+        """Decode in batches: uint8 (n, height, width, 3), scaled to 255 and truncated as published."""
+        return self.images.frames(latents)
+
+    def steps(
+        self,
+        clip: Clip,
+        reference: np.ndarray,
+        poses: np.ndarray,
+        segment: Segment,
+        start: torch.Tensor | None = None,
+    ) -> Iterator[Step]:
+        """The denoising steps of one segment's key frames, on the networks' device.
+
+        `start` (key frames, 4, height/8, width/8) replaces the noise rule. `reference` and `poses` may have any size:
+        what is not the film's is fitted to it as published (section 6); CLIP sees the reference as it is given.
+        """
+        options = AnimateAnyoneOptions(**clip.options)
+        keys = key_frames(segment.start, segment.stop, options.interpolation_factor)
+        if start is None:
+            start = starting_noise(clip, keys, (4, clip.height // 8, clip.width // 8))
+        model = _ConditionedClip(self, clip, reference, [poses[frame - segment.start] for frame in keys])
+        scheduler = DDIMScheduler(**self.settings.scheduler)
+        scheduler.set_timesteps(clip.steps)
+        windows = window_plan(clip, len(keys), options.context_stride)
+        return denoise(
+            model,
+            # half precision is for the networks; fused predictions and scheduler steps stay in float32
+            start.to(self.unet.network.device, torch.float32),
+            scheduler,
+            windows,
+            guidance_of(clip, windows(0), len(keys)),
+        )
+
+
+def build_denoising_network(config: dict, settings: PublishedSettings) -> torch.nn.Module:
+    """The denoising network on the meta device (section 2.2)."""
+    network = build_motion_unet(config, settings.positions, settings.mid_block, settings.motion_heads)
+    return network if settings.norms_per_frame else span_frames(network)
+
+
+def denoising_state(unet: torch.nn.Module, checkpoint: Path) -> State:
+    """Both published files as one; where they hold the same layer, `denoising_unet.pth` wins (section 1)."""
+    state: State = {}
+    for name in ("motion_module.pth", "denoising_unet.pth"):
+        state = motion_unet_state(unet, state, read_state(checkpoint / name), checkpoint / name)
+    return state
+
+
+def starting_noise(clip: Clip, frames: Sequence[int], shape: tuple[int, int, int]) -> torch.Tensor:
+    """The mode's noise rule for these frames of the clip. Parity: one draw for all of them (section 7)."""
+    if clip.mode == "parity":
+        return tiled_noise(clip.seed, len(frames), shape, block=len(frames))
+    return torch.cat([frame_noise(clip.seed, frame, frame + 1, shape) for frame in frames])
+
+
+def guidance_of(clip: Clip, windows: Sequence[Window], num_frames: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Guidance with the row's scale. Parity keeps quirk 2: without guidance, windows are added and never divided."""
+    scale = clip.guidance[0]
+    if clip.mode != "parity" or scale > 1:
+        return classifier_free_guidance(scale)
+    times = [sum(frame in window.frames for window in windows) for frame in range(num_frames)]
+    return lambda rows: rows[0] * torch.tensor(times, device=rows.device).view(-1, 1, 1, 1)
+
+
+class _ConditionedClip:
+    """The window model of one clip: reference, image token and poses around the shared networks."""
+
+    def __init__(self, animator: AnimateAnyone, clip: Clip, reference: np.ndarray, poses: Sequence[np.ndarray]) -> None:
+        self._animator = animator
+        token = animator.encoder.token(reference, clip.fit)
+        # the unconditional row has no reference and a token of zeros (section 4); without guidance it is left out
+        tokens = token if clip.guidance[0] <= 1 else torch.cat([torch.zeros_like(token), token])
+        fitted = fit(reference, clip.width, clip.height, clip.fit, Image.Resampling.LANCZOS)
+        key = hashlib.sha256(reference.tobytes() + fitted.tobytes()).hexdigest()
+        features = animator.features.get(
+            (key, reference.shape, fitted.shape, clip.fit), lambda: reference_features(animator, fitted, token)
+        )
+        if clip.mode == "parity":
+            features = {name: rounded(one) for name, one in features.items()}
+        self._conditioning = animator.unet.condition(features, tokens)
+        self._pose = animator.guider.features(
+            [fit(pose, clip.width, clip.height, clip.fit, Image.Resampling.LANCZOS) for pose in poses]
+        )
+        self._stems: SharedFrames[Stem] = SharedFrames()
+
+    def begin_step(self, timestep: int, windows: Sequence[Window]) -> None:
+        """Nothing of the reference changes with the timestep."""
+        self._stems.begin_step(windows)
+
+    def predict(self, latents: torch.Tensor, timestep: int, window: Window) -> torch.Tensor:
+        """(window frames, 4, height, width) → (rows, window frames, 4, height, width)."""
+        unet, conditioning = self._animator.unet, self._conditioning
+        latents, pose = latents.to(self._pose.dtype), self._pose[list(window.frames)]
+
+        def stems(places: list[int]) -> list[Stem]:
+            return unet.stem(latents[places], timestep, conditioning, pose[places]).split()
+
+        return unet.finish(Stem.join(self._stems.of(window, stems)), timestep, conditioning)
+
+
+def reference_features(animator: AnimateAnyone, fitted: np.ndarray, token: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Reference tokens of every block, each (tokens, channels): conditional row alone, the other is never read."""
+    features = animator.reference.features(animator.images.encode(fitted), REFERENCE_TIMESTEP, token)
+    return {name: rows[0] for name, rows in features.items()}
+
+
+def rounded(tokens: torch.Tensor) -> torch.Tensor:
+    """Through half precision and back: the published code hands reference tokens over in float16 (section 3)."""
+    return tokens.half().to(tokens.dtype)

@@ -1,0 +1,53 @@
+"""What no weight file of Animate Anyone holds.
+
+Source: specs/animate_anyone.md sections 1 and 5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stages.diffusion.checkpoint import read_object
+
+SCHEDULER = {
+    "num_train_timesteps": 1000,
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "linear",
+    "rescale_betas_zero_snr": True,
+    "clip_sample": False,
+    "steps_offset": 1,
+    "set_alpha_to_one": True,
+    "prediction_type": "v_prediction",
+    "timestep_spacing": "trailing",
+}
+
+
+@dataclass(frozen=True)
+class PublishedSettings:
+    """The "v2" settings of the published weights."""
+
+    positions: int = 32  # frames that a motion module can tell apart
+    motion_heads: int = 8
+    mid_block: bool = True
+    norms_per_frame: bool = True
+    scheduler: dict[str, Any] = field(default_factory=lambda: dict(SCHEDULER))
+
+    @classmethod
+    def read(cls, checkpoint: Path) -> PublishedSettings:
+        """The settings in `inference_config.json`, where a folder has one; the published ones where it does not."""
+        file = checkpoint / "inference_config.json"
+        if not file.is_file():
+            return cls()
+        found = read_object(file)
+        unet = found.get("unet_additional_kwargs", {})
+        motion = unet.get("motion_module_kwargs", {})
+        return cls(
+            motion.get("temporal_position_encoding_max_len", cls.positions),
+            motion.get("num_attention_heads", cls.motion_heads),
+            unet.get("motion_module_mid_block", cls.mid_block),
+            unet.get("use_inflated_groupnorm", cls.norms_per_frame),
+            {**SCHEDULER, **found.get("noise_scheduler_kwargs", {})},
+        )

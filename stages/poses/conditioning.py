@@ -1,0 +1,93 @@
+"""Stored keypoints to the pictures a clip is conditioned on: follow, judge, repair, retarget, fit, draw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from manifests.errors import Rejected
+from stages.poses import skeleton
+from stages.poses.drawing import draw
+from stages.poses.keypoints import Keypoints, People
+from stages.poses.quality import QualityRules, assess, judge
+from stages.poses.repair import repair
+from stages.poses.resize import resized_size
+from stages.poses.retarget import retarget
+from stages.poses.subject import Choice, follow
+from stages.video.image import fit
+
+if TYPE_CHECKING:
+    from manifests.clip import Clip
+
+
+def followed(
+    keypoints: Keypoints, fps: Fraction, subject: Choice, rules: QualityRules | None = None
+) -> tuple[Keypoints, dict[str, Any]]:
+    """One person, told apart from the others and repaired, and the report on it as JSON values.
+
+    Raises `Rejected` when `rules` call the poses unusable.
+    """
+    found = follow(keypoints, float(fps), subject)
+    mended, repairs = repair(found.subject, float(fps))
+    report = assess(found, float(fps), mended, repairs)
+    judge(report, rules)
+    return mended, report.to_dict()
+
+
+def skeleton_pictures(
+    keypoints: Keypoints,
+    fps: Fraction,
+    clip: Clip,
+    shown: Sequence[int],
+    reference: Keypoints | None = None,
+    rules: QualityRules | None = None,
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """uint8 (frames, height, width, 3) of the clip's size, and the report on the poses.
+
+    `shown` are the frames of the sequence that the film shows; `reference` the keypoints of the reference image, where
+    the clip is retargeted. Parity draws what the published tool would: the best person of every frame by itself.
+    """
+    if clip.mode == "parity":
+        return np.stack([_published(keypoints.people(frame), keypoints, clip) for frame in shown]), {}
+    person, report = followed(keypoints, fps, clip.subject, rules)
+    if reference is not None:
+        size = reference.height, reference.width
+        person = retarget(person, _reference_person(reference), size, float(fps), clip.retarget).keypoints
+    person = placed(person, clip)
+    pictures = {
+        frame: draw(skeleton.dwpose(person.people(frame), clip.width, clip.height), clip.height, clip.width)
+        for frame in set(shown)
+    }
+    return np.stack([pictures[frame] for frame in shown]), report
+
+
+def placed(keypoints: Keypoints, clip: Clip) -> Keypoints:
+    """Keypoints in the film's pixels, moved as `fit` moves the reference's."""
+    film, own = np.array([clip.width, clip.height]), np.array([keypoints.width, keypoints.height])
+    ratio = film / own
+    scale = {"stretch": ratio, "cover": ratio.max().repeat(2), "contain": ratio.min().repeat(2)}[clip.fit]
+    # pixel centres are whole numbers: the picture reaches from −½ to size − ½
+    points = (keypoints.points + 0.5 - own / 2) * scale + film / 2 - 0.5
+    boxes = (keypoints.boxes + 0.5 - np.tile(own, 2) / 2) * np.tile(scale, 2) + np.tile(film, 2) / 2 - 0.5
+    return replace(keypoints, points=points, boxes=boxes, width=clip.width, height=clip.height)
+
+
+def _published(people: People, sequence: Keypoints, clip: Clip) -> np.ndarray:
+    height, width = resized_size(sequence.height, sequence.width)
+    drawn = draw(skeleton.animate_anyone(people, sequence.width, sequence.height), height, width)
+    return fit(drawn, clip.width, clip.height, clip.fit)
+
+
+def _reference_person(reference: Keypoints) -> People:
+    """The largest person of the reference image. Raises `Rejected` when there is none."""
+    found = reference.detected[0]
+    if not found.any():
+        raise Rejected("reference: no person was found to retarget to", "use another picture, or set retarget to none")
+    boxes = reference.boxes[0]
+    areas = np.where(found, (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), -1)
+    best = slice(int(np.nanargmax(areas)), int(np.nanargmax(areas)) + 1)
+    return People(reference.points[0, best], reference.scores[0, best], boxes[best])

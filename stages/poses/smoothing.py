@@ -1,0 +1,105 @@
+"""Smoothing that neither lags nor flattens: around every moment as wide as the motion allows, and no wider.
+
+A local polynomial is fitted over growing symmetric windows, by confidence. A window is accepted while its estimate lies
+within the noise of all more flexible ones before it (Lepski's rule, "On a problem of adaptive estimation in Gaussian
+white noise", 1990): at rest windows are long, in fast motion they stay short, and without noise nothing moves.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+# Frames on either side and degree, from the most flexible fit to the calmest.
+FITS = ((3, 4), (4, 4), (2, 2), (3, 2), (4, 2), (6, 2), (8, 2), (11, 2))
+_FIRST_TOLERANCE = 2.5  # standard deviations: the first fit against the measured point itself
+_TOLERANCE = 1.2
+_ORDER = 8  # of the difference that leaves noise and next to no motion: below fps / 8 it passes under 1 % of it
+_ENOUGH = 6  # differences
+
+
+def noise(points: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Standard deviation per coordinate, in pixels, of the frame-to-frame noise of each point: (points,).
+
+    points (frames, points, 2), seen bool (frames, points). From the median of a high difference, so that neither motion
+    nor outliers count. Points seen too briefly get the median of the others; NaN where none is seen long enough.
+    """
+    values = np.where(seen[..., None], points, np.nan)
+    if len(values) <= _ORDER:
+        return np.full(points.shape[1], np.nan)
+    high = np.abs(np.diff(values, _ORDER, axis=0))
+    enough = np.isfinite(high[..., 0]).sum(axis=0) >= _ENOUGH
+    result = np.full(points.shape[1], np.nan)
+    if enough.any():
+        gain = math.sqrt(math.comb(2 * _ORDER, _ORDER))  # of independent noise through the difference
+        medians = np.nanmedian(np.moveaxis(high, 1, 0)[enough].reshape(enough.sum(), -1), axis=1)
+        result[enough] = medians / 0.6745 / gain
+        middle = np.median(result[enough])
+        # A point that moves faster than the frame rate can show would pass for noisy.
+        result = np.where(enough, np.minimum(result, 2.5 * middle), middle)
+    return result
+
+
+def smooth(points: np.ndarray, weights: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    """Points (frames, points, 2) smoothed over time; those with weight 0 neither count nor move.
+
+    weights (frames, points) ≥ 0: the inverse of the noise's variance, relatively; deviation (points,): its standard
+    deviation at weight 1, NaN leaves a point as it is.
+    """
+    counted = weights > 0
+    values = np.where(counted[..., None], points, 0.0)
+    spread = np.where(np.isnan(deviation), 0.0, deviation)[None, :]
+    result, active = points.copy(), counted & ~np.isnan(deviation)
+    reached = 1 / np.where(counted, weights, 1.0)  # variance of the estimate so far
+    band = (_FIRST_TOLERANCE * spread * np.sqrt(reached))[..., None]
+    low, high = points - band, points + band
+    for half, degree in FITS:
+        estimate, variance, valid = _fit(values, weights, half, degree)
+        calmer = active & valid & (variance < reached)
+        inside = ((estimate >= low - 1e-9) & (estimate <= high + 1e-9)).all(axis=-1)
+        active = active & (inside | ~calmer)
+        if not active.any():
+            break
+        taken = calmer & inside
+        result[taken], reached[taken] = estimate[taken], variance[taken]
+        band = (_TOLERANCE * spread * np.sqrt(variance))[..., None]
+        low = np.where(taken[..., None], np.maximum(low, estimate - band), low)
+        high = np.where(taken[..., None], np.minimum(high, estimate + band), high)
+    return result
+
+
+def _fit(
+    values: np.ndarray, weights: np.ndarray, half: int, degree: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weighted least squares over ± `half` frames: value in the middle, its variance, where it is defined.
+
+    Windows that the sequence's end or a gap cuts short are one-sided, which the polynomial's slope allows for.
+    """
+    offsets = np.arange(-half, half + 1)
+    kernel = 1 - (np.abs(offsets) / (half + 1)) ** 3
+    padded_weights = np.pad(weights, ((half, half), (0, 0)))
+    padded = np.pad(values * weights[..., None], ((half, half), (0, 0), (0, 0)))
+    frames, size = len(values), degree + 1
+    moments, noise_moments = np.zeros((2 * size - 1, *weights.shape)), np.zeros((2 * size - 1, *weights.shape))
+    right = np.zeros((size, *values.shape))
+    count = np.zeros(weights.shape, int)
+    for offset, share in zip(offsets, kernel, strict=True):
+        window = slice(half + offset, half + offset + frames)
+        there = padded_weights[window]
+        count += there > 0
+        place = offset / half
+        for power in range(2 * size - 1):
+            moments[power] += share * there * place**power
+            noise_moments[power] += share**2 * there * place**power
+        for power in range(size):
+            right[power] += share * padded[window] * place**power
+    usable = count >= degree + 2
+    which = np.add.outer(np.arange(size), np.arange(size))
+    matrix = np.where(usable[..., None, None], np.moveaxis(moments[which], (0, 1), (-2, -1)), np.eye(size))
+    first = np.zeros((size, 1))
+    first[0] = 1.0
+    row = np.linalg.solve(matrix + 1e-9 * np.eye(size), np.broadcast_to(first, (*matrix.shape[:-1], 1)))[..., 0]
+    estimate = np.einsum("fpi,ifpc->fpc", row, right)
+    variance = np.einsum("fpi,fpj,ijfp->fp", row, row, noise_moments[which])
+    return estimate, np.maximum(variance, 1e-12), usable

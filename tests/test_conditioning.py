@@ -1,0 +1,109 @@
+"""Stored keypoints to the pictures a clip is conditioned on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from manifests.clip import Clip
+from manifests.errors import Rejected
+from stages.poses.conditioning import placed, skeleton_pictures
+from stages.poses.keypoints import Keypoints, People
+from stages.video.image import fit
+
+FPS = Fraction(25)
+
+
+def clip(width: int = 96, height: int = 128, **fields: object) -> Clip:
+    return Clip(id="a", animator="animate_anyone", width=width, height=height, **{"fit": "cover", **fields})
+
+
+def standing(frames: int = 12, left: float = 80, width: int = 240, height: int = 200, step: float = 1.0) -> Keypoints:
+    """One person of 134 plausible points, walking to the right."""
+    random = np.random.default_rng(0)
+    body = np.array(
+        [[20, 10], [20, 30], [10, 30], [6, 55], [4, 78], [30, 30], [34, 55], [36, 78], [13, 82], [12, 115], [12, 148]]
+        + [[27, 82], [28, 115], [28, 148], [17, 7], [23, 7], [14, 9], [26, 9]],
+        float,
+    )
+    rest = body[random.integers(0, 18, 134 - 18)] + random.normal(0, 2, (134 - 18, 2))
+    person = np.concatenate([body, rest]) + [left, 20]
+    people = []
+    for frame in range(frames):
+        points = (person + [step * frame, 0])[None]
+        box = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
+        people.append(People(points, np.full((1, 134), 0.9), box))
+    return Keypoints.from_people(people, width, height)
+
+
+@pytest.mark.parametrize("how", ["stretch", "cover", "contain"])
+def test_keypoints_move_as_the_picture_they_belong_to(how: str) -> None:
+    picture = np.zeros((200, 240, 3), np.uint8)
+    picture[96:104, 146:154] = 255
+    keypoints = standing(frames=1)
+    keypoints.points[0, 0, 0] = (149.5, 99.5)
+    moved = placed(keypoints, clip(96, 128, fit=how)).points[0, 0, 0]
+    seen = np.argwhere(fit(picture, 96, 128, how)[..., 0] > 127)
+    assert np.abs(seen.mean(axis=0)[::-1] - moved).max() < 0.75
+
+
+def test_a_skeleton_is_drawn_at_the_films_size_for_every_shown_frame() -> None:
+    pictures, report = skeleton_pictures(standing(), FPS, clip(), [0, 0, 5, 11])
+    assert (pictures.shape, pictures.dtype) == ((4, 128, 96, 3), np.uint8)
+    assert pictures.any(axis=(1, 2, 3)).all()
+    assert np.array_equal(pictures[0], pictures[1])
+    assert not np.array_equal(pictures[0], pictures[3])
+    assert (report["frames"], report["people"]) == (12, 1)
+
+
+def test_of_two_people_one_is_drawn_and_the_choice_is_the_rows() -> None:
+    near, far = standing(left=20), standing(left=150)
+    small = replace(far, points=(far.points - 200) * 0.5 + 200)
+    both = Keypoints(
+        *(
+            np.concatenate([getattr(near, name), getattr(small, name)], axis=1)
+            for name in ("points", "scores", "boxes")
+        ),
+        240,
+        200,
+    )
+    alone, _ = skeleton_pictures(near, FPS, clip(fit="stretch"), [3])
+    largest, report = skeleton_pictures(both, FPS, clip(fit="stretch", subject="largest"), [3])
+    assert report["people"] == 2
+    assert np.abs(largest.astype(int) - alone).mean() < 1
+
+
+def test_poses_without_a_person_are_rejected_with_a_remedy() -> None:
+    nobody = Keypoints.from_people([People.nobody()] * 12, 240, 200)
+    with pytest.raises(Rejected) as refused:
+        skeleton_pictures(nobody, FPS, clip(), [0])
+    assert refused.value.remedy
+
+
+def test_parity_draws_what_the_published_tool_would_and_repairs_nothing() -> None:
+    gone = standing()
+    gone.scores[4:7] = 0.0  # the published tool draws nothing there; repair would cross the gap
+    pictures, report = skeleton_pictures(gone, FPS, clip(mode="parity", fit="stretch"), list(range(12)))
+    assert report == {}
+    assert not pictures[4:7].any()
+    repaired, _ = skeleton_pictures(gone, FPS, clip(), list(range(12)))
+    assert repaired[4:7].any(axis=(1, 2, 3)).all()
+
+
+def test_a_reference_without_a_person_cannot_be_retargeted_to() -> None:
+    nobody = Keypoints.from_people([People.nobody()], 100, 100)
+    with pytest.raises(Rejected, match="no person"):
+        skeleton_pictures(standing(), FPS, clip(retarget="bone_length"), [0], nobody)
+
+
+def test_retargeting_takes_the_references_height() -> None:
+    reference = standing(frames=1)
+    half = replace(reference, points=(reference.points - [100, 168]) * 0.5 + [100, 168])
+    plain, _ = skeleton_pictures(standing(), FPS, clip(240, 200, fit="stretch"), [0])
+    for mode in ("similarity", "bone_length"):
+        fitted, _ = skeleton_pictures(standing(), FPS, clip(240, 200, fit="stretch", retarget=mode), [0], half)
+        tall, short = (np.ptp(np.nonzero(one[0].any(axis=(1, 2)))[0]) for one in (plain, fitted))
+        assert short / tall == pytest.approx(0.5, abs=0.12)
