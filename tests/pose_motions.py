@@ -236,9 +236,7 @@ def _observe(
                     seen.append((confidence, points, scores, jittered, nearer if duplicate else one))
         seen.sort(key=lambda entry: -entry[0])
         shown.append([entry[4] for entry in seen])
-        frames.append(
-            People(*(np.stack([entry[k] for entry in seen]) for k in (1, 2, 3))) if seen else People.nobody()
-        )
+        frames.append(People(*(np.stack([entry[k] for entry in seen]) for k in (1, 2, 3))) if seen else People.nobody())
     keypoints = Keypoints.from_people(frames, WIDTH, HEIGHT)
     truth = np.full(keypoints.present.shape, -1)
     for frame, those in enumerate(shown):
@@ -270,10 +268,22 @@ def with_gap(keypoints: Keypoints, start: int, frames: int, points: slice | list
 
 
 MIRROR = np.arange(POINTS)
-for _right, _left in ((2, 5), (3, 6), (4, 7), (8, 11), (9, 12), (10, 13), (14, 15), (16, 17), (18, 21), (19, 22), (20, 23)):
+for _right, _left in (
+    (2, 5),
+    (3, 6),
+    (4, 7),
+    (8, 11),
+    (9, 12),
+    (10, 13),
+    (14, 15),
+    (16, 17),
+    (18, 21),
+    (19, 22),
+    (20, 23),
+):
     MIRROR[_right], MIRROR[_left] = _left, _right
 MIRROR[LEFT_HAND], MIRROR[RIGHT_HAND] = np.arange(113, 134), np.arange(92, 113)
-SIDED = np.flatnonzero(MIRROR != np.arange(POINTS)).tolist()
+SIDED = np.flatnonzero(np.arange(POINTS) != MIRROR).tolist()
 LEGS = [8, 9, 10, 11, 12, 13, *range(18, 24)]
 
 
@@ -396,8 +406,8 @@ def _face() -> np.ndarray:
     parts.append(np.stack([np.zeros(4), np.linspace(0.17, 0.0, 4)], axis=1))
     parts.append(np.stack([np.linspace(-0.09, 0.09, 5), np.full(5, -0.06)], axis=1))
     around = np.linspace(np.pi, -np.pi, 6, endpoint=False)
-    for sign in (-1, 1):
-        parts.append(np.stack([sign * 0.2 + 0.08 * np.cos(around), 0.16 + 0.03 * np.sin(around)], axis=1))
+    eye = np.stack([0.08 * np.cos(around), 0.16 + 0.03 * np.sin(around)], axis=1)
+    parts += [eye - [0.2, 0], eye + [0.2, 0]]
     for count, size in ((12, 1.0), (8, 0.6)):
         around = np.linspace(np.pi, -np.pi, count, endpoint=False)
         parts.append(np.stack([0.17 * size * np.cos(around), -0.25 + 0.06 * size * np.sin(around)], axis=1))

@@ -41,7 +41,10 @@ def test_a_good_clip_passes_and_is_described() -> None:
 
 
 def test_the_report_fits_into_a_result_row() -> None:
-    for keypoints in (observe(crossing(57), np.random.default_rng(1057)), with_gap(dancing(Body()).keypoints(), 0, 100)):
+    for keypoints in (
+        observe(crossing(57), np.random.default_rng(1057)),
+        with_gap(dancing(Body()).keypoints(), 0, 100),
+    ):
         row = report_on(keypoints).to_dict()
         assert json.loads(json.dumps(row, allow_nan=False)) == row
 
@@ -67,7 +70,7 @@ def test_an_unusable_clip_is_rejected_with_reason_and_remedy(keypoints, rules: d
 def test_a_blurred_clip_is_rejected() -> None:
     blurred = observe([dancing(Body())], np.random.default_rng(0))
     scores = np.where(np.arange(134) % 3 == 0, 0.5, 0.15) * np.ones_like(blurred.scores)
-    with pytest.raises(Rejected, match="confidence of only 0.2"):
+    with pytest.raises(Rejected, match=r"confidence of only 0\.2"):
         judge(report_on(replace(blurred, scores=scores)))
 
 

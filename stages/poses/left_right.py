@@ -27,8 +27,9 @@ def exchanged(
 ) -> dict[str, np.ndarray]:
     """Which frames have left and right exchanged, per group: bool (frames,) each.
 
-    points (frames, 134, 2), scores (frames, 134); `size`: the body's extent and `jitter` the noise, in pixels; runs of more than `longest`
-    frames are left alone. The sequence of namings is sought along which the points accelerate least (Viterbi).
+    points (frames, 134, 2), scores (frames, 134); `size`: the body's extent and `jitter` the noise, in
+    pixels; runs of more than `longest` frames are left alone. The sequence of namings is sought along
+    which the points accelerate least (Viterbi).
     """
     found = {}
     for name, (right, left) in GROUPS.items():

@@ -1,7 +1,7 @@
 """One person's keypoints over time, repaired: exchanged sides, outliers, short gaps, jitter.
 
-Hands, face and feet follow the joint they hang on through gaps, and are smoothed relative to their own middle, so that a
-fast arm does not keep a still hand from being smoothed.
+Hands, face and feet follow the joint they hang on through gaps, and are smoothed relative to their own middle, so that
+a fast arm does not keep a still hand from being smoothed.
 """
 
 from __future__ import annotations
@@ -118,9 +118,14 @@ def _mend(points: np.ndarray, scores: np.ndarray, size: float, fps: float, setti
         offsets, new_scores[:, which], filled[:, which] = cross_gaps(values - anchor[:, None], known, there, longest)
         new_points[:, which] = offsets + anchor[:, None]
 
+    limit = 2.5 * np.nan_to_num(_jitter(points, scores), nan=np.inf)  # fast fingers look noisier than they are
+
+    def smooth_part(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        return _smooth_together(values, weights, limit)
+
     mend(BODY, np.zeros((len(points), 2)), _smooth_each)
     for joint, which in ATTACHED:
-        mend(which, _path(new_points[:, joint], (seen & ~rejected | filled)[:, joint]), _smooth_together)
+        mend(which, _path(new_points[:, joint], (seen & ~rejected | filled)[:, joint]), smooth_part)
     body = seen[:, BODY] & ~rejected[:, BODY]
     jitter = _jitter(points, np.where(rejected, 0.0, scores))
     moved = np.linalg.norm(new_points - points, axis=-1)[:, BODY][body]
@@ -137,7 +142,7 @@ def _smooth_each(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return smooth(values, weights, noise(values, weights > 0))
 
 
-def _smooth_together(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _smooth_together(values: np.ndarray, weights: np.ndarray, limit: float) -> np.ndarray:
     """A part's middle, where noise has cancelled and fast motion shows, and its points relative to that."""
     there = weights > 0
     somewhere = there.any(axis=1)
@@ -150,10 +155,12 @@ def _smooth_together(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
         ever = there.any(axis=0)
         shape[0, ever] = np.nanmedian((known - middle[:, None])[:, ever], axis=0)
     count = there.sum(axis=1).astype(float)
-    deviation = noise(values - middle[:, None], there)
+    deviation = np.minimum(noise(values - middle[:, None], there), limit)
     relative = smooth(values - middle[:, None], weights, deviation)
     # The middle of a fast hand looks noisy, but cannot be noisier than its points.
-    whole = np.minimum(noise(middle[:, None], somewhere[:, None]), np.median(deviation))
+    whole = np.minimum(
+        noise(middle[:, None], somewhere[:, None]), np.nanmedian(deviation) if np.isfinite(deviation).any() else np.nan
+    )
     moved = smooth(middle[:, None], (count / values.shape[1])[:, None], whole)
     return np.where(there[..., None], relative + moved, values)
 

@@ -1,8 +1,8 @@
 """A driving person's motion on the reference person's body, in the pixels of the reference picture.
 
 `none` scales picture to picture. `similarity` finds one scale and shift for the clip, from limbs that both show. With
-`bone_length` every bone keeps the driving direction and takes the reference's length, and feet that stand keep standing.
-Scores never change.
+`bone_length` every bone keeps the driving direction and takes the reference's length, and feet that stand keep
+standing. Scores never change.
 """
 
 from __future__ import annotations
@@ -36,11 +36,16 @@ class RetargetSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     length_quantile: float = Field(
-        0.9, ge=0, le=1, description="of a bone's lengths over the clip, which counts as its length; 0.5 is the median, "
-        "which takes limbs that often point at the viewer for short ones"
+        0.9,
+        ge=0,
+        le=1,
+        description="of a bone's lengths over the clip, which counts as its length; 0.5 is the median, "
+        "which takes limbs that often point at the viewer for short ones",
     )
     most_unlike: float = Field(
-        1.8, gt=1, description="a bone's ratio differs from the clip's scale by no more: the reference may foreshorten it"
+        1.8,
+        gt=1,
+        description="a bone's ratio differs from the clip's scale by no more: the reference may foreshorten it",
     )
     hold_feet: bool = Field(True, description="keep feet where they stand while the driving ones stand")
 

@@ -69,9 +69,7 @@ def smooth(points: np.ndarray, weights: np.ndarray, deviation: np.ndarray) -> np
     return result
 
 
-def _fit(
-    values: np.ndarray, weights: np.ndarray, half: int, degree: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _fit(values: np.ndarray, weights: np.ndarray, half: int, degree: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Weighted least squares over ± `half` frames: value in the middle, its variance, where it is defined.
 
     Windows that the sequence's end or a gap cuts short are one-sided, which the polynomial's slope allows for.
@@ -95,11 +93,33 @@ def _fit(
         for power in range(size):
             right[power] += share * padded[window] * place**power
     usable = count >= degree + 2
-    which = np.add.outer(np.arange(size), np.arange(size))
-    matrix = np.where(usable[..., None, None], np.moveaxis(moments[which], (0, 1), (-2, -1)), np.eye(size))
-    first = np.zeros((size, 1))
-    first[0] = 1.0
-    row = np.linalg.solve(matrix + 1e-9 * np.eye(size), np.broadcast_to(first, (*matrix.shape[:-1], 1)))[..., 0]
-    estimate = np.einsum("fpi,ifpc->fpc", row, right)
-    variance = np.einsum("fpi,fpj,ijfp->fp", row, row, noise_moments[which])
+    row = _first_row_of_inverse(moments, usable)
+    estimate = np.einsum("ifp,ifpc->fpc", row, right)
+    variance = np.zeros(weights.shape)
+    for i in range(size):
+        for j in range(size):
+            variance += row[i] * row[j] * noise_moments[i + j]
     return estimate, np.maximum(variance, 1e-12), usable
+
+
+def _first_row_of_inverse(moments: np.ndarray, usable: np.ndarray) -> np.ndarray:
+    """(size, frames, points) of the matrices whose entry (i, j) is moment i + j, positive definite where usable.
+
+    Gauss' elimination, entry by entry for all frames and points at once.
+    """
+    size = (len(moments) + 1) // 2
+    matrix = [
+        [np.where(usable, moments[i + j] + 1e-9 * (i == j), float(i == j)) for j in range(size)] for i in range(size)
+    ]
+    right = [np.full(usable.shape, float(i == 0)) for i in range(size)]
+    for i in range(size):
+        for k in range(i + 1, size):
+            share = matrix[k][i] / matrix[i][i]
+            for j in range(i, size):
+                matrix[k][j] = matrix[k][j] - share * matrix[i][j]
+            right[k] = right[k] - share * right[i]
+    row = [np.zeros(usable.shape)] * size
+    for i in reversed(range(size)):
+        rest = sum((matrix[i][j] * row[j] for j in range(i + 1, size)), np.zeros(usable.shape))
+        row[i] = (right[i] - rest) / matrix[i][i]
+    return np.stack(row)

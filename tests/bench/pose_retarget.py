@@ -2,9 +2,9 @@
 
     python -m tests.bench.pose_retarget
 
-Limb-length error: each limb's length against the driving length times the pair's true ratio, mean over limbs and frames.
-Sliding: speed of feet that truly stand, in units of the reference's height per second. Every pair both clean and with
-1 px of noise, the noisy ones repaired first as in the product.
+Limb-length error: each limb's length against the driving length times the pair's true ratio, mean over limbs and
+frames. Sliding: speed of feet that truly stand, in units of the reference's height per second. Every pair both clean
+and with 1 px of noise, the noisy ones repaired first as in the product.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ def limb_error(points: np.ndarray, driving: Motion, reference: Body) -> float:
     """Mean relative error of the limbs' lengths."""
     errors = []
     for (a, b), name in LIMBS.items():
-        true = np.linalg.norm(driving.points[:, a] - driving.points[:, b], axis=1) * reference[name] / driving.body[name]
+        true = (
+            np.linalg.norm(driving.points[:, a] - driving.points[:, b], axis=1) * reference[name] / driving.body[name]
+        )
         found = np.linalg.norm(points[:, a] - points[:, b], axis=1)
         # A limb that points at the viewer has no length to be wrong about.
         shown = true > 0.3 * reference[name]
@@ -71,7 +73,10 @@ def main() -> None:
     for kind in ("flat dance", "walk", "dance", "turn"):
         for noise in (0.0, 1.0):
             row = [measured(kind, mode, noise) for mode in MODES]
-            shown = "".join(f"{100 * limb:22.2f}" + (f"{100 * slide:9.2f}" if slide == slide else f"{'–':>9s}") for limb, slide in row)
+            shown = "".join(
+                f"{100 * limb:22.2f}" + (f"{100 * slide:9.2f}" if slide == slide else f"{'–':>9s}")
+                for limb, slide in row
+            )
             print(f"{kind:11s}{noise:4.0f} px{shown}")
 
 

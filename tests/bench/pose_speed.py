@@ -3,8 +3,9 @@
     python -m tests.bench.pose_speed [--frames N]
 
 The two networks are stand-ins: plain convolutions of the real ones' inputs, outputs and floating point operations
-(YOLOX-l 155.6 GFLOP, RTMPose-l 20 GFLOP per picture), with random weights. The real files are the user's. Everything runs
-on one thread; on shared cores only the ratios mean something, so each step is also given as a share of all of them.
+(YOLOX-l 155.6 GFLOP, RTMPose-l 20 GFLOP per picture), with random weights. The real files are the user's. Everything
+runs on one thread; on shared cores only the ratios mean something, so each step's time is also given in those of the
+detector.
 """
 
 from __future__ import annotations
@@ -77,9 +78,7 @@ def main() -> None:
     rates["follow, two people crossing"] = rate(lambda: follow(two, FPS), len(two))
     rates["repair"] = rate(lambda: repair(subject, FPS), frames)
     reference = standing(Body(height=500))
-    rates["retarget, similarity"] = rate(
-        lambda: retarget(repaired, reference, (768, 512), FPS, "similarity"), frames
-    )
+    rates["retarget, similarity"] = rate(lambda: retarget(repaired, reference, (768, 512), FPS, "similarity"), frames)
     rates["retarget, bone_length"] = rate(lambda: retarget(repaired, reference, (768, 512), FPS), frames)
     rates |= drawings(repaired)
     slowest = min(rates.values())
