@@ -209,6 +209,7 @@ def _poses(commands: Any) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML configuration with estimators.dwpose")
     parser.add_argument("--detector", metavar="FILE", help="YOLOX as ONNX, published as yolox_l.onnx")
     parser.add_argument("--pose", metavar="FILE", help="RTMPose whole-body as ONNX, published as dw-ll_ucoco_384.onnx")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the keypoints as OpenPose JSON")
     parser.add_argument(
         "--subject",
         choices=["persistent", "largest", "central"],
@@ -226,7 +227,7 @@ def poses(arguments: argparse.Namespace) -> int:
     files = {"detector": arguments.detector, "pose": arguments.pose}
     given = {"estimators": {"dwpose": files}} if arguments.detector else {}
     config = RunConfig.load(arguments.config, given)
-    draw_poses(config, arguments.video, arguments.film, arguments.subject, say)
+    draw_poses(config, arguments.video, arguments.film, arguments.json, arguments.subject, say)
     return OK
 
 

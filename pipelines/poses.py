@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +14,15 @@ from pipelines.configuration import RunConfig
 from pipelines.progress import Say
 
 
-def draw_poses(config: RunConfig, video: Path, film: Path, subject: str | None, say: Say) -> None:
+def draw_poses(
+    config: RunConfig, video: Path, film: Path, documents: Path | None, subject: str | None, say: Say
+) -> None:
     """Write `film`: the video, dimmed, with the skeletons of everyone found, or of the one `subject`, repaired.
 
+    `documents` receives the keypoints as OpenPose JSON, one document per frame: a driving file of kind `keypoints`.
     Says what the quality report says. Raises `Problem` when the video or the estimator's files cannot be used.
     """
+    from stages.poses import openpose_json
     from stages.poses.conditioning import followed
     from stages.poses.estimators import load_dwpose
     from stages.video.encode import EncodeRecipe
@@ -41,6 +46,11 @@ def draw_poses(config: RunConfig, video: Path, film: Path, subject: str | None, 
         written = write_film(movie, still, batches, opened.facts.fps, EncodeRecipe())
         film.parent.mkdir(parents=True, exist_ok=True)
         film.write_bytes(movie.read_bytes())
+    if documents is not None:
+        width, height = keypoints.width, keypoints.height
+        frames = [openpose_json.write(keypoints.people(number), width, height) for number in range(len(keypoints))]
+        stated = {"width": width, "height": height, "fps": str(opened.facts.fps), "frames": frames}
+        documents.write_text(json.dumps(stated), encoding="utf-8")
     people = keypoints.present.sum(axis=1)
     say(f"{film}: {written} frames, {people.min()} to {people.max()} people, {(~keypoints.detected).all(axis=1).sum()} "
         "frames in which the detector found nobody")  # fmt: skip

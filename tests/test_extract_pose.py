@@ -26,6 +26,7 @@ from stages.poses.sequence import PoseSequence
 from stages.poses.yolox import PersonDetector
 from stages.video.encode import Encoder, EncodeRecipe
 from stages.video.limits import Limits
+from stages.video.read import Frames
 from tests.sample_media import CHECKPOINT, write_driving
 from tests.tiny_onnx import write_pose_net
 
@@ -197,3 +198,16 @@ def test_estimator_files_that_are_none_are_a_problem(tmp_path: Path, estimators:
     stage = ExtractPose(Places(str(tmp_path)), Limits(), Estimators(dwpose=wrong))
     with pytest.raises(Problem, match="RTMPose"):
         stage(source(video), Recipe("dwpose", "keypoints"), "key")
+
+
+def test_catwalk_poses_draws_everyone_and_writes_what_can_be_driven_by(tmp_path: Path, estimators: Estimators) -> None:
+    from pipelines.cli import main
+
+    video, net = write_people(tmp_path / "d.mp4"), estimators.dwpose
+    command = ["poses", str(video), str(tmp_path / "out.mp4"), "--detector", net.detector, "--pose", net.pose]
+    assert main([*command, "--json", str(tmp_path / "k.json")]) == 0
+    drawn = list(Frames(tmp_path / "out.mp4", Limits()).read())
+    assert (len(drawn), drawn[0].shape) == (6, (240, 320, 3))
+    keypoints, fps = import_keypoints(tmp_path / "k.json", Limits())
+    assert (len(keypoints), keypoints.width, keypoints.height, fps) == (6, 320, 240, Fraction(25))
+    assert main([*command[:-2]]) == 2
