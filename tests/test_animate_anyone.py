@@ -16,6 +16,7 @@ from stages.diffusion.animate_anyone import (
     REFERENCE_TIMESTEP,
     AnimateAnyone,
     build_denoising_network,
+    guidance_of,
     reference_features,
     starting_noise,
 )
@@ -26,6 +27,7 @@ from stages.diffusion.latent_interpolation import interpolate, key_frames
 from stages.diffusion.posed_unet import SingleTokenAttention
 from stages.diffusion.reference_attention import transformer_blocks
 from stages.diffusion.reference_network import ReferenceNetwork, build_reference_network
+from stages.diffusion.windows import averaged
 from tests.conftest import CHECKOUT
 from tests.parity.runners.animate_anyone import published_file
 
@@ -38,7 +40,7 @@ UNET = "stable-diffusion-v1-5/unet"
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The committed parts, and random weights in place of the UNets."""
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)  # these layers are too small to share
     folder = tmp_path_factory.mktemp("animate_anyone") / "checkpoint"
     copytree(GOLDEN / "animate_anyone" / "checkpoint", folder)
     (folder / "inference_config.json").unlink()  # a published folder has none
@@ -122,16 +124,13 @@ def test_without_guidance_only_the_conditional_row_is_computed(
     assert seen == [rows * WINDOW] * 2
 
 
-def test_overlapping_windows_are_averaged_without_guidance_unless_in_parity(animator: AnimateAnyone) -> None:
-    frames = 7  # two windows; in parity they share frame 3, and the ring's end takes frame 0 a second time
-    noises = {}
-    for mode in ("standard", "parity"):
-        arguments = clip(mode=mode, guidance=1.0, steps=1), image(0), poses(frames), Segment(0, frames)
-        start = starting_noise(clip(mode="parity"), range(frames), (4, HEIGHT // 8, WIDTH // 8))
-        noises[mode] = next(animator.steps(*arguments, start=start)).noise
-    alike = [torch.allclose(noises["standard"][at], noises["parity"][at], atol=1e-4) for at in range(frames)]
-    assert alike[1:3] == [True, True]
-    assert not alike[3]
+def test_overlapping_windows_are_added_without_guidance_in_parity_alone() -> None:
+    windows = averaged([[0, 1, 2, 3], [3, 4, 5, 6], [6, 0, 1, 2]])
+    row, rows = torch.ones(1, 7, 4, 3, 2), torch.ones(2, 7, 4, 3, 2)
+    added = guidance_of(clip(mode="parity", guidance=1.0), windows, 7)(row)
+    assert added[:, 0, 0, 0].tolist() == [2, 2, 2, 2, 1, 1, 2]
+    assert bool((guidance_of(clip(mode="standard", guidance=1.0), windows, 7)(row) == 1).all())
+    assert bool((guidance_of(clip(mode="parity", guidance=2.0), windows, 7)(rows) == 1).all())
 
 
 def test_the_end_of_a_film_reaches_its_beginning_in_loops_and_as_published_only(animator: AnimateAnyone) -> None:
@@ -254,8 +253,18 @@ def test_a_folder_of_another_system_is_refused(tmp_path: Path) -> None:
         AnimateAnyone.load(tmp_path, "cpu", torch.float32)
 
 
-@pytest.mark.parametrize("file", ["denoising_unet.pth", "motion_module.pth", "reference_unet.pth", "pose_guider.pth"])
-@pytest.mark.parametrize("damage", ["incomplete", "foreign", "misshapen", "swapped"])
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        ("denoising_unet.pth", "incomplete"),
+        ("denoising_unet.pth", "foreign"),
+        ("motion_module.pth", "incomplete"),
+        ("motion_module.pth", "misshapen"),
+        ("reference_unet.pth", "foreign"),
+        ("pose_guider.pth", "misshapen"),
+        ("pose_guider.pth", "swapped"),
+    ],
+)
 def test_a_file_that_does_not_fit_is_named_with_what_is_wrong(
     checkpoint: Path, tmp_path: Path, file: str, damage: str
 ) -> None:
@@ -309,7 +318,8 @@ def test_a_part_of_a_checkpoint_may_be_a_file_or_a_folder(checkpoint: Path) -> N
 
 
 def test_half_precision_runs_throughout_and_stays_close(checkpoint: Path, animator: AnimateAnyone) -> None:
-    half = AnimateAnyone.load(checkpoint, "cpu", torch.bfloat16)
-    exact, close = animate(animator, 3, steps=1), animate(half, 3, steps=1)
+    half = AnimateAnyone.load(checkpoint, "cpu", torch.float16)
+    size = {"width": 96, "height": 128}  # smaller, the deepest norms see two values each and amplify any rounding
+    exact, close = animate(animator, 2, steps=1, **size), animate(half, 2, steps=1, **size)
     assert close.isfinite().all()
     assert (exact - close).abs().mean() < 0.1 * exact.std()

@@ -182,10 +182,11 @@ def test_the_configuration_of_the_readme_is_valid(tmp_path: Path) -> None:
     assert RunConfig.load(saved).animate_pool.num_gpus == 1
 
 
-def test_the_readme_lists_every_folder_of_magicanimates_checkpoint() -> None:
+def test_the_readme_lists_every_part_of_a_published_checkpoint() -> None:
     layout = README[README.index("## Checkpoints") : README.index("## Driving videos")]
-    names = {name for part in ANIMATORS["magicanimate"].checkpoint for name in part.split("/")}
-    assert [name for name in names if f"{name}/" not in layout] == []
+    names = {name for facts in ANIMATORS.values() for part in facts.checkpoint for name in part.split("/")}
+    assert [name for name in names if name not in layout] == []
+    assert [name for name in ANIMATORS if f"\n{name} " not in layout] == []
 
 
 def test_links_of_the_readme_lead_somewhere() -> None:

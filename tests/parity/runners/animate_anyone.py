@@ -62,7 +62,7 @@ class AnimateAnyoneRunners:
     """Runs calls against the animator loaded from the recording's own checkpoint, when a call needs it."""
 
     def __init__(self, recording: Recording) -> None:
-        torch.set_num_threads(2)
+        torch.set_num_threads(1)  # the layers are too small to share
         self._checkpoint = recording.checkpoint
 
     @property
@@ -235,6 +235,8 @@ class AnimateAnyoneRunners:
         results = self.unet_reference({**params, "bank_rounding": "float16"}, **inputs)
         for handle in handles:
             handle.remove()
+        # ends at its norm, whose output is the last feature
+        seen.pop("reference.up_blocks.3.attentions.1", None)
         bank = {f"bank.{name}": rows for name, rows in results["bank_cond"].items()}
         return {"noise_pred": results["noise_pred"], "modules": {**seen, **bank}}
 
