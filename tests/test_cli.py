@@ -21,6 +21,7 @@ COMMANDS = [
     ["manifest"],
     ["manifest", "build"],
     ["manifest", "check"],
+    ["poses"],
     ["doctor"],
     ["config"],
 ]
