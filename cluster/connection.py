@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import warnings
 
 import ray
 import ray.data
+
+from manifests.errors import Problem
 
 
 def connect(verbose: bool = False) -> str:
@@ -16,10 +19,14 @@ def connect(verbose: bool = False) -> str:
     Without an address in the environment a local cluster is started, which ends with this process.
     """
     if not ray.is_initialized():
+        # for the workers of a local cluster, whose torch threads share few cores with everything else
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         level = logging.INFO if verbose else logging.ERROR
         if not verbose and "RAY_ADDRESS" not in os.environ:
             # or Ray Data's own actors write a line each about where their constructor arguments lie
             os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+        if address := os.environ.get("RAY_ADDRESS"):
+            _answers(address)
         ray.init(
             address=os.environ.get("RAY_ADDRESS", "local"),
             logging_level=level,
@@ -36,3 +43,16 @@ def connect(verbose: bool = False) -> str:
     resources = ray.cluster_resources()
     amounts = f"{resources.get('CPU', 0):g} CPU, {resources.get('GPU', 0):g} GPU"
     return f"{len(ray.nodes())} node(s), {amounts}"
+
+
+def _answers(address: str, seconds: float = 10) -> None:
+    """Raise `Problem` unless something listens at HOST:PORT or ray://HOST:PORT: Ray itself would try for minutes."""
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if not colon or not port.isdigit():
+        return  # "auto", "local": Ray finds out at once
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=seconds).close()
+    except OSError as error:
+        raise Problem(
+            f"no Ray cluster answers at RAY_ADDRESS {address}: {error}", "start it, or correct or unset RAY_ADDRESS"
+        ) from None

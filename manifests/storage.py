@@ -119,8 +119,8 @@ def resolve(uri: str, base: str) -> str:
     """
     if not _SCHEME.fullmatch(uri) and not uri.startswith("/"):
         parts = [part for part in uri.split("/") if part not in ("", ".")]
-        if not parts:
-            raise Rejected(f"URI {uri!r} names no file", "write a path or URI")
+        if not parts and not uri:
+            raise Rejected("an empty URI names no file", "write a path or URI")
         uri = join(base, *parts)
     local = _local(uri)
     return uri if local is None else os.path.abspath(local)

@@ -19,6 +19,8 @@ EXIT_CODES = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
+    # read when torch is imported: threads that spin while they wait cost many times their gain on a busy machine
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     parser = build_parser()
     arguments = parser.parse_args(argv)
     if not hasattr(arguments, "command"):

@@ -34,6 +34,10 @@ def make_clip(config: RunConfig, fields: dict[str, Any], film: Path, cache: str 
     """
     if film.suffix.lower() != ".mp4":
         raise WrongUsage(f"film {str(film)!r}", "name a file that ends in .mp4")
+    try:
+        film.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WrongUsage(f"film {str(film)!r}: {error}", "name a file in a folder that can be written") from None
     with tempfile.TemporaryDirectory(prefix="catwalk-clip-") as scratch:
         chain = StageChain(config.model_copy(update={"cache": cache}), scratch)
         work = chain.work(fields)
@@ -41,7 +45,6 @@ def make_clip(config: RunConfig, fields: dict[str, Any], film: Path, cache: str 
         said = f"{clip.animator}, {clip.mode} mode, {work.frames} frames, {clip.steps} steps"
         say(f"{said}, {settings.dtype} on {settings.device}")
         result = chain.film(work)
-        film.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(result.film, film)
         shutil.move(result.poster, film.with_suffix(".jpg"))
     say(f"{film}: {result.frames} frames at {result.fps} per second, {result.width}×{result.height}")

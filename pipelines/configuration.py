@@ -39,7 +39,7 @@ class AnimatePool(Pool):
 
     device: str = Field("auto", description="torch device; auto: cuda where there is one")
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field("auto", description="auto: float16 on cuda")
-    threads: int | None = Field(None, ge=1, description="CPU threads of torch in each; left out, all cores on a CPU")
+    threads: int | None = Field(None, ge=1, description="CPU threads of torch in each; left out, all cores but one")
     model_bytes: int = Field(24 * 2**30, ge=1, description="loaded models kept in each, in bytes")
 
 

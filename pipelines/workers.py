@@ -127,8 +127,9 @@ class AnimateWorker:
         from stages.diffusion.model_cache import ModelCache
 
         pool, places = settings.config.animate_pool, settings.places
-        if threads := pool.threads or (settings.device == "cpu" and (os.cpu_count() or 1) // pool.size):
-            torch.set_num_threads(threads)  # Ray allows an actor that reserves less than a core one thread
+        if settings.device == "cpu" or pool.threads:
+            # Ray allows an actor that reserves less than a core one thread; one core is left to decoding and encoding
+            torch.set_num_threads(pool.threads or max(1, (os.cpu_count() or 1) // pool.size - 1))
         logging.getLogger("diffusers").setLevel(logging.ERROR)
         models = ModelCache(settings.device, settings.dtype, pool.model_bytes)
         config = settings.config

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command sets it, before torch is imported
+
 from tests.s3_server import s3, s3_endpoint  # noqa: F401
 from tests.sample_media import cluster, media  # noqa: F401
 

@@ -77,6 +77,7 @@ def test_every_row_ends_as_exactly_one_result_and_bad_rows_stop_nothing(media: P
 def test_a_second_run_reads_no_media_and_makes_nothing_again(media: Path) -> None:
     manifest = write_manifest(media / "m.parquet", [clip_row("a"), clip_row("b", seed=1), clip_row("c", steps=0)])
     first = run(config(), manifest, str(media / "out"))
+    assert [result.status for result in first.results] == ["done", "done", "rejected"], first.results
     before = {path: path.stat().st_mtime_ns for path in (media / "out" / "cache").rglob("*") if path.is_file()}
     # The same size and time but other bytes: whoever reads them again gets another digest, or fails.
     for path in (media / "reference.png", media / "driving.mp4"):
@@ -169,9 +170,7 @@ def test_a_clip_that_kills_every_worker_fails_alone(media: Path) -> None:
 
 def test_no_user_media_is_decoded_beside_the_model(media: Path) -> None:
     settings = settled(config(), str(media / "m.parquet"), str(media / "out"), "night")
-    bare = Work(
-        row=0, clip=Clip(id="a", animator="magicanimate"), frames=1
-    )  # fails in the last stage
+    bare = Work(row=0, clip=Clip(id="a", animator="magicanimate"), frames=1)  # fails in the last stage
     whole = graph([[bare]], settings, 3)
     list(outcomes_of(whole))
     operators = [line for line in whole.stats().splitlines() if "AnimateWorker" in line]

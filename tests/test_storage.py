@@ -417,7 +417,7 @@ def test_a_path_in_a_manifest_is_relative_to_its_folder(uri: str, base: str, abs
     assert storage.resolve(uri, base) == absolute
 
 
-@pytest.mark.parametrize("uri", ["../x.png", "a/../x.png", "s3://catalogue/night/../x.png", "", "."])
+@pytest.mark.parametrize("uri", ["../x.png", "a/../x.png", "s3://catalogue/night/../x.png", ""])
 def test_a_remote_path_is_not_walked(uri: str) -> None:
     with pytest.raises(Rejected, match=r"contains '\.\.'|names no file"):
         storage.resolve(uri, "s3://catalogue/night")

@@ -33,7 +33,7 @@ class MagicAnimateRunners:
     """Runs calls against the animator loaded from the recording's own checkpoint."""
 
     def __init__(self, recording: Recording) -> None:
-        torch.set_num_threads(2)
+        torch.set_num_threads(1)
         self.animator = _animator(recording.checkpoint)
         self.config = recording.config
 
