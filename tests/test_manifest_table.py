@@ -262,7 +262,8 @@ def test_csv_becomes_a_typed_manifest(tmp_path: Path) -> None:
     assert "sku" not in schema.names
     first, second = clips(target)
     assert first == Clip(
-        id="007", animator="magicanimate", reference=str(tmp_path / "a.png"), width=512, height=768, fps="30000/1001", seed=2**63 - 1,
+        id="007", animator="magicanimate", reference=str(tmp_path / "a.png"), width=512, height=768,
+        fps="30000/1001", seed=2**63 - 1,
         guidance=(7.5, 2.0), loop=True, prompt="red, long", metadata={"sku": "A-1", "shop": 3},
     )  # fmt: skip
     assert second == Clip(id="008", animator="magicanimate")
