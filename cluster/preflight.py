@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import ray
-from ray._private.state import state as cluster_state
 
 from manifests.errors import Problem
+
+POLL_SECONDS = 5
 
 
 @dataclass(frozen=True)
@@ -24,23 +25,20 @@ class Demand:
 def require(demands: Sequence[Demand], wait_seconds: float, say: Callable[[str], None]) -> None:
     """Return once the cluster can hold all `demands` at the same time.
 
-    Raises `Problem` at once if it never can: a fixed cluster that is too small, or an autoscaling one whose largest
-    size is. An autoscaling cluster is asked to grow and given `wait_seconds`.
+    With `wait_seconds` 0, a fixed cluster, raises `Problem` at once when it cannot. Otherwise the cluster is asked to
+    grow, and `Problem` is raised when it has not within that time. (Ray 2.60 tells no driver how far a cluster could
+    grow, nor reliably whether it would.)
     """
     short = shortage(demands)
     if short is None:
         return
-    largest = cluster_state.get_max_resources_from_cluster_config()
-    if largest is None:
-        raise Problem(f"the cluster cannot give this: {short}", _REMEDY)
-    never = [f"{name} {need:g} of {largest.get(name, 0):g}" for name, need in totals(demands).items()
-             if need > largest.get(name, 0)]  # fmt: skip
-    if never:
-        raise Problem(f"even at its largest the cluster cannot give this: {', '.join(never)}", _REMEDY)
+    if not wait_seconds:
+        raise Problem(
+            f"the cluster cannot give this: {short}",
+            "make the pools smaller or their reservations lower (num_gpus: 0 runs on CPUs), use a larger cluster, or "
+            "set cluster_wait.seconds for one that grows",
+        )
     _wait(demands, short, wait_seconds, say)
-
-
-_REMEDY = "make the pools smaller or their reservations lower (num_gpus: 0 runs on CPUs), or use a larger cluster"
 
 
 def _wait(demands: Sequence[Demand], short: str, wait_seconds: float, say: Callable[[str], None]) -> None:
@@ -58,7 +56,7 @@ def _wait(demands: Sequence[Demand], short: str, wait_seconds: float, say: Calla
                     "raise cluster_wait.seconds, look at the autoscaler's events, or ask for less",
                 )
             say(f"waiting for the cluster to grow, {left:.0f} s left: {short}")
-            time.sleep(min(10, left))
+            time.sleep(min(POLL_SECONDS, left))
             short = shortage(demands)
     finally:
         request_resources(bundles=[])

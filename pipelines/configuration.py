@@ -46,7 +46,7 @@ class AnimatePool(Pool):
 class ClusterWait(_Section):
     """What to do while the cluster cannot yet give what the pools ask for."""
 
-    seconds: float = Field(600, ge=0, description="how long to wait for an autoscaling cluster to grow")
+    seconds: float = Field(0, ge=0, description="how long to wait for a cluster that grows; 0: a fixed one")
 
 
 class RunConfig(_Section):
