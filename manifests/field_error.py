@@ -1,7 +1,6 @@
 """What is wrong with one field of one clip, in words its owner can act on."""
 
 import difflib
-import re
 import reprlib
 import sys
 from collections.abc import Iterable, Mapping
@@ -12,8 +11,6 @@ from manifests.errors import Rejected
 LONGEST_SHOWN = 120
 MOST_LISTED = 8
 
-# The scheme is bounded, or a long word would be searched once from each of its letters.
-_URI_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,15}://\S*")
 # Bounded in depth and items, but never in text: half a URI could no longer be recognised and redacted.
 _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = sys.maxsize
@@ -71,12 +68,10 @@ def choose(word: str, choices: Iterable[str]) -> str:
 
 def shown(value: Any, *, is_uri: bool = False) -> str:
     """The value as it may stand in a message or a log: on one line, short, no credentials and no query strings."""
-    from manifests.storage import redact  # here, so that a clip can be described without loading a storage library
+    from manifests import storage  # here, so that a clip can be described without loading a storage library
 
-    if is_uri and isinstance(value, str):
-        text = repr(redact(value))
-    else:
-        text = _URI_IN_TEXT.sub(lambda found: redact(found[0]), _REPR.repr(value))
+    is_one = is_uri and isinstance(value, str)
+    text = repr(storage.redact(value)) if is_one else storage.redact_text(_REPR.repr(value))
     return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
 
 

@@ -32,7 +32,8 @@ UNFINISHED = ".part"  # end of the name of a local file still being written; a k
 EXTRAS = {"s3": "s3", "gs": "gcs", "az": "azure", "abfs": "azure"}  # scheme: extra of our package that reads it
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
-_URI_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"]*")
+# The scheme is bounded, or a long word would be searched once from each of its letters.
+_URI_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,15}://\S*")
 _BUCKET = re.compile(r"[A-Za-z0-9._-]+(@[A-Za-z0-9.-]+)?(/|$)")  # Azure: container@account
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -97,8 +96,3 @@ def key_parts(recipe: Recipe, estimators: Estimators) -> dict[str, Any]:
     settings = getattr(estimators, recipe.estimator, None)
     results = settings.model_dump(exclude={"detector", "pose", "model", "threads"}) if settings else {}
     return {**asdict(recipe), **results}
-
-
-def weights_paths(estimators: Estimators, estimator: str, fetch: Any) -> list[Path]:
-    """Local copies of an estimator's weights."""
-    return [fetch(uri) for uri in estimators.files(estimator)]

@@ -40,6 +40,7 @@ from stages.diffusion.reference_network import ReferenceNetwork, build_reference
 from stages.diffusion.windows import bit_reversed_fraction, uniform_windows
 from stages.video.image import fit
 from tests.parity.recording import Recording
+from tests.parity.runners.motion_layers import MotionLayers, frames_first, rows_first
 
 Results = dict[str, Any]
 
@@ -58,7 +59,7 @@ def _animator(checkpoint: Path) -> AnimateAnyone:
     return AnimateAnyone.load(checkpoint, "cpu", torch.float32)
 
 
-class AnimateAnyoneRunners:
+class AnimateAnyoneRunners(MotionLayers):
     """Runs calls against the animator loaded from the recording's own checkpoint, when a call needs it."""
 
     def __init__(self, recording: Recording) -> None:
@@ -114,23 +115,6 @@ class AnimateAnyoneRunners:
         return results
 
     @torch.inference_mode()
-    def motion_module(self, params: dict, hidden_states: torch.Tensor) -> Results:
-        module, packed = self._denoising_layer(params, hidden_states)
-        return {"hidden_states": _rows_first(module(packed, num_frames=params["frames"]), params["frames"])}
-
-    @torch.inference_mode()
-    def resnet3d(self, params: dict, hidden_states: torch.Tensor, temb: torch.Tensor) -> Results:
-        module, packed = self._denoising_layer(params, hidden_states)
-        result = module(packed, temb.repeat_interleave(params["frames"], dim=0))
-        return {"hidden_states": _rows_first(result, params["frames"])}
-
-    def _denoising_layer(self, params: dict, hidden_states: torch.Tensor) -> tuple[torch.nn.Module, torch.Tensor]:
-        assert params["network"] == "denoising_unet", params["network"]
-        unet = self.animator.unet
-        unet.layout.rows, unet.layout.frames = len(hidden_states), params["frames"]
-        return unet.network.get_submodule(params["module"]), hidden_states.transpose(1, 2).flatten(0, 1)
-
-    @torch.inference_mode()
     def spatial_transformer(
         self,
         params: dict,
@@ -154,7 +138,7 @@ class AnimateAnyoneRunners:
         unet = self.animator.unet
         unet.use(unet.condition(features, encoder_hidden_states), params["frames"])
         result = module(packed, return_dict=False)[0]
-        return {"hidden_states": _rows_first(result, params["frames"])}
+        return {"hidden_states": rows_first(result, params["frames"])}
 
     def _whole_reference_network(self) -> ReferenceNetwork:
         """The reference network with what the product drops behind its last feature."""
@@ -169,8 +153,8 @@ class AnimateAnyoneRunners:
 
     @torch.inference_mode()
     def pose_guider(self, params: dict, pose_pixels: torch.Tensor) -> Results:
-        features = self.guider.network(_frames_first(pose_pixels))
-        return {"pose_features": _rows_first(features)}
+        features = self.guider.network(frames_first(pose_pixels))
+        return {"pose_features": rows_first(features)}
 
     @torch.inference_mode()
     def time_embedding(self, params: dict, timesteps: torch.Tensor) -> Results:
@@ -192,14 +176,14 @@ class AnimateAnyoneRunners:
         return {"pixels": pixels, "ref_latents": self.images.encode(fitted)}
 
     def vae_decode(self, params: dict, latents: torch.Tensor) -> Results:
-        return {"video": self._video(_frames_first(latents))}
+        return {"video": self._video(frames_first(latents))}
 
     def pose_preprocess(self, params: dict, image_u8: torch.Tensor) -> Results:
         return {"pixels": torch.from_numpy(_stretched(image_u8, params)).permute(2, 0, 1)[None].float() / 255}
 
     def latent_interpolation(self, params: dict, latents: torch.Tensor) -> Results:
         keys = key_frames(0, (latents.shape[2] - 1) * params["factor"] + 1, params["factor"])
-        return {"latents": _rows_first(interpolate(_frames_first(latents), keys, params["method"]))}
+        return {"latents": rows_first(interpolate(frames_first(latents), keys, params["method"]))}
 
     @torch.inference_mode()
     def unet_reference(
@@ -212,8 +196,8 @@ class AnimateAnyoneRunners:
         pose_features: torch.Tensor | None = None,
     ) -> Results:
         conditioning, features = self._conditioning(params, ref_latents, image_embeds)
-        pose = None if pose_features is None else _frames_first(pose_features)
-        noise = self.animator.unet.predict(_frames_first(sample), int(timestep), conditioning, pose)
+        pose = None if pose_features is None else frames_first(pose_features)
+        noise = self.animator.unet.predict(frames_first(sample), int(timestep), conditioning, pose)
         return {"noise_pred": noise.transpose(1, 2), "bank_cond": features}
 
     def debug_blocks(self, params: dict, **inputs: torch.Tensor) -> Results:
@@ -264,7 +248,7 @@ class AnimateAnyoneRunners:
         segment = Segment(0, params["output_frames"])
         poses = pose_images_u8.numpy()[: params["frames"]].repeat(params["interpolation_factor"], axis=0)
         poses = poses[: params["output_frames"]]
-        start = _frames_first(noise)
+        start = frames_first(noise)
         if params["seed"] is not None:
             keys = key_frames(segment.start, segment.stop, params["interpolation_factor"])
             assert torch.equal(starting_noise(clip, keys, tuple(start.shape[1:])), start), "the seed gives other noise"
@@ -275,11 +259,11 @@ class AnimateAnyoneRunners:
         video = self._video(latents)
         return {
             "timesteps": torch.tensor([step.timestep for step in steps]),
-            "latents_after_step": {str(step.index): _rows_first(step.latents) for step in steps},
-            "guided_noise": {str(step.index): _rows_first(step.noise) for step in steps},
+            "latents_after_step": {str(step.index): rows_first(step.latents) for step in steps},
+            "guided_noise": {str(step.index): rows_first(step.noise) for step in steps},
             "video_frames": video[:, :, params["video_frames_index"]],
             "video_frame_means": video[0].mean(dim=(-2, -1)),
-            "latents_to_decode": _rows_first(latents),
+            "latents_to_decode": rows_first(latents),
         }
 
     def checkpoint_keys(self, params: dict) -> Results:
@@ -367,13 +351,3 @@ def _clip(params: dict) -> Clip:
             "interpolation_method": params["interpolation_method"] or "linear",
         },
     )
-
-
-def _frames_first(video: torch.Tensor) -> torch.Tensor:
-    """(1, channels, frames, height, width) → (frames, channels, height, width)."""
-    return video[0].transpose(0, 1)
-
-
-def _rows_first(packed: torch.Tensor, frames: int | None = None) -> torch.Tensor:
-    """(rows · frames, channels, height, width) → (rows, channels, frames, height, width)."""
-    return packed.unflatten(0, (-1, frames or len(packed))).transpose(1, 2)

@@ -20,6 +20,7 @@ from stages.diffusion.windows import uniform_windows
 from stages.video.comparison import comparison_frame
 from stages.video.image import fit
 from tests.parity.recording import Recording
+from tests.parity.runners.motion_layers import MotionLayers, frames_first, rows_first
 
 Results = dict[str, Any]
 
@@ -29,7 +30,7 @@ def _animator(checkpoint: Path) -> MagicAnimate:
     return MagicAnimate.load(checkpoint, "cpu", torch.float32)
 
 
-class MagicAnimateRunners:
+class MagicAnimateRunners(MotionLayers):
     """Runs calls against the animator loaded from the recording's own checkpoint."""
 
     def __init__(self, recording: Recording) -> None:
@@ -62,7 +63,7 @@ class MagicAnimateRunners:
         return {"posterior_mean": posterior.mean, "posterior_logvar": posterior.logvar, "ref_latents": latents}
 
     def vae_decode(self, params: dict, latents: torch.Tensor) -> Results:
-        return {"video": self._video(_frames_first(latents))}
+        return {"video": self._video(frames_first(latents))}
 
     def scheduler_table(self, params: dict) -> Results:
         scheduler = DDIMScheduler(**SCHEDULER)
@@ -82,24 +83,6 @@ class MagicAnimateRunners:
             samples.append(sample)
         kept = torch.stack([samples[step] for step in params["recorded_after_steps"]])
         return {"timesteps": scheduler.timesteps, "samples_after_steps": kept}
-
-    @torch.inference_mode()
-    def motion_module(self, params: dict, hidden_states: torch.Tensor) -> Results:
-        module, packed = self._denoising_layer(params, hidden_states)
-        result = module(packed, num_frames=params["frames"])
-        return {"hidden_states": _rows_first(result, params["frames"])}
-
-    @torch.inference_mode()
-    def resnet3d(self, params: dict, hidden_states: torch.Tensor, temb: torch.Tensor) -> Results:
-        module, packed = self._denoising_layer(params, hidden_states)
-        result = module(packed, temb.repeat_interleave(params["frames"], dim=0))
-        return {"hidden_states": _rows_first(result, params["frames"])}
-
-    def _denoising_layer(self, params: dict, hidden_states: torch.Tensor) -> tuple[torch.nn.Module, torch.Tensor]:
-        assert params["network"] == "denoising_unet", params["network"]
-        unet = self.animator.unet
-        unet.layout.rows, unet.layout.frames = len(hidden_states), params["frames"]
-        return unet.network.get_submodule(params["module"]), hidden_states.transpose(1, 2).flatten(0, 1)
 
     @torch.inference_mode()
     def transformer_block(
@@ -157,7 +140,7 @@ class MagicAnimateRunners:
         self, params: dict, sample: torch.Tensor, timestep: torch.Tensor, encoder_hidden_states: torch.Tensor
     ) -> Results:
         self.animator.unet.forget_reference()
-        noise = self.animator.unet.predict(_frames_first(sample), int(timestep), encoder_hidden_states)
+        noise = self.animator.unet.predict(frames_first(sample), int(timestep), encoder_hidden_states)
         return {"noise_pred": noise.transpose(1, 2)}
 
     @torch.inference_mode()
@@ -178,7 +161,7 @@ class MagicAnimateRunners:
         texts = {"uncond": text_uncond, "cond": text_cond}
         text = torch.cat([texts[row] for row in params["rows"]])
         shared = bool((text == text[:1]).all())
-        noise = unet.predict(_frames_first(sample), int(timestep), text, (down_residuals, mid_residual), shared)
+        noise = unet.predict(frames_first(sample), int(timestep), text, (down_residuals, mid_residual), shared)
         unet.forget_reference()
         return {"noise_pred": noise.transpose(1, 2)}
 
@@ -195,9 +178,9 @@ class MagicAnimateRunners:
         clip = _clip(params, params["height"], params["width"])
         if noise is not None and params["seed"] is not None:
             shape = tuple(latents_init.shape[i] for i in (1, 3, 4))
-            assert torch.equal(starting_noise(clip, Segment(0, params["frames"]), shape), _frames_first(latents_init))
+            assert torch.equal(starting_noise(clip, Segment(0, params["frames"]), shape), frames_first(latents_init))
         windows = _WindowRecorder(self.animator)
-        steps, video = self._run(clip, source_image_u8, control_u8, _frames_first(latents_init), windows)
+        steps, video = self._run(clip, source_image_u8, control_u8, frames_first(latents_init), windows)
         encode = self.animator.text.encode
         return {
             "timesteps": torch.tensor([step.timestep for step in steps]),
@@ -205,8 +188,8 @@ class MagicAnimateRunners:
             "text_cond": encode([params["prompt"]]),
             "ref_latents": self.animator.images.encode(source_image_u8.numpy()),
             "window_predictions_step0": windows.of_first_step(params["windows"]),
-            "guided_noise_step0": _rows_first(steps[0].noise),
-            "latents_after_step": {str(step.index): _rows_first(step.latents) for step in steps},
+            "guided_noise_step0": rows_first(steps[0].noise),
+            "latents_after_step": {str(step.index): rows_first(step.latents) for step in steps},
             "video_u8": (video * 255).to(torch.uint8),
             "video_f32": video[:, :, params["video_frames_index"]],
         }
@@ -221,7 +204,7 @@ class MagicAnimateRunners:
     ) -> Results:
         clip = _clip(params, params["size"], params["size"])
         frames = params["driving_frames"]
-        start = _frames_first(noise)[torch.arange(params["padded_frames"]) % noise.shape[2]]
+        start = frames_first(noise)[torch.arange(params["padded_frames"]) % noise.shape[2]]
         own = starting_noise(clip, Segment(0, frames), tuple(start.shape[1:]))
         assert params["seed"] is None or torch.equal(own, start), "the seed gives other noise than recorded"
         steps, video = self._run(clip, source_image_u8, control_u8, start)
@@ -229,7 +212,7 @@ class MagicAnimateRunners:
         films = np.concatenate(list(self.animator.frames(cropped)))
         shown = params["grid_frame"]
         return {
-            "latents_after_step": {str(step.index): _rows_first(step.latents) for step in steps},
+            "latents_after_step": {str(step.index): rows_first(step.latents) for step in steps},
             "video_f32": video[:, :, params["video_frames_index"]],
             "video_u8": films,
             "grid_frame_u8": comparison_frame(
@@ -296,13 +279,3 @@ def _clip(params: dict, height: int, width: int) -> Clip:
         overlap=params["context_overlap"],
         options=options,
     )
-
-
-def _frames_first(video: torch.Tensor) -> torch.Tensor:
-    """(1, channels, frames, height, width) → (frames, channels, height, width)."""
-    return video[0].transpose(0, 1)
-
-
-def _rows_first(packed: torch.Tensor, frames: int | None = None) -> torch.Tensor:
-    """(rows · frames, channels, height, width) → (rows, channels, frames, height, width)."""
-    return packed.unflatten(0, (-1, frames or len(packed))).transpose(1, 2)
