@@ -24,18 +24,17 @@ from manifests.layout import Film, Places
 from manifests.results import Result
 from manifests.work import Work
 from stages.checkpoints import local_checkpoint
-from stages.diffusion.animators import ANIMATORS, Animator, Segment
+from stages.diffusion.animators import ANIMATORS, Animator, PosePictures, Segment
 from stages.diffusion.model_cache import ModelCache
 from stages.poses.conditioning import skeleton_pictures
 from stages.poses.keypoint_file import read_keypoints
 from stages.poses.quality import QualityRules
 from stages.poses.recipes import recipe_for
-from stages.poses.sequence import PoseSequence
+from stages.poses.sequence import PoseSequence, ShownPoses
 from stages.prepare_inputs import keeps_sound
 from stages.validate import shown_frames
 from stages.video.encode import EncodeRecipe
 from stages.video.film import write_film
-from stages.video.image import fit
 
 
 @dataclass
@@ -110,8 +109,8 @@ class Animate:
         if storage.exists(uri):
             with safe_open(storage.fetch(uri, scratch, None), "pt") as stored:
                 return stored.get_tensor("latents"), json.loads(stored.metadata()["pose"])
-        poses, report = self._poses(work, scratch)
-        latents = animator.latents(work.clip, self._reference(work, scratch), poses, Segment(0, work.frames))
+        with self._poses(work, scratch) as (poses, report):
+            latents = animator.latents(work.clip, self._reference(work, scratch), poses, Segment(0, work.frames))
         if not bool(torch.isfinite(latents).all()):
             raise Problem(
                 f"{work.clip.animator} produced values that are not finite",
@@ -123,17 +122,20 @@ class Animate:
             storage.publish(stored, uri)
         return latents, report
 
-    def _poses(self, work: Work, scratch: Path) -> tuple[np.ndarray | None, dict]:
-        """uint8 (frames, height, width, 3) of the film's size and frames, and the report on them if they were drawn."""
+    @contextmanager
+    def _poses(self, work: Work, scratch: Path) -> Iterator[tuple[PosePictures | None, dict]]:
+        """The poses of the film's frames, and the report on them if they were drawn."""
         if work.pose_key is None:
-            return None, {}
+            yield None, {}
+            return
         clip = work.clip
         stored = storage.fetch(self._places.poses(work.pose_key), scratch, None)
         if recipe_for(ANIMATORS[clip.animator].pose, clip).stored == "keypoints":
-            return self._drawn(work, stored, scratch)
+            yield self._drawn(work, stored, scratch)
+            return
         with PoseSequence(stored) as sequence:
             shown = shown_frames(clip, sequence.seconds, sequence.fps)
-            return np.stack([fit(sequence[index], clip.width, clip.height, clip.fit) for index in shown]), {}
+            yield ShownPoses(sequence, shown), {}
 
     def _drawn(self, work: Work, stored: Path, scratch: Path) -> tuple[np.ndarray, dict]:
         keypoints, seconds, fps = read_keypoints(stored)
@@ -148,11 +150,11 @@ class Animate:
         return skeleton_pictures(keypoints, fps, work.clip, shown, reference, self._pose_rules)
 
     def _reference(self, work: Work, scratch: Path) -> np.ndarray | None:
-        """uint8 (height, width, 3), of the film's size."""
+        """uint8 (height, width, 3), of its own size."""
         if work.reference_key is None:
             return None
         stored = storage.fetch(self._places.reference(work.reference_key), scratch, None)
-        return fit(np.array(Image.open(stored)), work.clip.width, work.clip.height, work.clip.fit)
+        return np.array(Image.open(stored))
 
     def _encode(self, animator: Animator, latents: torch.Tensor, work: Work, scratch: Path) -> tuple[Path, Path]:
         clip, sound, begin = work.clip, None, Fraction(0)
@@ -160,7 +162,7 @@ class Animate:
             sound = storage.fetch(self._places.sound(layout.sound_key(work.driving.digest)), scratch, None)
             begin = Fraction(clip.start) if clip.first_frame is None else clip.first_frame / work.driving.fps
         movie, still = scratch / "film.mp4", scratch / "film.jpg"
-        written = write_film(movie, still, animator.frames(latents), clip.fps, self._recipe, sound, begin)
+        written = write_film(movie, still, animator.frames(latents, clip), clip.fps, self._recipe, sound, begin)
         if written != work.frames:
             raise RuntimeError(f"{written} frames were decoded instead of {work.frames}")
         return movie, still

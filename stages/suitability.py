@@ -40,9 +40,8 @@ def check_suitable(clip: Clip, facts: Facts, estimators: Estimators) -> None:
 def _check_inputs(clip: Clip, facts: Facts, estimators: Estimators) -> None:
     if facts.reference and clip.reference is None:
         raise Rejected(f"reference: {facts.name} needs a reference image", "fill in the path of an image")
-    if facts.pose == "none":
-        if clip.duration is None or clip.fps is None:
-            raise Rejected(f"duration: {facts.name} has no driving video to take it from", "fill in duration and fps")
+    if not driven(clip, facts):
+        _check_undriven(clip, facts)
         return
     if clip.driving is None:
         raise Rejected(f"driving: {facts.name} needs a driving video", "fill in the path of a video")
@@ -57,6 +56,23 @@ def _check_inputs(clip: Clip, facts: Facts, estimators: Estimators) -> None:
             f"retarget {clip.retarget!r}: needs keypoints of the driving file and of the reference",
             "set `estimators.dwpose` in the configuration and drive by video or keypoints, or set retarget to none",
         )
+
+
+def driven(clip: Clip, facts: Facts) -> bool:
+    """Whether the film follows a driving file."""
+    return facts.pose != "none" and (facts.driving == "required" or clip.driving is not None)
+
+
+def _check_undriven(clip: Clip, facts: Facts) -> None:
+    if clip.duration is None and clip.frame_count is None:
+        error = f"duration: without a driving video, {facts.name} has nothing to take it from"
+        raise Rejected(error, "fill in duration or frame_count")
+    if clip.fps is None and facts.fps is None:
+        raise Rejected(f"fps: {facts.name} has no driving video to take it from", "fill in fps")
+    given = [field for field in ("start", "first_frame") if getattr(clip, field)]
+    given += ["retarget"] * (clip.retarget != "none") + ["audio"] * (clip.audio != "drop")
+    if given:
+        raise Rejected(f"{given[0]}: there is no driving video that it could mean", f"leave {given[0]} out")
 
 
 def _check_size(clip: Clip, facts: Facts) -> None:

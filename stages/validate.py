@@ -16,7 +16,7 @@ from manifests.work import Source, Work
 from stages.diffusion.animators import Facts
 from stages.poses.keypoint_file import import_keypoints
 from stages.poses.recipes import Estimators
-from stages.suitability import check_suitable, known_animator, native_size
+from stages.suitability import check_suitable, driven, known_animator, native_size
 from stages.video.image import read_image
 from stages.video.limits import Limits
 from stages.video.read import Frames
@@ -61,8 +61,10 @@ class Validate:
         checkpoint = self._checkpoint(clip)
         reference = self._source("reference", clip.reference, _probe_image) if facts.reference else None
         probe_driving = _probe_keypoints if clip.driving_kind == "keypoints" else _probe_video
-        driving = self._source("driving", clip.driving, probe_driving) if facts.pose != "none" else None
+        driving = self._source("driving", clip.driving, probe_driving) if driven(clip, facts) else None
         clip, frames = _resolved(clip, facts, reference, driving)
+        if frames > self._limits.frames:
+            raise Rejected(f"duration: {frames} frames, the limit is {self._limits.frames}", "make a shorter film")
         return Work(
             row=row,
             clip=clip,
@@ -147,7 +149,7 @@ def _resolved(clip: Clip, facts: Facts, reference: Found | None, driving: Found 
     shape = driving or reference
     width, height = (clip.width, clip.height) if clip.width else native_size(facts, shape)
     native_fps = Fraction(driving["fps"]) if driving and "fps" in driving else clip.fps
-    fps = clip.fps or native_fps
+    fps = clip.fps or native_fps or (None if driving else facts.fps)
     if fps is None:
         raise Rejected("fps: the driving file does not state a frame rate", "fill in fps")
     window = clip.window or facts.window
@@ -165,7 +167,7 @@ def _resolved(clip: Clip, facts: Facts, reference: Found | None, driving: Found 
     }
     clip = clip.model_copy(update=resolved)
     if driving is None:
-        return clip, round(clip.duration * fps)
+        return clip, clip.frame_count or max(1, round(clip.duration * fps))
     if "timestamps" in driving:
         seconds = [Fraction(second) for second in driving["timestamps"]]
     else:

@@ -110,7 +110,7 @@ def test_standard_mode_makes_films_of_any_length_and_size(
     latents = animate(animator, frames, width=width, height=height)
     assert latents.shape == (frames, 4, height // 8, width // 8)
     assert latents.isfinite().all()
-    film = np.concatenate(list(animator.frames(latents)))
+    film = np.concatenate(list(animator.frames(latents, clip())))
     assert film.shape == (frames, height, width, 3)
     assert film.dtype == np.uint8
 

@@ -256,14 +256,14 @@ def test_standard_mode_makes_films_of_any_length(animator: MagicAnimate, frames:
 
     assert (latents.shape, latents.dtype) == ((frames, 4, side // 8, side // 8), torch.float32)
     assert torch.isfinite(latents).all()
-    assert sum(len(batch) for batch in animator.frames(latents)) == frames
+    assert sum(len(batch) for batch in animator.frames(latents, clip())) == frames
 
 
 @pytest.mark.parametrize(("width", "height"), [(72, 40), (40, 72), (16, 16), (88, 24)])
 def test_sizes_need_only_be_multiples_of_eight(animator: MagicAnimate, width: int, height: int) -> None:
     sized = clip(width=width, height=height)
     latents = animator.latents(sized, image(0, width, height), poses(3, width, height), Segment(0, 3))
-    film = np.concatenate(list(animator.frames(latents)))
+    film = np.concatenate(list(animator.frames(latents, clip())))
 
     assert torch.isfinite(latents).all()
     assert (film.shape, film.dtype) == ((3, height, width, 3), np.uint8)
@@ -310,10 +310,10 @@ def test_only_shown_frames_are_decoded_in_bounded_batches_and_one_at_a_time(
     animator: MagicAnimate, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
     latents = animate(animator, frames=5, mode=mode, steps=1)
-    one_by_one = [next(animator.frames(frame[None])) for frame in latents]
+    one_by_one = [next(animator.frames(frame[None], clip())) for frame in latents]
     monkeypatch.setattr(latent_images, "BATCH_PIXELS", 2 * 48 * 64 + 100)
     with batches(animator.images.autoencoder.decoder) as decoded:
-        film = animator.frames(latents)
+        film = animator.frames(latents, clip())
         first = next(film)
         assert decoded == [2]
         rest = list(film)
@@ -323,7 +323,7 @@ def test_only_shown_frames_are_decoded_in_bounded_batches_and_one_at_a_time(
     assert np.abs(levels).max() <= 1
 
     monkeypatch.setattr(latent_images, "BATCH_PIXELS", 1)
-    assert [len(batch) for batch in animator.frames(latents)] == [1] * 5
+    assert [len(batch) for batch in animator.frames(latents, clip())] == [1] * 5
 
 
 def test_a_seed_is_a_film_whatever_was_made_before_it(animator: MagicAnimate) -> None:

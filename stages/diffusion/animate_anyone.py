@@ -16,7 +16,7 @@ from diffusers import DDIMScheduler
 from PIL import Image
 
 from stages.diffusion.animate_anyone_settings import PublishedSettings
-from stages.diffusion.animators import ANIMATORS, AnimateAnyoneOptions, Segment
+from stages.diffusion.animators import ANIMATORS, AnimateAnyoneOptions, PosePictures, Segment
 from stages.diffusion.checkpoint import State, load_strictly, read_config, read_state
 from stages.diffusion.denoise import Step, classifier_free_guidance, denoise
 from stages.diffusion.feature_cache import FeatureCache
@@ -88,7 +88,7 @@ class AnimateAnyone:
 
     @torch.inference_mode()
     def latents(
-        self, clip: Clip, reference: np.ndarray | None, poses: np.ndarray | None, segment: Segment
+        self, clip: Clip, reference: np.ndarray | None, poses: PosePictures | None, segment: Segment
     ) -> torch.Tensor:
         """Denoise one segment → (frames, 4, height/8, width/8), float32 on the CPU. Arguments as `Animator.latents`.
 
@@ -100,7 +100,7 @@ class AnimateAnyone:
         keys = key_frames(segment.start, segment.stop, options.interpolation_factor)
         return interpolate(finished.float().cpu(), keys, options.interpolation_method)
 
-    def frames(self, latents: torch.Tensor) -> Iterator[np.ndarray]:
+    def frames(self, latents: torch.Tensor, clip: Clip) -> Iterator[np.ndarray]:
         """Decode in batches: uint8 (n, height, width, 3), scaled to 255 and truncated as published."""
         return self.images.frames(latents)
 
@@ -108,7 +108,7 @@ class AnimateAnyone:
         self,
         clip: Clip,
         reference: np.ndarray,
-        poses: np.ndarray,
+        poses: PosePictures,
         segment: Segment,
         start: torch.Tensor | None = None,
     ) -> Iterator[Step]:
@@ -121,7 +121,7 @@ class AnimateAnyone:
         keys = key_frames(segment.start, segment.stop, options.interpolation_factor)
         if start is None:
             start = starting_noise(clip, keys, (4, clip.height // 8, clip.width // 8))
-        model = _ConditionedClip(self, clip, reference, [poses[frame - segment.start] for frame in keys])
+        model = _ConditionedClip(self, clip, reference, [poses[frame] for frame in keys])
         scheduler = DDIMScheduler(**self.settings.scheduler)
         scheduler.set_timesteps(clip.steps)
         windows = window_plan(clip, len(keys), options.context_stride)

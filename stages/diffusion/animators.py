@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -58,6 +59,8 @@ class Facts:
     licence: str  # of the published weights
     options: type[Options] = Options
     checkpoint_settings: tuple[str, ...] = ()  # files that are read where they are there
+    driving: Literal["required", "optional"] = "required"  # optional: the system also draws without poses
+    fps: Fraction | None = None  # of a film without driving video
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,19 @@ class Segment:
         return self.stop - self.start
 
 
+class PosePictures(Protocol):
+    """What a clip is conditioned on, one array per frame of the film, made or read when it is asked for.
+
+    uint8 (height, width, 3) as drawn, or float32 (2, height, width) of DensePose's U and V in [0, 1].
+    """
+
+    def __len__(self) -> int:
+        """Frames of the film."""
+
+    def __getitem__(self, frame: int) -> np.ndarray:
+        """The pose of one frame, of its own size."""
+
+
 class Animator(Protocol):
     """One system with its weights loaded. A stage knows nothing else of it."""
 
@@ -87,17 +103,17 @@ class Animator(Protocol):
         """Read the official layout. Raises `Problem` for a wrong, foreign or incomplete folder."""
 
     def latents(
-        self, clip: Clip, reference: np.ndarray | None, poses: np.ndarray | None, segment: Segment
+        self, clip: Clip, reference: np.ndarray | None, poses: PosePictures | None, segment: Segment
     ) -> torch.Tensor:
         """Denoise one segment → (frames, channels, height/8, width/8) on the CPU.
 
-        `clip` has every default resolved. `reference` is uint8 (height, width, 3); `poses` belong to the segment's
-        frames alone: uint8 (frames, height, width, 3) drawn, or (frames, height, width, 2) for densepose_uv. Either is
-        None where the system takes none.
+        `clip` has every default resolved. `reference` is uint8 (height, width, 3); `poses` are the whole film's, and
+        may be looked at beyond the segment. Both come in sizes of their own, to be fitted to the film's as the system
+        does; either is None where it is not given. Raises `Rejected` for what the loaded checkpoint cannot do.
         """
 
-    def frames(self, latents: torch.Tensor) -> Iterator[np.ndarray]:
-        """Decode in batches: uint8 (n, height, width, 3), in order, memory bounded by one batch."""
+    def frames(self, latents: torch.Tensor, clip: Clip) -> Iterator[np.ndarray]:
+        """Decode the whole film in batches: uint8 (n, height, width, 3), in order, memory bounded by one batch."""
 
 
 ANIMATORS = {

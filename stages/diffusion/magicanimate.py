@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from diffusers import ControlNetModel, DDIMScheduler
 
-from stages.diffusion.animators import ANIMATORS, MagicAnimateOptions, Segment
+from stages.diffusion.animators import ANIMATORS, MagicAnimateOptions, PosePictures, Segment
 from stages.diffusion.checkpoint import load_strictly, read_config, read_state, weights_file
 from stages.diffusion.controlled_unet import ControlledUNet
 from stages.diffusion.denoise import Step, classifier_free_guidance, denoise
@@ -28,6 +28,7 @@ from stages.diffusion.reference_attention import reading_blocks
 from stages.diffusion.reference_network import ReferenceNetwork, build_reference_network, end_at_last_feature
 from stages.diffusion.text import TextEncoder
 from stages.diffusion.windows import Window, window_plan
+from stages.video.image import fit
 
 if TYPE_CHECKING:
     from manifests.clip import Clip
@@ -102,14 +103,14 @@ class MagicAnimate:
 
     @torch.inference_mode()
     def latents(
-        self, clip: Clip, reference: np.ndarray | None, poses: np.ndarray | None, segment: Segment
+        self, clip: Clip, reference: np.ndarray | None, poses: PosePictures | None, segment: Segment
     ) -> torch.Tensor:
         """Denoise one segment → (frames, 4, height/8, width/8), float32 on the CPU. Arguments as `Animator.latents`."""
         for step in self.steps(clip, reference, poses, segment):
             finished = step.latents
         return finished[: len(segment)].float().cpu()
 
-    def frames(self, latents: torch.Tensor) -> Iterator[np.ndarray]:
+    def frames(self, latents: torch.Tensor, clip: Clip) -> Iterator[np.ndarray]:
         """Decode in batches: uint8 (n, height, width, 3), scaled to 255 and truncated as published."""
         return self.images.frames(latents)
 
@@ -117,7 +118,7 @@ class MagicAnimate:
         self,
         clip: Clip,
         reference: np.ndarray,
-        poses: np.ndarray,
+        poses: PosePictures,
         segment: Segment,
         start: torch.Tensor | None = None,
     ) -> Iterator[Step]:
@@ -130,12 +131,14 @@ class MagicAnimate:
         shape = (4, clip.height // 8, clip.width // 8)
         if start is None:
             start = starting_noise(clip, segment, shape)
-        poses = np.concatenate([poses, np.repeat(poses[-1:], len(start) - len(poses), axis=0)])
+        shown = [fit(poses[frame], clip.width, clip.height, clip.fit) for frame in range(segment.start, segment.stop)]
+        shown += shown[-1:] * (len(start) - len(shown))
+        reference = fit(reference, clip.width, clip.height, clip.fit)
 
         scheduler = DDIMScheduler(**SCHEDULER)
         scheduler.set_timesteps(clip.steps)
         scale = clip.guidance[0]
-        model = _ConditionedClip(self, clip, reference, poses, scale, options.controlnet_conditioning_scale)
+        model = _ConditionedClip(self, clip, reference, np.stack(shown), scale, options.controlnet_conditioning_scale)
         return denoise(
             model,
             # half precision is for the networks; fused predictions and scheduler steps stay in float32

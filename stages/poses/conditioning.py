@@ -18,7 +18,6 @@ from stages.poses.repair import repair
 from stages.poses.resize import resized_size
 from stages.poses.retarget import retarget
 from stages.poses.subject import Choice, follow
-from stages.video.image import fit
 
 if TYPE_CHECKING:
     from manifests.clip import Clip
@@ -46,13 +45,14 @@ def skeleton_pictures(
     reference: Keypoints | None = None,
     rules: QualityRules | None = None,
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """uint8 (frames, height, width, 3) of the clip's size, and the report on the poses.
+    """uint8 (frames, height, width, 3), and the report on the poses.
 
     `shown` are the frames of the sequence that the film shows; `reference` the keypoints of the reference image, where
-    the clip is retargeted. Parity draws what the published tool would: the best person of every frame by itself.
+    the clip is retargeted. They are drawn at the clip's size; in parity mode at the published tool's, and what it
+    would draw: the best person of every frame by itself.
     """
     if clip.mode == "parity":
-        return np.stack([_published(keypoints.people(frame), keypoints, clip) for frame in shown]), {}
+        return np.stack([_published(keypoints.people(frame), keypoints) for frame in shown]), {}
     person, report = followed(keypoints, fps, clip.subject, rules)
     if reference is not None:
         size = reference.height, reference.width
@@ -76,10 +76,9 @@ def placed(keypoints: Keypoints, clip: Clip) -> Keypoints:
     return replace(keypoints, points=points, boxes=boxes, width=clip.width, height=clip.height)
 
 
-def _published(people: People, sequence: Keypoints, clip: Clip) -> np.ndarray:
+def _published(people: People, sequence: Keypoints) -> np.ndarray:
     height, width = resized_size(sequence.height, sequence.width)
-    drawn = draw(skeleton.animate_anyone(people, sequence.width, sequence.height), height, width)
-    return fit(drawn, clip.width, clip.height, clip.fit)
+    return draw(skeleton.animate_anyone(people, sequence.width, sequence.height), height, width)
 
 
 def _reference_person(reference: Keypoints) -> People:

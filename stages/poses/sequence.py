@@ -5,7 +5,7 @@ Arrow IPC with zstd: lossless, random access by frame, no video decoder needed w
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Self
@@ -65,3 +65,18 @@ class PoseSequence:
 
     def __exit__(self, *_: object) -> None:
         self._map.close()
+
+
+class ShownPoses:
+    """The frames of a stored sequence that a film shows, in its order, read one at a time."""
+
+    def __init__(self, sequence: PoseSequence, shown: Sequence[int]) -> None:
+        self._sequence = sequence
+        self._shown = shown
+
+    def __len__(self) -> int:
+        return len(self._shown)
+
+    def __getitem__(self, frame: int) -> np.ndarray:
+        """The pose of one frame of the film; shape as stored."""
+        return self._sequence[self._shown[frame]]

@@ -39,7 +39,9 @@ def bare_loop(rows: list[dict], folder: Path, frames: int) -> float:
         reference = generator.integers(0, 255, shape, dtype=np.uint8)
         poses = generator.integers(0, 255, (frames, *shape), dtype=np.uint8)
         latents = animator.latents(work.clip, reference, poses, Segment(0, frames))
-        write_film(folder / "f.mp4", folder / "f.jpg", animator.frames(latents), Fraction(25), EncodeRecipe())
+        write_film(
+            folder / "f.mp4", folder / "f.jpg", animator.frames(latents, work.clip), Fraction(25), EncodeRecipe()
+        )
     return time.perf_counter() - begun
 
 

@@ -209,7 +209,7 @@ class MagicAnimateRunners(MotionLayers):
         assert params["seed"] is None or torch.equal(own, start), "the seed gives other noise than recorded"
         steps, video = self._run(clip, source_image_u8, control_u8, start)
         cropped = self.animator.latents(clip, source_image_u8.numpy(), control_u8.numpy(), Segment(0, frames))
-        films = np.concatenate(list(self.animator.frames(cropped)))
+        films = np.concatenate(list(self.animator.frames(cropped, clip)))
         shown = params["grid_frame"]
         return {
             "latents_after_step": {str(step.index): rows_first(step.latents) for step in steps},
