@@ -7,6 +7,7 @@ from collections.abc import Callable
 from manifests import layout, storage
 from manifests.work import Work
 from pipelines.configuration import RunConfig
+from stages.bundled import bundled
 from stages.checkpoints import checkpoint_digest
 from stages.diffusion.animators import ANIMATORS
 from stages.poses.recipes import key_parts, recipe_for
@@ -27,7 +28,7 @@ class Keying:
         """The clip with all its keys. Raises `Problem` when weights are missing."""
         clip, facts = work.clip, ANIMATORS[work.clip.animator]
         checkpoint = self._once(
-            (clip.animator, work.checkpoint), lambda: checkpoint_digest(work.checkpoint, facts, self._memo)
+            (clip.animator, work.checkpoint), lambda: checkpoint_digest(bundled(work.checkpoint), facts, self._memo)
         )
         reference = work.reference and layout.reference_key(work.reference.digest)
         poses, reference_pose = self._pose_keys(work, facts.pose)

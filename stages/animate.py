@@ -23,6 +23,7 @@ from manifests.errors import Problem
 from manifests.layout import Film, Places
 from manifests.results import Result
 from manifests.work import Work
+from stages.bundled import bundled
 from stages.checkpoints import local_checkpoint
 from stages.diffusion.animators import ANIMATORS, Animator, PosePictures, Segment
 from stages.diffusion.model_cache import ModelCache
@@ -100,7 +101,7 @@ class Animate:
     def _animator(self, work: Work) -> Animator:
         facts = ANIMATORS[work.clip.animator]
         scratch = Path(tempfile.gettempdir()) / "catwalk"
-        folder = local_checkpoint(work.checkpoint, facts, work.checkpoint_digest, scratch)
+        folder = local_checkpoint(bundled(work.checkpoint), facts, work.checkpoint_digest, scratch)
         return self._models.get(work.clip.animator, folder, work.checkpoint_digest)
 
     def _latents(self, animator: Animator, work: Work, scratch: Path) -> tuple[torch.Tensor, dict]:

@@ -58,7 +58,7 @@ class Validate:
             raise rejection(errors)
         facts = known_animator(clip.animator)
         check_suitable(clip, facts, self._estimators)
-        checkpoint = self._checkpoint(clip)
+        checkpoint = self._checkpoint(clip, facts)
         reference = self._source("reference", clip.reference, _probe_image) if facts.reference else None
         probe_driving = _probe_keypoints if clip.driving_kind == "keypoints" else _probe_video
         driving = self._source("driving", clip.driving, probe_driving) if driven(clip, facts) else None
@@ -74,12 +74,14 @@ class Validate:
             checkpoint=checkpoint,
         )
 
-    def _checkpoint(self, clip: Clip) -> str:
-        """The folder of weights: a label of the configuration, a path or URI, or the animator's configured one."""
+    def _checkpoint(self, clip: Clip, facts: Facts) -> str:
+        """The folder of weights: a label of the configuration, a path or URI, or the animator's configured or own."""
         label = clip.checkpoint or clip.animator
         if label in self._checkpoints:
             return self._checkpoints[label]
         if clip.checkpoint is None:
+            if facts.bundled:
+                return facts.bundled
             raise Rejected(
                 f"checkpoint: none is configured for {clip.animator}",
                 f"set `checkpoints: {{{clip.animator}: FOLDER}}` in the configuration or --checkpoint "

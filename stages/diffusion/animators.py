@@ -39,6 +39,13 @@ class AnimateAnyoneOptions(Options):
     interpolation_method: Literal["linear", "slerp"] = Field("linear", description="how latents are interpolated")
 
 
+class StudioOptions(Options):
+    """The bundled animator's own options: both exist to show what they are for."""
+
+    noise: Literal["shared", "independent"] = Field("shared", description="one noise for all frames, or one for each")
+    motion: bool = Field(True, description="whether the temporal modules take part")
+
+
 @dataclass(frozen=True)
 class Facts:
     """What the rest of Catwalk must know of an animator before it is loaded."""
@@ -61,6 +68,7 @@ class Facts:
     checkpoint_settings: tuple[str, ...] = ()  # files that are read where they are there
     driving: Literal["required", "optional"] = "required"  # optional: the system also draws without poses
     fps: Fraction | None = None  # of a film without driving video
+    bundled: str | None = None  # weights that come with Catwalk
 
 
 @dataclass(frozen=True)
@@ -169,6 +177,24 @@ ANIMATORS = {
             licence="weights Apache-2.0; base models CreativeML OpenRAIL-M",
             options=AnimateAnyoneOptions,
             checkpoint_settings=("inference_config.json",),
+        ),
+        Facts(
+            name="studio",
+            implementation="stages.diffusion.studio:Studio",
+            pose="skeleton",
+            reference=True,
+            size_multiple=32,
+            native_size=(192, 256),
+            window=16,
+            overlap=4,
+            longest_window=24,
+            steps=4,
+            guidance=(),
+            segments="independent",
+            checkpoint=("codec", "unet", "reference", "pose_guider", "motion", "scheduler"),
+            licence="Apache-2.0, trained by this repository on people it draws itself",
+            options=StudioOptions,
+            bundled="bundled:studio",
         ),
     )
 }

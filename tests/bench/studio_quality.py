@@ -1,0 +1,141 @@
+"""How well the bundled animator draws people it has never seen: `python -m tests.bench.studio_quality`.
+
+Every clip is a held-out character with a held-out motion; the truth is drawn, so is the reference in a catalogue pose.
+Needs the extra `bench`. Prints Markdown tables: against copying the reference and the codec's ceiling, and with the
+temporal modules and the shared noise on and off.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from pipelines.studio.batches import skeleton
+from stages.diffusion.studio import Studio
+
+from manifests.clip import Clip
+from manifests.sample.people import draw, random_character, random_motion, standing
+from stages.bundled import bundled
+from stages.diffusion.animators import ANIMATORS, Segment, load_animator
+from tests.bench.measures import flicker, flow_of, garment_drift, psnr, ssim, warping_error
+
+HELD_OUT = 1_000_000  # characters and motions from this seed on were never trained on
+FPS = 12
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One held-out clip: everything there is to know about it."""
+
+    clip: Clip
+    reference: np.ndarray  # uint8 (height, width, 3)
+    reference_keypoints: np.ndarray  # (23, 3)
+    truth: np.ndarray  # uint8 (frames, height, width, 3)
+    keypoints: np.ndarray  # (frames, 23, 3)
+    poses: np.ndarray  # uint8 (frames, height, width, 3)
+
+
+def samples(count: int, frames: int, width: int, height: int, steps: int) -> Iterator[Sample]:
+    """Held-out clips, drawn one after the other."""
+    facts = ANIMATORS["studio"]
+    for seed in range(HELD_OUT, HELD_OUT + count):
+        character, motion = random_character(seed), random_motion(seed)
+        reference = draw(character, standing(seed), width, height)
+        shown = [draw(character, motion.pose(frame / FPS), width, height) for frame in range(frames)]
+        clip = Clip(
+            id=f"held-out-{seed}",
+            animator="studio",
+            width=width,
+            height=height,
+            fit="cover",
+            fps=Fraction(FPS),
+            steps=steps,
+            window=facts.window,
+            overlap=facts.overlap,
+            guidance=(1.0,),
+        )
+        keypoints = np.stack([one.keypoints for one in shown])
+        poses = np.stack([skeleton(one, width, height) for one in keypoints])
+        truth = np.stack([one.picture for one in shown])
+        yield Sample(clip, reference.picture, reference.keypoints, truth, keypoints, poses)
+
+
+def animated(animator: Studio, sample: Sample, **options: object) -> np.ndarray:
+    """The film of a sample, uint8 (frames, height, width, 3)."""
+    clip = sample.clip.model_copy(update={"options": options})
+    latents = animator.latents(clip, sample.reference, sample.poses, Segment(0, len(sample.poses)))
+    return np.concatenate(list(animator.frames(latents, clip)))
+
+
+def decoded_again(animator: Studio, film: np.ndarray) -> np.ndarray:
+    """What the codec alone leaves of a film."""
+    with torch.inference_mode():
+        latents = torch.cat([animator.images.encode(frame) for frame in film])
+    return np.concatenate(list(animator.images.frames(latents)))
+
+
+VARIANTS = {
+    "as shipped": {},
+    "without temporal modules": {"motion": False},
+    "independent noise": {"noise": "independent"},
+    "neither": {"motion": False, "noise": "independent"},
+}
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--clips", type=int, default=48)
+    parser.add_argument("--frames", type=int, default=16)
+    parser.add_argument("--size", type=int, nargs=2, default=(192, 256), metavar=("WIDTH", "HEIGHT"))
+    parser.add_argument("--steps", type=int, default=ANIMATORS["studio"].steps)
+    parser.add_argument("--ablations", type=int, default=16, help="clips for the second table")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--checkpoint", type=Path, default=Path(bundled("bundled:studio")))
+    parser.add_argument("--sheet", type=Path, help="reference | truth | result of the first clips, as a picture")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    animator = load_animator("studio", given.checkpoint, "cpu", torch.float32)
+    quality: dict[str, list[tuple[float, ...]]] = defaultdict(list)
+    steadiness: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    rows = []
+    for number, sample in enumerate(samples(given.clips, given.frames, *given.size, given.steps)):
+        films = {"result": animated(animator, sample), "codec's ceiling": decoded_again(animator, sample.truth)}
+        films["copy of the reference"] = np.broadcast_to(sample.reference, sample.truth.shape)
+        for name, film in (films | {"truth": sample.truth}).items():
+            drift = garment_drift(film, sample.keypoints, sample.reference, sample.reference_keypoints)
+            close = (np.inf, 1.0) if name == "truth" else (psnr(film, sample.truth), ssim(film, sample.truth))
+            quality[name].append((*close, drift))
+        if number < given.ablations:
+            flow = flow_of(sample.truth)
+            variants = {name: animated(animator, sample, **options) for name, options in VARIANTS.items()}
+            for name, film in (variants | {"truth": sample.truth}).items():
+                steadiness[name].append((flicker(film, flow), warping_error(film, flow)))
+        middle = len(sample.truth) // 2
+        rows.append(np.hstack([sample.reference, sample.truth[middle], films["result"][middle]]))
+    if given.sheet:
+        pairs = [np.hstack(rows[at : at + 4]) for at in range(0, len(rows) - len(rows) % 4, 4)]
+        Image.fromarray(np.vstack(pairs[:6])).save(given.sheet)
+    shape = "×".join(map(str, given.size))
+    print(f"{given.clips} held-out clips × {given.frames} frames, {shape}, {given.steps} steps\n")
+    print_table(("", "PSNR dB", "SSIM", "garment ΔE00 to the reference"), quality)
+    print()
+    print_table(("", "flicker of static parts / 255", "warping error of moving parts / 255"), steadiness)
+
+
+def print_table(head: tuple[str, ...], rows: dict[str, list[tuple[float, ...]]]) -> None:
+    """Means of every row, as Markdown."""
+    print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}")
+    for name, values in rows.items():
+        print(f"| {name} | {' | '.join(f'{mean:.3g}' for mean in np.mean(values, axis=0))} |")
+
+
+if __name__ == "__main__":
+    main()
