@@ -1,7 +1,7 @@
-"""The sample catalogue: three drawn people and two driving motions, so that a fresh checkout has something to animate.
+"""The sample catalogue: drawn people and driving videos of other drawn people, so that a fresh checkout can animate.
 
-Everything here is drawn by rule in this package, without photographs or models; `python -m manifests.sample OUT_DIR`
-draws it again, and `catalogue/` is what that command wrote.
+Everything here is drawn by rule (`people`), without photographs or models; `python -m manifests.sample OUT_DIR` draws
+it again, and `catalogue/` is what that command wrote. The bundled animator has seen none of these people.
 """
 
 import json
@@ -12,41 +12,48 @@ import imageio_ffmpeg
 import numpy as np
 from PIL import Image
 
-from manifests.sample import dotted_dress, navy_blazer, tartan_skirt
-from manifests.sample.body import FLOOR, HEIGHT, WIDTH
-from manifests.sample.densepose import colours, render
-from manifests.sample.motions import FPS, FRAMES, MOTIONS, body
+from manifests.sample.people import Motion, draw, random_character, standing
 
 CATALOGUE = Path(__file__).parent / "catalogue"
 """The committed catalogue: `clips.jsonl`, one line per clip, and the media that its rows name relative to it."""
 
-PEOPLE = {"dotted-dress": dotted_dress.draw, "navy-blazer": navy_blazer.draw, "tartan-skirt": tartan_skirt.draw}
-SKUS = {"dotted-dress": "CW-1041", "navy-blazer": "CW-2207", "tartan-skirt": "CW-3318"}
+WIDTH, HEIGHT = 192, 256
+FPS, FRAMES = 12, 30
+
+REFERENCES = {
+    "striped-dress": 1_000_104,
+    "yellow-jumper": 1_000_117,
+    "red-boots": 1_000_111,
+    "heart-tee": 1_000_120,
+    "polka-dots": 1_000_101,
+    "green-jacket": 1_000_138,
+}
+"""Seed of every person to animate."""
+
+DRIVING = {"dance": (1_000_202, 1), "jumping_jack": (1_000_207, 1), "turn": (1_000_205, 1)}
+"""By motion: seeds of the person filmed and of the motion's variation."""
 
 
-def motion_frames(motion: str) -> np.ndarray:
-    """One driving motion as DensePose pictures, uint8 (24, 256, 192, 3)."""
-    poses = (MOTIONS[motion](frame) for frame in range(FRAMES))
-    return np.stack([colours(render(body(pose, WIDTH / 2, FLOOR), HEIGHT, WIDTH)) for pose in poses])
+def driving_frames(motion: str) -> np.ndarray:
+    """The film of one driving video, uint8 (30, 256, 192, 3)."""
+    person, variation = DRIVING[motion]
+    character, moves = random_character(person), Motion.named(motion, variation)
+    return np.stack([draw(character, moves.pose(frame / FPS), WIDTH, HEIGHT).picture for frame in range(FRAMES)])
 
 
 def clips() -> list[dict]:
-    """The rows of the sample manifest: every person with every motion; paths are relative to the catalogue."""
+    """The rows of the sample manifest: every person performs one of the films; paths are relative to the catalogue."""
     return [
         {
             "id": f"{person}-{motion}",
             "reference": f"{person}.png",
             "driving": f"{motion}.mp4",
-            "driving_kind": "densepose",
-            "animator": "magicanimate",
-            "width": WIDTH,
-            "height": HEIGHT,
-            "steps": 4,
+            "animator": "studio",
+            "retarget": "bone_length",
             "seed": 7,
-            "metadata": {"sku": SKUS[person], "motion": motion},
+            "metadata": {"sku": f"CW-{1000 + seed % 1000}", "motion": motion},
         }
-        for person in PEOPLE
-        for motion in MOTIONS
+        for (person, seed), motion in zip(REFERENCES.items(), list(DRIVING) * 2, strict=True)
     ]
 
 
@@ -56,15 +63,16 @@ def write_catalogue(folder: Path) -> None:
     Raises ffmpeg.Error when the encoder of imageio-ffmpeg fails.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for person, draw in PEOPLE.items():
-        Image.fromarray(draw()).save(folder / f"{person}.png", optimize=True)
-    for motion in MOTIONS:
-        _encode(motion_frames(motion), folder / f"{motion}.mp4")
+    for person, seed in REFERENCES.items():
+        picture = draw(random_character(seed), standing(seed), WIDTH, HEIGHT).picture
+        Image.fromarray(picture).save(folder / f"{person}.png", optimize=True)
+    for motion in DRIVING:
+        _encode(driving_frames(motion), folder / f"{motion}.mp4")
     (folder / "clips.jsonl").write_text("".join(json.dumps(clip) + "\n" for clip in clips()))
 
 
 def _encode(frames: np.ndarray, path: Path) -> None:
-    """Write H.264 yuv420p, close to lossless as label colours must survive; one thread, so that bytes repeat."""
+    """Write H.264 yuv420p; one thread, so that bytes repeat."""
     height, width = frames.shape[1:3]
     source = ffmpeg.input("pipe:", format="rawvideo", pix_fmt="rgb24", s=f"{width}x{height}", r=FPS)
     bt709 = {"color_primaries": "bt709", "color_trc": "bt709", "colorspace": "bt709", "range": "tv"}
@@ -73,7 +81,7 @@ def _encode(frames: np.ndarray, path: Path) -> None:
     film = video.output(
         str(path),
         **{"c:v": "libx264", "flags:v": "+bitexact", "fflags": "+bitexact", "map_metadata": -1},
-        crf=6,
+        crf=14,
         preset="veryslow",
         threads=1,
         movflags="+faststart",
