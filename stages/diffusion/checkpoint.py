@@ -77,6 +77,18 @@ def read_state(path: Path) -> dict[str, Any]:
     return state
 
 
+def build(kind: type[Network], config: Mapping[str, Any], source: Path) -> Network:
+    """The diffusers network that a configuration describes, on the meta device. Raises `Problem` if it is none."""
+    try:
+        with torch.device("meta"):
+            return kind.from_config(config)
+    except Exception as wrong:  # whatever a foreign configuration makes of the constructor
+        reason = (str(wrong) or type(wrong).__name__).splitlines()[0]
+        raise Problem(
+            f"checkpoint file {source} describes no {kind.__name__}: {reason}", "copy the published file again"
+        ) from None
+
+
 def is_state(found: Any) -> bool:
     """Whether something read from a pickle is a dictionary by names, whatever its values are."""
     return isinstance(found, dict) and all(isinstance(key, str) for key in found)
@@ -110,6 +122,12 @@ def load_strictly(network: Network, state: Mapping[str, Any], source: Path | str
     cast = {key: value.to(dtype) if value.is_floating_point() else value for key, value in tensors.items()}
     network.load_state_dict(cast, strict=True, assign=True)
     return network.eval().requires_grad_(False)
+
+
+def load_network(kind: type[Network], folder: Path, device: str, dtype: torch.dtype) -> Network:
+    """A diffusers network in its published folder, ready for inference. Raises `Problem` for a wrong or partial one."""
+    network = build(kind, read_config(folder), folder / "config.json")
+    return load_strictly(network, read_state(weights_file(folder)), folder, dtype).to(device)
 
 
 def _named(what: str, keys: list[str], shown: int = 4) -> str:

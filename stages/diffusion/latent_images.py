@@ -10,6 +10,8 @@ import torch
 from diffusers import AutoencoderKL
 
 from stages.diffusion.checkpoint import (
+    State,
+    build,
     load_strictly,
     read_config,
     read_state,
@@ -29,11 +31,15 @@ class LatentImages:
         self._scale = scale
 
     @classmethod
-    def load(cls, folder: Path, scale: float, device: str, dtype: torch.dtype) -> LatentImages:
-        """Read a published autoencoder folder. Raises `Problem` when it does not hold one."""
-        with torch.device("meta"):
-            autoencoder = AutoencoderKL.from_config(read_config(folder))
-        state = with_current_attention_names(read_state(weights_file(folder)))
+    def load(
+        cls, folder: Path, scale: float, device: str, dtype: torch.dtype, tuned: State | None = None
+    ) -> LatentImages:
+        """Read a published autoencoder folder; `tuned` are weights in place of its own, of any age.
+
+        Raises `Problem` when it does not hold one.
+        """
+        autoencoder = build(AutoencoderKL, read_config(folder), folder / "config.json")
+        state = with_current_attention_names(read_state(weights_file(folder)) if tuned is None else tuned)
         return cls(load_strictly(autoencoder, state, folder, dtype).to(device), scale)
 
     @torch.inference_mode()
@@ -44,6 +50,19 @@ class LatentImages:
         return self.autoencoder.encode(pixels.to(self.autoencoder.dtype)).latent_dist.mean * self._scale
 
     @torch.inference_mode()
+    def posterior(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(1, 3, height, width) in whatever range → mean and log variance, (1, 4, height/8, width/8), not scaled.
+
+        In float32 whatever the weights are kept in: values far from [-1, 1] overflow half precision.
+        """
+        kept = self.autoencoder.dtype
+        convert = torch.nn.Module.to  # diffusers' own warns of layers to be kept in float32, of which there are none
+        convert(self.autoencoder, torch.float32)
+        found = self.autoencoder.encode(pixels.to(self.autoencoder.device, torch.float32)).latent_dist
+        convert(self.autoencoder, kept)
+        return found.mean, found.logvar
+
+    @torch.inference_mode()
     def decode(self, latents: torch.Tensor) -> Iterator[torch.Tensor]:
         """(frames, 4, h, w) → batches of (n, 3, 8·h, 8·w) in [0, 1], float32 on the autoencoder's device."""
         pixels = latents.shape[-2] * latents.shape[-1] * 64
@@ -52,7 +71,8 @@ class LatentImages:
             decoded = self.autoencoder.decode(scaled, return_dict=False)[0]
             yield (decoded.float() / 2 + 0.5).clamp(0, 1)
 
-    def frames(self, latents: torch.Tensor) -> Iterator[np.ndarray]:
-        """(frames, 4, h, w) → batches of uint8 (n, 8·h, 8·w, 3), truncated, not rounded, as the papers' writers do."""
+    def frames(self, latents: torch.Tensor, rounded: bool = False) -> Iterator[np.ndarray]:
+        """(frames, 4, h, w) → batches of uint8 (n, 8·h, 8·w, 3), truncated as the papers' writers do, or `rounded`."""
         for decoded in self.decode(latents):
-            yield (decoded * 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+            levels = decoded * 255 + (0.5 if rounded else 0)
+            yield levels.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()

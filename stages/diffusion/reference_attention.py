@@ -9,12 +9,11 @@ from typing import Any
 
 import torch
 from diffusers.models.attention_processor import Attention
-from torch.nn.functional import scaled_dot_product_attention
 
+from stages.diffusion.attention_heads import KeysValues, attend, row_keys_values, split_heads
 from stages.diffusion.layout import Layout
 
 Features = dict[str, torch.Tensor]  # block name → (rows, tokens, channels)
-KeysValues = tuple[torch.Tensor, torch.Tensor]  # each (1, heads, tokens, channels/heads)
 
 
 class ReferenceWriter:
@@ -26,8 +25,7 @@ class ReferenceWriter:
     def __call__(self, attn: Attention, hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
         """`hidden_states` (rows, tokens, channels) → the same shape."""
         self.written = hidden_states
-        query, key, value = _project(attn, hidden_states)
-        return _out(attn, scaled_dot_product_attention(query, key, value))
+        return attend(attn, split_heads(attn, attn.to_q(hidden_states)), row_keys_values(attn, hidden_states))
 
 
 class ReferenceReader:
@@ -55,43 +53,25 @@ class ReferenceReader:
 
     def __call__(self, attn: Attention, hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
         """`hidden_states` (rows · frames, tokens, channels) → the same shape."""
-        query, key, value = _project(attn, hidden_states)
+        query, own = split_heads(attn, attn.to_q(hidden_states)), row_keys_values(attn, hidden_states)
         if self._reference is None:
-            return _out(attn, scaled_dot_product_attention(query, key, value))
+            return attend(attn, query, own)
         frames = self._layout.frames
         plain = len(hidden_states) - frames
         wider_key, wider_value = (
-            torch.cat([own[plain:], reference.expand(frames, -1, -1, -1)], dim=2)
-            for own, reference in zip((key, value), self._reference, strict=True)
+            torch.cat([one[plain:], reference.expand(frames, -1, -1, -1)], dim=2)
+            for one, reference in zip(own, self._reference, strict=True)
         )
-        read = scaled_dot_product_attention(query[plain:], wider_key, wider_value)
+        read = attend(attn, query[plain:], (wider_key, wider_value))
         if plain:
-            read = torch.cat([scaled_dot_product_attention(query[:plain], key[:plain], value[:plain]), read])
-        return _out(attn, read)
+            key, value = own
+            read = torch.cat([attend(attn, query[:plain], (key[:plain], value[:plain])), read])
+        return read
 
 
 def keys_values(attn: Attention, features: torch.Tensor) -> KeysValues:
-    """Reference features (tokens, channels) as keys and values of this attention."""
-    key, value = (
-        projection(features[None]).unflatten(-1, (attn.heads, -1)).transpose(1, 2)
-        for projection in (attn.to_k, attn.to_v)
-    )
-    return key, value
-
-
-def _project(attn: Attention, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(rows, tokens, channels) → query, key, value, each (rows, heads, tokens, channels/heads)."""
-    query, key, value = (
-        projection(tokens).unflatten(-1, (attn.heads, -1)).transpose(1, 2)
-        for projection in (attn.to_q, attn.to_k, attn.to_v)
-    )
-    return query, key, value
-
-
-def _out(attn: Attention, heads: torch.Tensor) -> torch.Tensor:
-    """(rows, heads, tokens, channels/heads) → (rows, tokens, channels)."""
-    merged = heads.transpose(1, 2).flatten(2)
-    return attn.to_out[1](attn.to_out[0](merged))
+    """Reference features (tokens, channels) as keys and values of this attention, of one row."""
+    return row_keys_values(attn, features[None])
 
 
 def reading_blocks(network: torch.nn.Module) -> list[str]:

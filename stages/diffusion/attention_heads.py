@@ -1,0 +1,25 @@
+"""How diffusers' attention layers split tokens into heads and join them again, for the processors of this package."""
+
+from __future__ import annotations
+
+import torch
+from diffusers.models.attention_processor import Attention
+from torch.nn.functional import scaled_dot_product_attention
+
+KeysValues = tuple[torch.Tensor, torch.Tensor]  # each (rows, heads, tokens, channels/heads)
+
+
+def split_heads(attn: Attention, projected: torch.Tensor) -> torch.Tensor:
+    """(rows, tokens, channels) → (rows, heads, tokens, channels/heads)."""
+    return projected.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
+
+
+def row_keys_values(attn: Attention, tokens: torch.Tensor) -> KeysValues:
+    """Keys and values that this layer makes of (rows, tokens, channels)."""
+    return split_heads(attn, attn.to_k(tokens)), split_heads(attn, attn.to_v(tokens))
+
+
+def attend(attn: Attention, query: torch.Tensor, keys_values: KeysValues) -> torch.Tensor:
+    """The layer's output (rows, tokens, channels) for queries (rows, heads, tokens, channels/heads)."""
+    merged = scaled_dot_product_attention(query, *keys_values).transpose(1, 2).flatten(2)
+    return attn.to_out[1](attn.to_out[0](merged))

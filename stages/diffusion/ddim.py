@@ -1,0 +1,56 @@
+"""DDIM built from the scheduler file of a Stable Diffusion base model, which is written for another scheduler.
+
+Source: specs/text2video_zero.md section 4.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from pathlib import Path
+from typing import Any
+
+from diffusers import DDIMScheduler
+
+from manifests.errors import Problem
+from stages.diffusion.checkpoint import read_object
+
+# What the DDIM of the published code (diffusers 0.14) took from such a file.
+PUBLISHED = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas")
+PUBLISHED += ("clip_sample", "set_alpha_to_one", "steps_offset", "prediction_type")
+# What newer base models say as well, and 0.14 did not know.
+LATER = ("timestep_spacing", "rescale_betas_zero_snr")
+
+log = logging.getLogger(__name__)
+
+
+def read_scheduler_config(folder: Path) -> dict[str, Any]:
+    """`scheduler_config.json` of a base model's `scheduler/`. Raises `Problem` when no scheduler can be made of it."""
+    path = folder / "scheduler_config.json"
+    config = read_object(path)
+    try:
+        for published in (True, False):
+            ddim(config, published).set_timesteps(2)
+    except Exception as wrong:  # whatever diffusers makes of values it does not expect
+        raise Problem(f"checkpoint file {path} describes no scheduler: {wrong}", "copy the published file") from None
+    return config
+
+
+def ddim(config: dict[str, Any], published: bool) -> DDIMScheduler:
+    """The scheduler; `published` as diffusers 0.14 made it.
+
+    Otherwise samples are never clipped unless the file says so (DDIM's own default, meant for pixels, spoils latents),
+    and what newer files say counts.
+    """
+    if published and "clip_sample" not in config:
+        log.warning("the checkpoint's scheduler does not state clip_sample: in parity mode, DDIM clips its samples")
+    names = PUBLISHED if published else (*PUBLISHED, *LATER)
+    defaults = {} if published else {"clip_sample": False}
+    return DDIMScheduler(**{**defaults, **{name: config[name] for name in names if name in config}})
+
+
+def between(scheduler: DDIMScheduler, begin: int, end: int | None = None) -> DDIMScheduler:
+    """The same scheduler for steps [begin, end) of its timesteps alone."""
+    part = copy.copy(scheduler)
+    part.timesteps = scheduler.timesteps[begin:end]
+    return part

@@ -1,0 +1,146 @@
+"""The bundled animator `studio`: small weights of our own, trained on procedurally drawn people alone.
+
+Animate Anyone's family of parts without text, image tokens and guidance; `pipelines/studio` trains it. It knows the
+drawn style it was trained on, not photographs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from manifests.errors import Rejected
+from stages.diffusion.animators import ANIMATORS, PosePictures, Segment, StudioOptions
+from stages.diffusion.checkpoint import load_network
+from stages.diffusion.ddim import ddim, read_scheduler_config
+from stages.diffusion.denoise import Step, classifier_free_guidance, denoise
+from stages.diffusion.latent_images import LatentImages
+from stages.diffusion.noise import frame_noise
+from stages.diffusion.pose_guider import PoseGuider
+from stages.diffusion.studio_codec import StudioCodec
+from stages.diffusion.studio_networks import LATENT_CHANNELS, StudioNetworks
+from stages.diffusion.windows import Window, window_plan
+from stages.video.image import fit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from manifests.clip import Clip
+
+
+class Studio:
+    """The networks with their weights, ready to animate one clip after another."""
+
+    facts = ANIMATORS["studio"]
+
+    def __init__(self, networks: StudioNetworks, images: LatentImages, scheduler: dict[str, Any]) -> None:
+        """`scheduler` is the configuration of a DDIM scheduler."""
+        self.networks = networks
+        self.guider = PoseGuider(networks.pose_guider)
+        self.images = images
+        self.scheduler = scheduler
+        weights = (*networks.parameters(), *images.autoencoder.parameters())
+        self.nbytes = sum(weight.nbytes for weight in weights)
+
+    @classmethod
+    def load(cls, checkpoint: Path, device: str, dtype: torch.dtype) -> Studio:
+        """Read a folder as the training leaves it. Raises `Problem` where a part is missing or does not fit."""
+        codec = load_network(StudioCodec, checkpoint / "codec", device, dtype)
+        return cls(
+            StudioNetworks.load(checkpoint, device, dtype),
+            LatentImages(_Autoencoder(codec), 1 / codec.config.latent_std),
+            read_scheduler_config(checkpoint / "scheduler"),
+        )
+
+    @torch.inference_mode()
+    def latents(
+        self, clip: Clip, reference: np.ndarray | None, poses: PosePictures | None, segment: Segment
+    ) -> torch.Tensor:
+        """Denoise one segment → (frames, 8, height/8, width/8), float32 on the CPU. Arguments as `Animator.latents`.
+
+        Raises `Rejected` in parity mode: there is nothing published that it could be equal to.
+        """
+        for step in self.steps(clip, reference, poses, segment):
+            finished = step.latents
+        return finished.float().cpu()
+
+    def frames(self, latents: torch.Tensor, clip: Clip) -> Iterator[np.ndarray]:
+        """Decode in batches: uint8 (n, height, width, 3)."""
+        return self.images.frames(latents, rounded=True)
+
+    def steps(self, clip: Clip, reference: np.ndarray, poses: PosePictures, segment: Segment) -> Iterator[Step]:
+        """The denoising steps of one segment, on the networks' device."""
+        if clip.mode == "parity":
+            raise Rejected(
+                "mode 'parity': studio has no published implementation that its films could be compared with",
+                "use mode standard",
+            )
+        options = StudioOptions(**clip.options)
+        shape = (LATENT_CHANNELS, clip.height // 8, clip.width // 8)
+        start = starting_noise(clip.seed, segment, shape, options)
+        model = _ConditionedClip(self, clip, reference, [poses[at] for at in range(segment.start, segment.stop)])
+        scheduler = ddim(self.scheduler, published=False)
+        scheduler.set_timesteps(clip.steps)
+        return denoise(
+            model,
+            # half precision is for the networks; fused predictions and scheduler steps stay in float32
+            start.to(self.networks.unet.device, torch.float32),
+            scheduler,
+            window_plan(clip, len(start), stride=1),
+            classifier_free_guidance(1.0),  # a single row
+        )
+
+
+def starting_noise(seed: int, segment: Segment, shape: tuple[int, int, int], options: StudioOptions) -> torch.Tensor:
+    """Noise of a segment's frames: by default frame 0's for every one of them, which keeps a backdrop still."""
+    if options.noise == "shared":
+        return frame_noise(seed, 0, 1, shape).repeat(len(segment), 1, 1, 1)
+    return frame_noise(seed, segment.start, segment.stop, shape)
+
+
+class _ConditionedClip:
+    """The window model of one clip: reference and poses around the shared networks."""
+
+    def __init__(self, animator: Studio, clip: Clip, reference: np.ndarray, poses: Sequence[np.ndarray]) -> None:
+        self._networks = animator.networks
+        self._motion = StudioOptions(**clip.options).motion
+        latents = animator.images.encode(fit(reference, clip.width, clip.height, clip.fit))
+        self._reference = animator.networks.look(latents)
+        self._pose = animator.guider.features([fit(pose, clip.width, clip.height, clip.fit) for pose in poses])
+
+    def begin_step(self, timestep: int, windows: Sequence[Window]) -> None:
+        """Nothing changes with the timestep."""
+
+    def predict(self, latents: torch.Tensor, timestep: int, window: Window) -> torch.Tensor:
+        """(window frames, 8, height, width) → (1, window frames, 8, height, width)."""
+        pose = self._pose[list(window.frames)]
+        timesteps = torch.tensor([timestep], device=latents.device)
+        return self._networks.denoiser.predict(latents.to(pose.dtype), timesteps, self._reference, pose, self._motion)
+
+
+class _Autoencoder(nn.Module):
+    """The codec under the names by which diffusers' autoencoders are called."""
+
+    def __init__(self, codec: StudioCodec) -> None:
+        super().__init__()
+        self.codec = codec
+
+    @property
+    def device(self) -> torch.device:
+        return self.codec.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.codec.dtype
+
+    def encode(self, pictures: torch.Tensor) -> SimpleNamespace:
+        return SimpleNamespace(latent_dist=SimpleNamespace(mean=self.codec.encode(pictures)))
+
+    def decode(self, latents: torch.Tensor, return_dict: bool = False) -> tuple[torch.Tensor]:
+        return (self.codec.decode(latents),)

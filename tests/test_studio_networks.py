@@ -1,0 +1,149 @@
+"""Promises of the studio's networks: their size, their names, and what reaches what."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+
+from stages.diffusion.checkpoint import read_state, weights_file
+from stages.diffusion.studio_codec import StudioCodec
+from stages.diffusion.studio_networks import (
+    MOTION,
+    SPATIAL,
+    UNET,
+    StudioNetworks,
+    build_unet,
+    initialise,
+    motion_modules,
+)
+
+BUDGET = 22.5e6  # bytes of all weights in half precision
+ROWS, FRAMES = 2, 3
+
+_UNET = {**UNET, "block_out_channels": [32, 32, 32], "attention_head_dim": [1, 1, 1]}
+TINY = {
+    "unet": _UNET,
+    "reference": {**_UNET, "in_channels": 8},
+    "pose_guider": {"channels": 32, "hidden_channels": [4, 4, 8]},
+}
+
+
+@pytest.fixture(scope="module")
+def networks() -> StudioNetworks:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    return initialise(StudioNetworks(TINY)).eval().requires_grad_(False)
+
+
+@pytest.fixture
+def moving(networks: StudioNetworks, tmp_path: Path) -> StudioNetworks:
+    """The same weights with motion modules as they are before training."""
+    networks.save(tmp_path)
+    return StudioNetworks.with_fresh_motion(tmp_path, MOTION)
+
+
+def tensors(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Noisy latents, timesteps, references and poses of films of 64×96."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def drawn(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator)
+
+    n = ROWS * FRAMES
+    return drawn(n, 8, 12, 8), torch.arange(n) * 150, drawn(ROWS, 8, 12, 8), drawn(n, 3, 96, 64).sigmoid()
+
+
+def test_all_weights_fit_the_budget() -> None:
+    with torch.device("meta"):
+        codec = StudioCodec()
+    parts = StudioNetworks({**SPATIAL, "motion": MOTION}), codec
+    assert 2 * sum(tensor.numel() for part in parts for tensor in part.state_dict().values()) < BUDGET
+
+
+def test_the_weights_are_those_of_a_published_unet_without_its_text_layers() -> None:
+    with torch.device("meta"):
+        published = UNet2DConditionModel.from_config(UNET).state_dict()
+    own = build_unet(UNET).state_dict()
+    dropped = published.keys() - own.keys()
+    assert own.keys() <= published.keys()
+    assert all(own[name].shape == published[name].shape for name in own)
+    assert dropped
+    assert all(".attn2." in name or (".norm2." in name and ".attentions." in name) for name in dropped)
+
+
+def test_untrained_motion_modules_change_nothing(networks: StudioNetworks, moving: StudioNetworks) -> None:
+    assert motion_modules(moving.unet)
+    with torch.no_grad():
+        assert torch.equal(moving(*tensors()), networks(*tensors()))
+
+
+def test_only_motion_modules_take_gradients_after_the_image_stage(moving: StudioNetworks) -> None:
+    taking = {name for name, weight in moving.named_parameters() if weight.requires_grad}
+    assert taking
+    assert taking == {name for name, _ in moving.named_parameters() if ".motion_modules." in name}
+
+
+def test_saved_parts_are_loaded_again(moving: StudioNetworks, tmp_path: Path) -> None:
+    stir(moving)
+    moving.save(tmp_path / "saved")
+    loaded = StudioNetworks.load(tmp_path / "saved", "cpu", torch.float32)
+    with torch.no_grad():
+        assert torch.equal(loaded(*tensors()), moving(*tensors()))
+    spatial = read_state(weights_file(tmp_path / "saved" / "unet"))
+    assert not [name for name in spatial if ".motion_modules." in name]
+
+
+def test_frames_see_each_other_through_motion_modules_alone(moving: StudioNetworks) -> None:
+    stir(moving)
+    latents, timesteps, references, poses = tensors()
+    other = latents.clone()
+    other[FRAMES - 1] += 1  # the last frame of the first row
+    with torch.no_grad():
+        look, pose = moving.look(references), moving.pose_guider(poses)
+        for motion in (True, False, True):
+            one, two = (moving.denoiser.predict(given, timesteps, look, pose, motion) for given in (latents, other))
+            changed = (one - two).abs().amax(dim=(2, 3, 4)) > 1e-6
+            assert changed[0].tolist() == [motion, motion, True]
+            assert not changed[1].any()
+
+
+def test_every_row_reads_its_own_reference(networks: StudioNetworks) -> None:
+    latents, timesteps, references, poses = tensors()
+    with torch.no_grad():
+        together = networks(latents, timesteps, references, poses)
+        apart = [
+            networks(latents[part], timesteps[part], references[[row]], poses[part])[0]
+            for row, part in ((row, slice(row * FRAMES, (row + 1) * FRAMES)) for row in range(ROWS))
+        ]
+        swapped = networks(latents, timesteps, references.flip(0), poses)
+    torch.testing.assert_close(together, torch.stack(apart), atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(together, swapped, atol=1e-2)
+
+
+def test_features_of_the_reference_count_besides_its_latents(networks: StudioNetworks) -> None:
+    latents, timesteps, references, poses = tensors()
+    with torch.no_grad():
+        look, other, pose = networks.look(references), networks.look(references.flip(0)), networks.pose_guider(poses)
+        read = networks.denoiser.look(references, {})
+        exchanged = type(look)(look.latents, other.read)
+        assert read.latents is references
+        assert not torch.allclose(
+            networks.denoiser.predict(latents, timesteps, look, pose),
+            networks.denoiser.predict(latents, timesteps, exchanged, pose),
+            atol=1e-3,
+        )
+
+
+def test_an_untrained_pose_guider_already_shows_the_pose(networks: StudioNetworks) -> None:
+    *others, poses = tensors()
+    with torch.no_grad():
+        assert not torch.allclose(networks(*others, poses), networks(*others, 1 - poses), atol=1e-3)
+
+
+def stir(networks: StudioNetworks) -> None:
+    """Give the motion modules an effect."""
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for _, module in motion_modules(networks.unet):
+            module.proj_out.weight.copy_(torch.randn(module.proj_out.weight.shape, generator=generator) / 8)
