@@ -24,7 +24,7 @@ from manifests.field_error import FieldError, describe, rejection, shown
 
 __all__ = ["Clip", "FieldError", "parse_clip", "rejection"]
 
-URI_FIELDS = frozenset({"reference", "driving", "checkpoint"})
+URI_FIELDS = frozenset({"reference", "driving", "checkpoint", "lora"})
 MAPPINGS = frozenset({"options", "metadata"})
 PROMPTS = frozenset({"prompt", "negative_prompt"})
 
@@ -103,6 +103,7 @@ Seed = Annotated[int, Field(ge=0, le=2**63 - 1), BeforeValidator(_number)]
 Steps = Annotated[int, Field(ge=1, le=1000), BeforeValidator(_number)]
 StartSeconds = Annotated[float, Field(ge=0, le=10**9), BeforeValidator(_number)]
 Seconds = Annotated[float, Field(gt=0, le=10**9), BeforeValidator(_number)]
+LoraScale = Annotated[float, Field(ge=-10, le=10), BeforeValidator(_number)]
 Scale = Annotated[float, Field(allow_inf_nan=False)]
 Scales = Annotated[tuple[Scale, ...], BeforeValidator(_scales)]
 Mapping = Annotated[dict[str, Any], BeforeValidator(_mapping)]
@@ -129,13 +130,15 @@ class Clip(BaseModel):
     ]
     reference: Uri | None = Field(None, description="Image of the person or garment to animate: a path or URI.")
     driving: Uri | None = Field(None, description="Video whose motion is followed: a path or URI.")
-    driving_kind: Literal["video", "densepose", "skeleton", "keypoints"] = Field(
+    driving_kind: Literal["video", "densepose", "densepose_uv", "skeleton", "keypoints"] = Field(
         "video", description="What the driving file shows: a filmed person, or poses that were already extracted."
     )
     animator: Annotated[str, Field(min_length=1, max_length=128, description="System that draws the film.")]
     checkpoint: Uri | None = Field(
         None, description="Weights: a path or URI; left out, the animator's configured ones."
     )
+    lora: Uri | None = Field(None, description="LoRA to add to the weights: a path or URI of a .safetensors file.")
+    lora_scale: LoraScale = Field(1.0, description="How strongly the LoRA is added; 0 is not at all.")
     prompt: str = Field("", description="What the film should show, for animators that take text.")
     negative_prompt: str = Field("", description="What the film should not show.")
     width: Pixels | None = Field(None, description="Width of the film in pixels, together with height.")

@@ -31,7 +31,8 @@ LATENTS_FIELDS = frozenset(
 )
 POSE_FIELDS = frozenset({"driving_kind"})
 FILM_FIELDS = frozenset({"audio"})
-DIGESTED_FIELDS = frozenset({"reference", "driving", "checkpoint"})
+DIGESTED_FIELDS = frozenset({"reference", "driving", "checkpoint", "lora"})
+LORA_FIELDS = frozenset({"lora_scale"})  # of a clip that has a LoRA, beside LATENTS_FIELDS
 KEYLESS_FIELDS = frozenset({"id", "metadata"})
 
 
@@ -66,13 +67,16 @@ def latents_key(
     checkpoint: str,
     dtype: str,
     segment: tuple[int, int],
+    lora: str | None = None,
 ) -> str:
     """Key of one segment's latents.
 
     `clip` has its defaults resolved; `reference` and `poses` (the driving file's, and the reference's if it is
-    retargeted to) are keys, `checkpoint` a digest, `segment` [start, stop).
+    retargeted to) are keys, `checkpoint` and `lora` digests, `segment` [start, stop).
     """
     parts = {"reference": reference, "poses": list(poses), "checkpoint": checkpoint, "dtype": dtype, "segment": segment}
+    if lora:
+        parts |= {"lora": lora, **_fields(clip, LORA_FIELDS)}
     return content_key("latents", {**parts, **_fields(clip, LATENTS_FIELDS)})
 
 

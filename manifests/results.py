@@ -43,7 +43,7 @@ RESULTS_SCHEMA = pa.schema(
         *((name, _TEXT) for name in ("mode", "animator", "checkpoint")),
         ("seconds", pa.map_(_TEXT, pa.float64())),
         *((name, _TEXT) for name in ("pose_key", "latents_key", "film_key")),
-        *((name, _TEXT) for name in ("reference_digest", "driving_digest", "checkpoint_digest", "code")),
+        *((name, _TEXT) for name in ("reference_digest", "driving_digest", "checkpoint_digest", "lora_digest", "code")),
         ("attempts", pa.int32()),
         ("pose", _TEXT),
         ("metadata", _TEXT),
@@ -92,6 +92,7 @@ class Result(BaseModel):
     reference_digest: str | None = None
     driving_digest: str | None = None
     checkpoint_digest: str | None = None
+    lora_digest: str | None = None
     code: str | None = None
     attempts: int = 0
     pose: Metadata = {}  # quality of the poses and what was repaired

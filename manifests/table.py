@@ -18,7 +18,13 @@ _WHOLE = ("width", "height", "first_frame", "frame_count", "seed", "steps", "win
 _TYPES = (
     dict.fromkeys(Clip.model_fields, pa.string())
     | dict.fromkeys(_WHOLE, pa.int64())
-    | {"start": pa.float64(), "duration": pa.float64(), "loop": pa.bool_(), "guidance": pa.list_(pa.float64())}
+    | {
+        "start": pa.float64(),
+        "duration": pa.float64(),
+        "lora_scale": pa.float64(),
+        "loop": pa.bool_(),
+        "guidance": pa.list_(pa.float64()),
+    }
 )
 # How Catwalk itself writes a manifest. Options and metadata are JSON text and fps is text, so that rows may differ.
 MANIFEST_SCHEMA = pa.schema(list(_TYPES.items()))

@@ -24,6 +24,15 @@ class Source(BaseModel):
     begin: float = 0.0  # second of the file at which its first picture shows
 
 
+class Weights(BaseModel):
+    """A file of weights that the row itself names."""
+
+    model_config = ConfigDict(frozen=True)
+
+    uri: str
+    digest: str  # hex SHA-256 of its bytes
+
+
 class Work(BaseModel):
     """One clip on its way. `clip` has every default resolved; keys are filled in by the plan."""
 
@@ -36,6 +45,7 @@ class Work(BaseModel):
     frames: int  # of the film
     checkpoint: str = ""  # folder
     checkpoint_digest: str = ""
+    lora: Weights | None = None
     reference_key: str | None = None
     pose_key: str | None = None
     reference_pose_key: str | None = None  # where the pose is retargeted

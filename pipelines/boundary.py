@@ -46,6 +46,7 @@ def ended(work: Work, stage: str, error: Exception) -> Result:
         reference_digest=work.reference and work.reference.digest,
         driving_digest=work.driving and work.driving.digest,
         checkpoint_digest=work.checkpoint_digest or None,
+        lora_digest=work.lora and work.lora.digest,
         metadata=work.clip.metadata,
     )
 

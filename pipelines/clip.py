@@ -19,10 +19,8 @@ from pipelines.keying import Keying
 from pipelines.progress import Say
 from pipelines.settings import settled
 from stages.animate import Animate
-from stages.diffusion.animators import ANIMATORS
 from stages.diffusion.model_cache import ModelCache
-from stages.extract_pose import ExtractPose
-from stages.poses.recipes import recipe_for
+from stages.extract_pose import ExtractPose, recipe_of
 from stages.prepare_inputs import PrepareInputs
 from stages.validate import Validate
 
@@ -73,7 +71,7 @@ class StageChain:
         """Everything from the driving file to the published film; what is in the cache is not made again."""
         settings, config, places = self.settings, self.settings.config, self.settings.places
         if work.pose_key is not None:
-            recipe = recipe_for(ANIMATORS[work.clip.animator].pose, work.clip)
+            recipe = recipe_of(work.clip)
             ExtractPose(places, config.limits, config.estimators)(work.driving, recipe, work.pose_key)
         PrepareInputs(places, config.limits, config.estimators)(work)
         models = ModelCache(settings.device, settings.dtype, config.animate_pool.model_bytes)

@@ -24,7 +24,9 @@ from manifests.errors import Problem
 from pipelines.code_version import code_version
 from pipelines.configuration import RunConfig
 from pipelines.progress import Say
-from stages.diffusion.animators import ANIMATORS
+from stages.checkpoints import checkpoint_files
+from stages.diffusion.animators import ANIMATORS, Facts
+from stages.poses.wholebody import WHOLE_IMAGE
 
 REINSTALL = "run `make setup`, or pip install -c constraints.txt -e ."
 SHOWN = ("ray", "torch", "diffusers", "transformers", "av", "pyarrow", "fsspec", "pydantic")
@@ -213,7 +215,7 @@ def _checkpoint(label: str, given: str) -> Findings:
     folder = storage.resolve(given, os.getcwd())
     # a label that is no animator's name may serve any
     candidates = [ANIMATORS[label]] if label in ANIMATORS else list(ANIMATORS.values())
-    looked = [(facts, {part: _size(storage.join(folder, part)) for part in facts.checkpoint}) for facts in candidates]
+    looked = [(facts, _sizes(folder, facts)) for facts in candidates]
     facts, sizes = min(looked, key=lambda one: sum(not size for size in one[1].values()))
     missing = [part for part, size in sizes.items() if not size]
     text = f"checkpoint {label}: {folder}"
@@ -224,12 +226,10 @@ def _checkpoint(label: str, given: str) -> Findings:
         yield Finding("ok", f"{text} has all parts of {facts.name}, {sum(sizes.values()) / 2**20:,.0f} MiB")
 
 
-def _size(part: str) -> int:
-    """Bytes of a file, or of all files in a folder; 0 where there is neither."""
-    try:
-        return storage.stamp(part).size
-    except FileNotFoundError:
-        return sum(storage.listing(part, recursive=True).values())
+def _sizes(folder: str, facts: Facts) -> dict[str, int]:
+    """Bytes of each part of a checkpoint; 0 where it is not there."""
+    found = checkpoint_files(folder, facts)
+    return {part: sum(found[part].values()) for part in facts.checkpoint}
 
 
 def estimators(config: RunConfig) -> Findings:
@@ -242,7 +242,9 @@ def estimators(config: RunConfig) -> Findings:
         if missing:
             yield Finding("FAIL", f"estimator {name}: {', '.join(missing)} missing", f"correct `estimators.{name}`")
         else:
-            yield Finding("ok", f"estimator {name}: {', '.join(uris)}")
+            whole = getattr(settings, "detector", None) == WHOLE_IMAGE
+            note = f" (detector {WHOLE_IMAGE}: every frame is one person's box)" if whole else ""
+            yield Finding("ok", f"estimator {name}: {', '.join(uris)}{note}")
 
 
 def round_trip(output: str) -> Findings:

@@ -9,8 +9,9 @@ from manifests.work import Work
 from pipelines.configuration import RunConfig
 from stages.bundled import bundled
 from stages.checkpoints import checkpoint_digest
-from stages.diffusion.animators import ANIMATORS
-from stages.poses.recipes import key_parts, recipe_for
+from stages.diffusion.animators import ANIMATORS, Facts
+from stages.extract_pose import recipe_of
+from stages.poses.recipes import key_parts
 
 
 class Keying:
@@ -31,9 +32,10 @@ class Keying:
             (clip.animator, work.checkpoint), lambda: checkpoint_digest(bundled(work.checkpoint), facts, self._memo)
         )
         reference = work.reference and layout.reference_key(work.reference.digest)
-        poses, reference_pose = self._pose_keys(work, facts.pose)
+        poses, reference_pose = self._pose_keys(work, facts)
         segment = (0, work.frames)
-        latents = layout.latents_key(clip, reference, [poses, reference_pose], checkpoint, self._dtype, segment)
+        lora = work.lora and work.lora.digest
+        latents = layout.latents_key(clip, reference, [poses, reference_pose], checkpoint, self._dtype, segment, lora)
         film = layout.film_key(clip, [latents], self._encoding, work.driving and work.driving.digest)
         return work.keyed(
             checkpoint_digest=checkpoint,
@@ -44,16 +46,16 @@ class Keying:
             film_key=film,
         )
 
-    def _pose_keys(self, work: Work, pose: str) -> tuple[str | None, str | None]:
+    def _pose_keys(self, work: Work, facts: Facts) -> tuple[str | None, str | None]:
         """Keys of the driving file's poses, and of the reference's where it is retargeted to."""
         if work.driving is None:
             return None, None
-        recipe, estimators = recipe_for(pose, work.clip), self._config.estimators
+        recipe, estimators = recipe_of(work.clip), self._config.estimators
         parts = key_parts(recipe, estimators)
         driving = layout.pose_key(work.driving.digest, parts, self._weights(recipe.estimator))
         if work.clip.retarget == "none" or work.clip.mode == "parity":
             return driving, None
-        return driving, layout.pose_key(work.reference.digest, {"reference": True}, self._weights("dwpose"))
+        return driving, layout.pose_key(work.reference.digest, {"reference": True}, self._weights(facts.keypoints))
 
     def _weights(self, estimator: str) -> str | None:
         files = self._config.estimators.files(estimator)

@@ -48,9 +48,10 @@ class Plan:
         return work.pose_key is None or work.pose_key in self.poses_ready
 
 
-def model(work: Work) -> tuple[str, str]:
+def model(work: Work) -> tuple[str, str, str, float]:
     """What has to be loaded for a clip."""
-    return work.clip.animator, work.checkpoint_digest
+    lora = (work.lora.digest, work.clip.lora_scale) if work.lora else ("", 0.0)
+    return work.clip.animator, work.checkpoint_digest, *lora
 
 
 def cost(work: Work) -> int:

@@ -18,8 +18,6 @@ from manifests.results import Result
 from manifests.work import Work
 from pipelines.boundary import AttemptLedger, ended, explained, guarded, status_of
 from pipelines.settings import RunSettings
-from stages.diffusion.animators import ANIMATORS
-from stages.poses.recipes import recipe_for
 
 Row = dict[str, Any]
 
@@ -71,10 +69,11 @@ class PoseWorker:
     """{"works": clips of one driving video} → one row per clip, all with their poses stored, or all ended."""
 
     def __init__(self, settings: RunSettings) -> None:
-        from stages.extract_pose import ExtractPose
+        from stages.extract_pose import ExtractPose, recipe_of
 
         config = settings.config
         self._stage = ExtractPose(settings.places, config.limits, config.estimators)
+        self._recipe_of = recipe_of
 
     def __call__(self, row: Row) -> list[Row]:
         """Never raises: what goes wrong with the video ends every clip of it."""
@@ -83,8 +82,7 @@ class PoseWorker:
         if first.pose_key is None:
             return [row_of(work) for work in works]
         try:
-            recipe = recipe_for(ANIMATORS[first.clip.animator].pose, first.clip)
-            made = self._stage(first.driving, recipe, first.pose_key)
+            made = self._stage(first.driving, self._recipe_of(first.clip), first.pose_key)
         except Exception as error:
             return [_advanced(row_of(work), ended(work, "pose", error)) for work in works]
         if made:  # the seconds belong to the video: the clip that waited for it carries them, its neighbours none

@@ -24,13 +24,13 @@ from manifests.layout import Film, Places
 from manifests.results import Result
 from manifests.work import Work
 from stages.bundled import bundled
-from stages.checkpoints import local_checkpoint
+from stages.checkpoints import local_checkpoint, local_lora
 from stages.diffusion.animators import ANIMATORS, Animator, PosePictures, Segment
 from stages.diffusion.model_cache import ModelCache
+from stages.extract_pose import recipe_of
 from stages.poses.conditioning import skeleton_pictures
 from stages.poses.keypoint_file import read_keypoints
 from stages.poses.quality import QualityRules
-from stages.poses.recipes import recipe_for
 from stages.poses.sequence import PoseSequence, ShownPoses
 from stages.prepare_inputs import keeps_sound
 from stages.validate import shown_frames
@@ -102,7 +102,8 @@ class Animate:
         facts = ANIMATORS[work.clip.animator]
         scratch = Path(tempfile.gettempdir()) / "catwalk"
         folder = local_checkpoint(bundled(work.checkpoint), facts, work.checkpoint_digest, scratch)
-        return self._models.get(work.clip.animator, folder, work.checkpoint_digest)
+        lora = work.lora and local_lora(work.lora, work.clip.lora_scale, scratch)
+        return self._models.get(work.clip.animator, folder, work.checkpoint_digest, lora)
 
     def _latents(self, animator: Animator, work: Work, scratch: Path) -> tuple[torch.Tensor, dict]:
         """(frames, channels, height/8, width/8) and the report on the poses: from the cache, or made and stored."""
@@ -131,7 +132,7 @@ class Animate:
             return
         clip = work.clip
         stored = storage.fetch(self._places.poses(work.pose_key), scratch, None)
-        if recipe_for(ANIMATORS[clip.animator].pose, clip).stored == "keypoints":
+        if recipe_of(clip).stored == "keypoints":
             yield self._drawn(work, stored, scratch)
             return
         with PoseSequence(stored) as sequence:
@@ -148,7 +149,8 @@ class Animate:
             found = storage.fetch(self._places.poses(work.reference_pose_key), scratch, None)
             reference, _, _ = read_keypoints(found)
         shown = shown_frames(work.clip, seconds, fps)
-        return skeleton_pictures(keypoints, fps, work.clip, shown, reference, self._pose_rules)
+        style = ANIMATORS[work.clip.animator].pose
+        return skeleton_pictures(keypoints, fps, work.clip, shown, reference, self._pose_rules, style)
 
     def _reference(self, work: Work, scratch: Path) -> np.ndarray | None:
         """uint8 (height, width, 3), of its own size."""
@@ -188,6 +190,7 @@ class Animate:
             reference_digest=work.reference and work.reference.digest,
             driving_digest=work.driving and work.driving.digest,
             checkpoint_digest=work.checkpoint_digest,
+            lora_digest=work.lora and work.lora.digest,
             code=self._code,
             pose=report,
             started=started,

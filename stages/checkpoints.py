@@ -7,7 +7,10 @@ from pathlib import Path
 
 from manifests import storage
 from manifests.errors import Problem
+from manifests.work import Weights
 from stages.diffusion.animators import Facts
+from stages.diffusion.lora_file import LoraFile
+from stages.diffusion.parts import among, on_disk, the_one, varies
 
 
 def checkpoint_digest(folder: str, facts: Facts, memo: storage.SourceMemo) -> str:
@@ -34,8 +37,19 @@ def local_checkpoint(folder: str, facts: Facts, digest: str, scratch: Path) -> P
     return copy
 
 
+def local_lora(weights: Weights, scale: float, scratch: Path) -> LoraFile:
+    """The file itself if it is local, else a download kept in `scratch` under its digest."""
+    path = Path(weights.uri)
+    if not storage.is_local(weights.uri):
+        path = scratch / "loras" / f"{weights.digest}.safetensors"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            storage.fetch(weights.uri, path.parent, None).replace(path)
+    return LoraFile(path, storage.name(weights.uri), weights.digest, scale)
+
+
 def _files(folder: str, facts: Facts) -> list[str]:
-    found = {part: part_files(folder, part) for part in (*facts.checkpoint, *facts.checkpoint_settings)}
+    found = checkpoint_files(folder, facts)
     missing = [part for part in facts.checkpoint if not found[part]]
     if missing:
         raise Problem(
@@ -43,6 +57,20 @@ def _files(folder: str, facts: Facts) -> list[str]:
             "lay the folder out as published (README, 'Checkpoints') or set `checkpoints` in the configuration",
         )
     return sorted(name for files in found.values() for name in files)
+
+
+def checkpoint_files(folder: str, facts: Facts) -> dict[str, dict[str, int]]:
+    """`{name below folder: size in bytes}` of every part that the animator reads; empty for one that is not there.
+
+    Raises `Problem` where several files could be one part.
+    """
+    parts = *facts.checkpoint, *facts.checkpoint_settings
+    matching = None
+    if any(map(varies, parts)):
+        local = storage.is_local(folder)
+        matching = on_disk(Path(folder)) if local else among(storage.listing(folder, recursive=True))
+    found = {part: the_one(part, matching, storage.redact(folder)) if varies(part) else part for part in parts}
+    return {part: part_files(folder, name) if name else {} for part, name in found.items()}
 
 
 def part_files(folder: str, part: str) -> dict[str, int]:

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import tempfile
+from fractions import Fraction
 from pathlib import Path
 
 from manifests import storage
+from manifests.clip import Clip
 from manifests.errors import Problem
 from manifests.layout import Places
 from manifests.work import Source
+from stages.diffusion.animators import ANIMATORS
 from stages.poses.keypoint_file import import_keypoints, write_keypoints
-from stages.poses.recipes import Estimators, Recipe
+from stages.poses.recipes import Estimators, Recipe, recipe_for
 from stages.poses.sequence import write_poses
+from stages.poses.uv_file import probe_uv, read_uv
 from stages.video.image import read_image
 from stages.video.limits import Limits
 from stages.video.read import Frames
 
 WEIGHTS = Path(tempfile.gettempdir()) / "catwalk"  # local copies of remote weights, kept between rows
+
+
+def recipe_of(clip: Clip) -> Recipe:
+    """What is done to a clip's driving file. Raises `Rejected` when its animator cannot be driven by such a file."""
+    facts = ANIMATORS[clip.animator]
+    return recipe_for(facts.pose, clip, facts.keypoints)
 
 
 class ExtractPose:
@@ -44,6 +54,10 @@ class ExtractPose:
                 keypoints, fps = import_keypoints(path, self._limits)
                 seconds = [number / (fps or 1) for number in range(len(keypoints))]
                 write_keypoints(stored, keypoints, seconds, fps)
+            elif recipe.estimator == "none" and recipe.stored == "uv":
+                facts = probe_uv(path, self._limits)
+                seconds = (number / (facts.fps or Fraction(1)) for number in range(facts.frames))
+                write_poses(stored, zip(seconds, read_uv(path, self._limits), strict=True), facts.fps)
             else:
                 self._from_video(Frames(path, self._limits), recipe, stored)
             storage.publish(stored, target)
@@ -54,17 +68,18 @@ class ExtractPose:
         if recipe.stored == "keypoints":
             from stages.poses.estimators import load_dwpose
 
-            estimator = load_dwpose(self._estimators.dwpose, recipe.channels, WEIGHTS)
+            estimator = load_dwpose(getattr(self._estimators, recipe.estimator), recipe.channels, WEIGHTS)
             write_keypoints(stored, estimator(frames), video.timestamps, fps)
             return
         if recipe.estimator == "densepose":
-            from stages.poses.estimators import densepose_frames
+            from stages.poses.estimators import densepose_frames, densepose_uv
 
-            frames = densepose_frames(self._estimators.densepose, frames, WEIGHTS)
+            made = densepose_uv if recipe.stored == "uv" else densepose_frames
+            frames = made(self._estimators.densepose, frames, WEIGHTS)
         write_poses(stored, zip(video.timestamps, frames, strict=True), fps)
 
-    def of_reference(self, reference: Source, key: str) -> bool:
-        """Make the keypoints of a reference image, which retargeting needs; once per image."""
+    def of_reference(self, reference: Source, estimator: str, key: str) -> bool:
+        """Make the keypoints of a reference image, which retargeting needs; once per image and estimator."""
         target = self._places.poses(key)
         if storage.exists(target):
             return False
@@ -72,7 +87,7 @@ class ExtractPose:
 
         with tempfile.TemporaryDirectory(prefix="catwalk-pose-") as folder:
             pixels = read_image(fetch_unchanged(reference, Path(folder), self._limits), self._limits)
-            keypoints = load_dwpose(self._estimators.dwpose, "as_trained", WEIGHTS)([pixels])
+            keypoints = load_dwpose(getattr(self._estimators, estimator), "as_trained", WEIGHTS)([pixels])
             stored = Path(folder) / "poses.arrow"
             write_keypoints(stored, keypoints, [0], None)
             storage.publish(stored, target)

@@ -12,6 +12,7 @@ from PIL import Image
 from manifests import layout, storage
 from manifests.layout import Places
 from manifests.work import Source, Work
+from stages.diffusion.animators import ANIMATORS
 from stages.extract_pose import ExtractPose, fetch_unchanged
 from stages.poses.recipes import Estimators
 from stages.video.image import read_image
@@ -34,7 +35,8 @@ class PrepareInputs:
             if not storage.exists(target):
                 self._store(work.reference, target, self._save_pixels)
         if work.reference_pose_key is not None:
-            self._extract.of_reference(work.reference, work.reference_pose_key)
+            estimator = ANIMATORS[work.clip.animator].keypoints
+            self._extract.of_reference(work.reference, estimator, work.reference_pose_key)
         if keeps_sound(work):
             target = self._places.sound(layout.sound_key(work.driving.digest))
             if not storage.exists(target):

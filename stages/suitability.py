@@ -10,7 +10,9 @@ from manifests.clip import Clip
 from manifests.errors import Rejected
 from manifests.field_error import choose
 from stages.diffusion.animators import ANIMATORS, Facts
-from stages.poses.recipes import Estimators, recipe_for
+from stages.extract_pose import recipe_of
+from stages.poses.recipes import Estimators
+from stages.poses.resize import MULTIPLE, size_of_long_side
 
 
 def known_animator(name: str) -> Facts:
@@ -22,9 +24,11 @@ def known_animator(name: str) -> Facts:
 
 def check_suitable(clip: Clip, facts: Facts, estimators: Estimators) -> None:
     """Raise `Rejected` for the first thing in the row that the animator cannot do, with what it can."""
-    if clip.mode == "fast":
-        raise Rejected(f"mode 'fast' is not available for {facts.name} yet", "use mode standard or parity")
+    if clip.mode not in facts.modes:
+        raise Rejected(f"mode {clip.mode!r} is not available for {facts.name}", f"use mode {' or '.join(facts.modes)}")
     _check_inputs(clip, facts, estimators)
+    if clip.lora is not None and not facts.lora:
+        raise Rejected(f"lora: {facts.name} has no weights that a LoRA could be added to", "leave lora out")
     _check_size(clip, facts)
     _check_windows(clip, facts)
     wanted = len(facts.guidance)
@@ -45,13 +49,18 @@ def _check_inputs(clip: Clip, facts: Facts, estimators: Estimators) -> None:
         return
     if clip.driving is None:
         raise Rejected(f"driving: {facts.name} needs a driving video", "fill in the path of a video")
-    recipe = recipe_for(facts.pose, clip)
+    recipe = recipe_of(clip)
     if recipe.estimator != "none" and getattr(estimators, recipe.estimator) is None:
         raise Rejected(
             f"driving_kind {clip.driving_kind!r}: no {recipe.estimator} estimator is configured that makes the poses",
             f"set `estimators.{recipe.estimator}` in the configuration, or give a file that is {facts.pose} already",
         )
-    if clip.retarget != "none" and (recipe.stored != "keypoints" or estimators.dwpose is None):
+    if clip.retarget != "none" and not facts.reference:
+        raise Rejected(
+            f"retarget {clip.retarget!r}: {facts.name} has no reference image to fit the pose to",
+            "set retarget to none",
+        )
+    if clip.retarget != "none" and (recipe.stored != "keypoints" or getattr(estimators, facts.keypoints) is None):
         raise Rejected(
             f"retarget {clip.retarget!r}: needs keypoints of the driving file and of the reference",
             "set `estimators.dwpose` in the configuration and drive by video or keypoints, or set retarget to none",
@@ -90,6 +99,11 @@ def _check_windows(clip: Clip, facts: Facts) -> None:
             f"window {clip.window}: {facts.name} takes at most {facts.longest_window} frames at once",
             f"use {facts.longest_window} or fewer, or leave it out for {facts.window}",
         )
+    if clip.window is not None and clip.window < facts.shortest_window:
+        raise Rejected(
+            f"window {clip.window}: {facts.name} needs at least {facts.shortest_window} frames at once",
+            f"use {facts.shortest_window} or more, or leave it out for {facts.window}",
+        )
     if clip.overlap is not None and clip.overlap >= (clip.window or facts.window):
         raise Rejected(
             f"overlap {clip.overlap}: must be smaller than the window of {clip.window or facts.window}",
@@ -105,12 +119,22 @@ def _option_fault(wrong: ValidationError, facts: Facts) -> tuple[str, str]:
     return f"options: {name} {first['input']!r}: {first['msg']}", remedy
 
 
-def native_size(facts: Facts, shape: dict[str, int] | None) -> tuple[int, int]:
-    """(width, height) where a row gives none: the driving video's shape, at most the animator's native area."""
+def native_size(facts: Facts, shape: dict[str, int] | None, mode: str = "standard") -> tuple[int, int]:
+    """(width, height) where a row gives none: the driving video's shape, at most the animator's native area.
+
+    Weights of one area alone make their native size, upright or lying as the video is. Parity follows the published
+    rule where the animator has one.
+    """
     native = facts.native_size
     if shape is None:
         return native
     width, height = shape["width"], shape["height"]
+    if facts.fixed_area:
+        return native if (width > height) == (native[0] > native[1]) else native[::-1]
+    if mode == "parity" and facts.parity_resolution:
+        sides = size_of_long_side(height, width, facts.parity_resolution)
+        # the published code fails on strips so narrow that a side is rounded to nothing
+        return max(MULTIPLE, sides[1]), max(MULTIPLE, sides[0])
     scale = min(1.0, (native[0] * native[1] / (width * height)) ** 0.5)
     unit = facts.size_multiple
     return tuple(max(unit * 2, round(side * scale / unit) * unit) for side in (width, height))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,17 @@ from manifests import storage, table
 from manifests.clip import Clip, parse_clip, rejection
 from manifests.errors import Rejected
 from manifests.storage import Allowed, SourceMemo
-from manifests.work import Source, Work
-from stages.diffusion.animators import Facts
+from manifests.work import Source, Weights, Work
+from stages.diffusion.animators import ANIMATORS, Facts
+from stages.diffusion.lora_file import probe_lora
 from stages.poses.keypoint_file import import_keypoints
 from stages.poses.recipes import Estimators
+from stages.poses.uv_file import probe_uv
 from stages.suitability import check_suitable, driven, known_animator, native_size
 from stages.video.image import read_image
 from stages.video.limits import Limits
 from stages.video.read import Frames
-from stages.video.timing import select
+from stages.video.timing import select, select_evenly
 
 # Raised by one when probing finds out more, or other things, about the same file.
 PROBE_ALGORITHM = 1
@@ -59,9 +61,10 @@ class Validate:
         facts = known_animator(clip.animator)
         check_suitable(clip, facts, self._estimators)
         checkpoint = self._checkpoint(clip, facts)
-        reference = self._source("reference", clip.reference, _probe_image) if facts.reference else None
-        probe_driving = _probe_keypoints if clip.driving_kind == "keypoints" else _probe_video
-        driving = self._source("driving", clip.driving, probe_driving) if driven(clip, facts) else None
+        reference = self._source("reference", clip.reference, "image") if facts.reference else None
+        kind = clip.driving_kind if clip.driving_kind in ("keypoints", "densepose_uv") else "video"
+        driving = self._source("driving", clip.driving, kind) if driven(clip, facts) else None
+        lora = None if clip.lora is None else self._source("lora", clip.lora, "lora")
         clip, frames = _resolved(clip, facts, reference, driving)
         if frames > self._limits.frames:
             raise Rejected(f"duration: {frames} frames, the limit is {self._limits.frames}", "make a shorter film")
@@ -72,6 +75,7 @@ class Validate:
             driving=driving and Source.model_validate(driving),
             frames=frames,
             checkpoint=checkpoint,
+            lora=lora and Weights.model_validate(lora),
         )
 
     def _checkpoint(self, clip: Clip, facts: Facts) -> str:
@@ -91,8 +95,8 @@ class Validate:
         self._allowed.check(folder, "checkpoint")
         return folder
 
-    def _source(self, field: str, given: str, probe: Callable[[Path, Limits], Found]) -> Found:
-        """Everything known of a file: from the memo if it is unchanged, else by reading and probing it."""
+    def _source(self, field: str, given: str, kind: str) -> Found:
+        """Everything known of a file: from the memo if it is unchanged, else by reading and probing it as `kind`."""
         uri = storage.resolve(given, self._base)
         self._allowed.check(uri, field)
         try:
@@ -101,22 +105,32 @@ class Validate:
             raise Rejected(
                 f"{field} {storage.redact(uri)!r}: there is no such file", f"correct the path, relative to {self._base}"
             ) from None
-        limits = self._limits.model_dump()
+        asked = {"probe": PROBE_ALGORITHM, "kind": kind, "limits": self._limits.model_dump()}
         known = self._memo.get(uri, stamp)
-        if known is None or (known.get("probe"), known.get("limits")) != (PROBE_ALGORITHM, limits):
-            known = {"probe": PROBE_ALGORITHM, "limits": limits, **self._examined(uri, probe)}
+        if known is None or any(known.get(name) != value for name, value in asked.items()):
+            known = {**asked, **self._examined(uri, kind)}
             self._memo.put(uri, stamp, known)
         if "error" in known:
             raise Rejected(f"{field} {storage.redact(uri)!r}: {known['error']}", known["remedy"])
         return {"uri": uri, **known["found"]}
 
-    def _examined(self, uri: str, probe: Callable[[Path, Limits], Found]) -> Found:
+    def _examined(self, uri: str, kind: str) -> Found:
         with tempfile.TemporaryDirectory(prefix="catwalk-validate-") as scratch:
             try:
                 path = storage.fetch(uri, Path(scratch), self._limits.bytes)
-                return {"found": {"digest": storage.sha256_file(path), **probe(path, self._limits)}}
+                return {"found": {"digest": storage.sha256_file(path), **_probed(kind, path, self._limits)}}
             except Rejected as rejected:
                 return {"error": rejected.error, "remedy": rejected.remedy}
+
+
+def _probed(kind: str, path: Path, limits: Limits) -> Found:
+    if kind == "image":
+        return _probe_image(path, limits)
+    if kind == "lora":
+        return probe_lora(path)
+    if kind == "keypoints":
+        return _probe_keypoints(path, limits)
+    return _probe_uv(path, limits) if kind == "densepose_uv" else _probe_video(path, limits)
 
 
 def _probe_image(path: Path, limits: Limits) -> Found:
@@ -146,10 +160,16 @@ def _probe_keypoints(path: Path, limits: Limits) -> Found:
     return found | ({"fps": str(fps)} if fps else {})
 
 
+def _probe_uv(path: Path, limits: Limits) -> Found:
+    facts = probe_uv(path, limits)
+    found = {"width": facts.width, "height": facts.height, "frames": facts.frames}
+    return found | ({"fps": str(facts.fps)} if facts.fps else {})
+
+
 def _resolved(clip: Clip, facts: Facts, reference: Found | None, driving: Found | None) -> tuple[Clip, int]:
     """The clip with every default filled in, and the number of frames of its film."""
     shape = driving or reference
-    width, height = (clip.width, clip.height) if clip.width else native_size(facts, shape)
+    width, height = (clip.width, clip.height) if clip.width else native_size(facts, shape, clip.mode)
     native_fps = Fraction(driving["fps"]) if driving and "fps" in driving else clip.fps
     fps = clip.fps or native_fps or (None if driving else facts.fps)
     if fps is None:
@@ -160,8 +180,8 @@ def _resolved(clip: Clip, facts: Facts, reference: Found | None, driving: Found 
         "height": height,
         "fit": clip.fit or ("stretch" if clip.mode == "parity" else "cover"),
         "fps": fps,
-        "steps": clip.steps or facts.steps,
-        "guidance": clip.guidance or facts.guidance,
+        "steps": clip.steps or (not driving and facts.undriven_steps) or facts.steps,
+        "guidance": clip.guidance or (not driving and facts.undriven_guidance) or facts.guidance,
         "window": window,
         # a window smaller than the animator's own keeps the proportion of its overlap
         "overlap": min(facts.overlap, window // 4) if clip.overlap is None else clip.overlap,
@@ -179,6 +199,9 @@ def _resolved(clip: Clip, facts: Facts, reference: Found | None, driving: Found 
 
 def shown_frames(clip: Clip, seconds: list[Fraction], native_fps: Fraction) -> list[int]:
     """Which frame of the driving video each frame of the film shows. Raises `Rejected` when that is none."""
+    in_seconds = clip.first_frame is None and clip.frame_count is None
+    if clip.mode == "parity" and in_seconds and ANIMATORS[clip.animator].parity_frames == "evenly":
+        return _evenly(clip, len(seconds), float(native_fps))
     return select(
         seconds,
         fps=clip.fps,
@@ -188,3 +211,15 @@ def shown_frames(clip: Clip, seconds: list[Fraction], native_fps: Fraction) -> l
         frame_count=clip.frame_count,
         native_fps=native_fps,
     )
+
+
+def _evenly(clip: Clip, num_frames: int, native_fps: float) -> list[int]:
+    end = None if clip.duration is None else min(clip.start + clip.duration, num_frames / native_fps)
+    chosen = select_evenly(num_frames, native_fps, float(clip.fps), clip.start, end)
+    if not chosen:
+        raise Rejected(
+            f"fps {clip.fps}: the {num_frames} frames of the driving video, or the part asked for, last less than one "
+            "frame of the film, which parity mode leaves out",
+            "raise fps, follow a longer part, or use mode standard",
+        )
+    return chosen

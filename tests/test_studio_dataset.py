@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     StudioCodec(encoder_channels=(8, 8), decoder_channels=(8, 8, 8)).save_pretrained(output / "codec")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dataset, "SHARD", 2)
+        patch.setattr(dataset, "workers", lambda: ThreadPoolExecutor(1))  # processes would take longer to begin
         dataset.build(Settings(output=output), PEOPLE)
     return output
 

@@ -78,9 +78,8 @@ def build(settings: Settings, people: tuple[int, int]) -> None:
         written = {data_folder(settings, shards): shards for shards in planned}
         moments = [write(pool.map(encode, shards), folder) for folder, shards in written.items()]
     std = latent_std(np.sum(moments, axis=0))
-    network = StudioCodec.from_pretrained(codec)
-    network.register_to_config(latent_std=std)
-    network.save_pretrained(codec)
+    config = json.loads((codec / "config.json").read_text()) | {"latent_std": std}
+    (codec / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     for folder, shards in written.items():
         write_index(shards, folder, std)
         for shard in shards:

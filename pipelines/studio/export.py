@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from pathlib import Path
 
 import torch
@@ -12,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from manifests.errors import Problem
 from pipelines.studio.training import Settings
+from stages.diffusion.checkpoint import read_object
 
 BUNDLED = Path(__file__).resolve().parents[2] / "stages" / "bundled" / "studio"
 PARTS = ("codec", "unet", "reference", "pose_guider", "motion")
@@ -35,13 +35,12 @@ def export(source: Path, target: Path) -> None:
     """
     states = {part: halved(source / part / WEIGHTS) for part in PARTS}
     check_sizes({part: sum(value.nbytes for value in state.values()) for part, state in states.items()})
-    configs = [f"{part}/{CONFIG}" for part in PARTS] + [SCHEDULER]
-    missing = [name for name in configs if not (source / name).is_file()]
-    if missing:
-        raise Problem(f"{', '.join(missing)} missing in {source}", "run the stages before export")
-    for name in configs:
+    configs = {name: read_object(source / name) for name in (*(f"{part}/{CONFIG}" for part in PARTS), SCHEDULER)}
+    for name, config in configs.items():
         (target / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source / name, target / name)
+        # diffusers notes where a configuration was read from, which is nobody else's concern
+        config.pop("_name_or_path", None)
+        (target / name).write_text(json.dumps(config, indent=2) + "\n")
     for part, state in states.items():
         save_file(state, target / part / WEIGHTS, metadata={"format": "pt"})
     written = sorted([*configs, *(f"{part}/{WEIGHTS}" for part in PARTS)])

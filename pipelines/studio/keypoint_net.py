@@ -18,11 +18,9 @@ POINTS = 23  # body and feet, the first of COCO-WholeBody's 133
 WIDTH, HEIGHT = 192, 256  # of the crop, in pixels
 STRIDE = 4  # pixels per cell
 SPREAD = 1.25  # standard deviation of the heat map taught, in cells
-# How curves are read from heat maps, which can be chosen anew without training:
-SHARPEN = 1.5  # exponent of the heat maps: above 1 the likelier of two places gains
-FLATTEN = 0.5  # exponent of the curves: below 1 the scores of unsure places rise
+PEAK = (2 * np.pi) ** -0.5 / SPREAD  # the highest sum along an axis of the heat map taught
 FLOOR = 1e-6  # added to a curve before its logarithm is taken
-PEAK = (SHARPEN / (2 * np.pi)) ** 0.5 / SPREAD  # the highest sum along an axis of the heat map taught
+CAUTION = 3.0  # exponent of the presence: a score of 0.3, from which on a point counts as seen, takes one of 0.67
 
 
 class KeypointNet(nn.Module):
@@ -132,12 +130,12 @@ def interpolation(cells: int) -> np.ndarray:
 def responses(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits (n, 46, rows, columns) → curves (n, 133, 8 · columns) and (n, 133, 8 · rows); what is not learnt is 0."""
     heat, presence = logits.float().split(POINTS, dim=1)
-    plain = heat.flatten(2).softmax(dim=2)
-    seen = (plain * presence.flatten(2)).sum(dim=2, keepdim=True).sigmoid()
-    sharp = (heat * SHARPEN).flatten(2).softmax(dim=2).unflatten(2, heat.shape[2:])
+    maps = heat.flatten(2).softmax(dim=2)
+    seen = (maps * presence.flatten(2)).sum(dim=2, keepdim=True).sigmoid() ** CAUTION
+    maps = maps.unflatten(2, heat.shape[2:])
     curves = []
     for axis in (2, 3):
-        marginal = (sharp.sum(dim=axis) / PEAK + FLOOR).log() * FLATTEN
+        marginal = (maps.sum(dim=axis) / PEAK + FLOOR).log()
         matrix = torch.from_numpy(interpolation(marginal.shape[2])).to(marginal)
         curve = (marginal @ matrix).exp() * seen
         curves.append(functional.pad(curve, (0, 0, 0, KEYPOINTS - POINTS)))

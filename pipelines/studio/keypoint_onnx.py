@@ -12,12 +12,11 @@ from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pipelines.studio.keypoint_net import (
-    FLATTEN,
+    CAUTION,
     FLOOR,
     HEIGHT,
     PEAK,
     POINTS,
-    SHARPEN,
     STRIDE,
     WIDTH,
     KeypointNet,
@@ -93,16 +92,15 @@ def _curves(graph: Graph, logits: str) -> list[str]:
 
     flat = graph.node("Reshape", logits, integers(0, 0, rows * columns))
     heat, presence = graph.nodes("Split", flat, integers(POINTS, POINTS), outputs=2, axis=1)
-    weighted = graph.node("Mul", graph.node("Softmax", heat, axis=2), presence)
-    seen = graph.node("Sigmoid", graph.node("ReduceSum", weighted, integers(2), keepdims=1))
-    sharp = graph.node("Softmax", graph.node("Mul", heat, number(SHARPEN)), axis=2)
-    maps = graph.node("Reshape", sharp, integers(0, 0, rows, columns))
+    weights = graph.node("Softmax", heat, axis=2)
+    logit = graph.node("ReduceSum", graph.node("Mul", weights, presence), integers(2), keepdims=1)
+    seen = graph.node("Pow", graph.node("Sigmoid", logit), number(CAUTION))
+    maps = graph.node("Reshape", weights, integers(0, 0, rows, columns))
     curves = []
     for axis, cells in ((2, columns), (3, rows)):
         marginal = graph.node("ReduceSum", maps, integers(axis), keepdims=0)
         scaled = graph.node("Add", graph.node("Div", marginal, number(PEAK)), number(FLOOR))
-        logarithm = graph.node("Mul", graph.node("Log", scaled), number(FLATTEN))
-        bins = graph.node("MatMul", logarithm, graph.weight(interpolation(cells)))
+        bins = graph.node("MatMul", graph.node("Log", scaled), graph.weight(interpolation(cells)))
         curve = graph.node("Mul", graph.node("Exp", bins), seen)
         rest = integers(0, 0, 0, 0, KEYPOINTS - POINTS, 0)
         curves.append(graph.node("Pad", curve, rest, mode="constant"))

@@ -21,7 +21,8 @@ from pipelines.studio.objective import (
 from pipelines.studio.pictures import FRAMES
 from pipelines.studio.processes import launch, rank
 from pipelines.studio.training import Settings, Training
-from stages.diffusion.studio_networks import MOTION, SCHEDULER, StudioNetworks, motion_modules
+from stages.diffusion.studio_networks import MOTION, SCHEDULER, StudioNetworks
+from stages.diffusion.studio_unet import motion_modules
 
 
 def run(settings: Settings) -> None:

@@ -139,7 +139,7 @@ class Training:
                     raise Interrupted(128 + int(signalled))
             if self._pending:
                 self._log()
-                self.save()
+            self.save()
 
     def update(self, loss: torch.Tensor, **measures: torch.Tensor | float) -> None:
         """Take one optimiser step on a scalar `loss`; `measures` are logged beside it."""

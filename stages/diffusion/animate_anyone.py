@@ -36,6 +36,7 @@ from stages.video.image import fit
 
 if TYPE_CHECKING:
     from manifests.clip import Clip
+    from stages.diffusion.lora import Lora
 
 VAE_SCALE = 0.18215  # the VAE's config has none (section 1)
 REFERENCE_TIMESTEP = 0  # the reference is clean, once per clip (section 3)
@@ -66,12 +67,14 @@ class AnimateAnyone:
         self.nbytes = sum(weight.nbytes for network in networks for weight in network.parameters())
 
     @classmethod
-    def load(cls, checkpoint: Path, device: str, dtype: torch.dtype) -> AnimateAnyone:
+    def load(cls, checkpoint: Path, device: str, dtype: torch.dtype, lora: Lora | None = None) -> AnimateAnyone:
         """Read the published folder (section 1). Of the base model only the UNet's `config.json` matters."""
         settings = PublishedSettings.read(checkpoint)
         config = read_config(checkpoint / "stable-diffusion-v1-5" / "unet")
         unet = build_denoising_network(config, settings)
         load_strictly(unet, denoising_state(unet, checkpoint), f"{checkpoint} (denoising_unet, motion_module)", dtype)
+        if lora:
+            lora.fuse(unet)
 
         file = checkpoint / "reference_unet.pth"
         reference = build_reference_network(config)

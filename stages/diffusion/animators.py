@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import torch
 
     from manifests.clip import Clip
+    from stages.diffusion.lora import Lora
+    from stages.diffusion.lora_file import LoraFile
 
 
 class Options(BaseModel):
@@ -39,6 +41,39 @@ class AnimateAnyoneOptions(Options):
     interpolation_method: Literal["linear", "slerp"] = Field("linear", description="how latents are interpolated")
 
 
+class DreamPoseOptions(Options):
+    """DreamPose's own options."""
+
+    sampler: Literal["checkpoint", "pndm", "ddim"] = Field("checkpoint", description="the checkpoint's, or one of two")
+    strength: float = Field(1.0, gt=0, le=1, description="part of the steps that is done, from the key image on")
+    image_tokens: Literal["published", "trained"] = Field(
+        "published", description="range of the pixels the adapter is shown: 0 … 255 as published, 0 … 1 as in training"
+    )
+    levels: Literal["frame", "clip", "trained"] | None = Field(
+        None, description="decoded range that is stretched to 0 … 255: each frame's, the film's, or that of training"
+    )
+
+
+class Text2VideoZeroOptions(Options):
+    """Text2Video-Zero's own options: of its pose path, of its text path, of both."""
+
+    controlnet_conditioning_scale: float = Field(1.0, ge=0, le=4, description="strength of the pose")
+    midblock_wiring: Literal["legacy", "modern"] | None = Field(
+        None, description="where the ControlNet enters; left out, legacy (as published) in parity mode, else modern"
+    )
+    use_motion_field: bool = Field(True, description="without a driving file: whether the scene moves")
+    motion_field_strength_x: float = Field(12, ge=-512, le=512, description="to the left, pixels of 512 per frame")
+    motion_field_strength_y: float = Field(12, ge=-512, le=512, description="upwards, pixels of 512 per frame")
+    t0: int = Field(44, ge=0, le=47, description="where the moved scene is taken: timestep 1 + 20·t0")
+    t1: int = Field(47, ge=1, le=48, description="where denoising goes on from it: timestep 1 + 20·t1")
+    prompt_suffix: str | None = Field(
+        None, description="put behind the prompt; left out, the published words in parity mode, else none"
+    )
+    default_negative_prompt: str | None = Field(
+        None, description="for rows without one; left out, the published one in parity mode with poses, else none"
+    )
+
+
 class StudioOptions(Options):
     """The bundled animator's own options: both exist to show what they are for."""
 
@@ -52,7 +87,7 @@ class Facts:
 
     name: str
     implementation: str  # "module:class"
-    pose: Literal["densepose", "skeleton", "densepose_uv", "none"]
+    pose: Literal["densepose", "skeleton", "openpose", "densepose_uv", "none"]  # openpose: 18 joints, limbs over them
     reference: bool  # needs a reference image
     size_multiple: int  # width and height in pixels
     native_size: tuple[int, int]  # (width, height) the published weights were trained at
@@ -62,12 +97,22 @@ class Facts:
     steps: int
     guidance: tuple[float, ...]
     segments: Literal["independent", "chained", "whole"]
-    checkpoint: tuple[str, ...]  # folders and files inside the checkpoint folder that are read, as published
+    # folders and files inside the checkpoint folder that are read, as published; see `parts.the_one` for "*" and "|"
+    checkpoint: tuple[str, ...]
     licence: str  # of the published weights
     options: type[Options] = Options
     checkpoint_settings: tuple[str, ...] = ()  # files that are read where they are there
+    lora: bool = False  # its networks are Stable Diffusion 1.x, so that a LoRA of it can be added
+    modes: tuple[str, ...] = ("parity", "standard")
+    keypoints: Literal["dwpose", "drawn"] = "dwpose"  # estimator of the people in driving videos and references
     driving: Literal["required", "optional"] = "required"  # optional: the system also draws without poses
     fps: Fraction | None = None  # of a film without driving video
+    undriven_steps: int | None = None  # without driving video, where that differs
+    undriven_guidance: tuple[float, ...] | None = None
+    shortest_window: int = 1
+    parity_resolution: int | None = None  # parity: the longer side where a row has no size, both rounded to 64
+    parity_frames: Literal["by_time", "evenly"] = "by_time"  # parity: how frames of another rate are chosen
+    fixed_area: bool = False  # the weights make pictures of one area only, native_size's
     bundled: str | None = None  # weights that come with Catwalk
 
 
@@ -107,8 +152,11 @@ class Animator(Protocol):
     nbytes: int  # of all weights
 
     @classmethod
-    def load(cls, checkpoint: Path, device: str, dtype: torch.dtype) -> Animator:
-        """Read the official layout. Raises `Problem` for a wrong, foreign or incomplete folder."""
+    def load(cls, checkpoint: Path, device: str, dtype: torch.dtype, lora: Lora | None = None) -> Animator:
+        """Read the official layout, and add `lora` to its weights where `facts.lora` says that it can be.
+
+        Raises `Problem` for a wrong, foreign or incomplete folder, `Rejected` for a LoRA that does not fit.
+        """
 
     def latents(
         self, clip: Clip, reference: np.ndarray | None, poses: PosePictures | None, segment: Segment
@@ -150,6 +198,7 @@ ANIMATORS = {
                 "MagicAnimate/temporal_attention",
             ),
             licence="weights BSD-3-Clause; base model CreativeML OpenRAIL-M",
+            lora=True,
             options=MagicAnimateOptions,
         ),
         Facts(
@@ -175,8 +224,68 @@ ANIMATORS = {
                 "stable-diffusion-v1-5/unet/config.json",
             ),
             licence="weights Apache-2.0; base models CreativeML OpenRAIL-M",
+            lora=True,
             options=AnimateAnyoneOptions,
             checkpoint_settings=("inference_config.json",),
+        ),
+        Facts(
+            name="dreampose",
+            implementation="stages.diffusion.dreampose:DreamPose",
+            pose="densepose_uv",
+            reference=True,
+            size_multiple=32,
+            native_size=(512, 640),
+            window=8,
+            overlap=0,
+            longest_window=64,
+            steps=100,
+            guidance=(8.0, 3.0),
+            segments="independent",
+            checkpoint=(
+                "unet_epoch_*.pth",
+                "adapter_*.pth",
+                "checkpoint-*/unet/config.json | stable-diffusion-v1-4/unet/config.json",
+                "checkpoint-*/vae | stable-diffusion-v1-4/vae",
+                "checkpoint-*/scheduler | stable-diffusion-v1-4/scheduler",
+                "checkpoint-*/image_encoder | clip-vit-base-patch32",
+            ),
+            licence="base model CreativeML OpenRAIL-M; a fine-tuned checkpoint is its owner's",
+            lora=True,
+            options=DreamPoseOptions,
+            checkpoint_settings=("vae_*.pth",),
+            fixed_area=True,
+        ),
+        Facts(
+            name="text2video_zero",
+            implementation="stages.diffusion.text2video_zero:Text2VideoZero",
+            pose="openpose",
+            reference=False,
+            size_multiple=8,
+            native_size=(512, 512),
+            window=8,
+            overlap=0,
+            longest_window=64,
+            steps=20,
+            guidance=(9.0,),
+            segments="independent",
+            checkpoint=(
+                "stable-diffusion-v1-5/tokenizer",
+                "stable-diffusion-v1-5/text_encoder",
+                "stable-diffusion-v1-5/unet",
+                "stable-diffusion-v1-5/vae",
+                "stable-diffusion-v1-5/scheduler",
+            ),
+            licence="base model CreativeML OpenRAIL-M; the ControlNet's likewise",
+            lora=True,
+            options=Text2VideoZeroOptions,
+            checkpoint_settings=("stable-diffusion-v1-5-controlnet-openpose",),
+            driving="optional",
+            fps=Fraction(4),
+            undriven_steps=50,
+            undriven_guidance=(7.5,),
+            shortest_window=2,
+            parity_resolution=512,
+            parity_frames="evenly",
         ),
         Facts(
             name="studio",
@@ -194,13 +303,20 @@ ANIMATORS = {
             checkpoint=("codec", "unet", "reference", "pose_guider", "motion", "scheduler"),
             licence="Apache-2.0, trained by this repository on people it draws itself",
             options=StudioOptions,
+            modes=("standard",),  # there is no published implementation to be equal to
+            keypoints="drawn",
             bundled="bundled:studio",
         ),
     )
 }
 
 
-def load_animator(name: str, checkpoint: Path, device: str, dtype: torch.dtype) -> Animator:
+def load_animator(
+    name: str, checkpoint: Path, device: str, dtype: torch.dtype, lora: LoraFile | None = None
+) -> Animator:
     """The animator of that name with the weights of that folder. Imports torch and diffusers."""
     module, _, attribute = ANIMATORS[name].implementation.partition(":")
-    return getattr(importlib.import_module(module), attribute).load(checkpoint, device, dtype)
+    animator: type[Animator] = getattr(importlib.import_module(module), attribute)
+    if lora is None:
+        return animator.load(checkpoint, device, dtype)
+    return animator.load(checkpoint, device, dtype, importlib.import_module("stages.diffusion.lora").Lora.read(lora))

@@ -15,7 +15,7 @@ import torch
 from diffusers import ControlNetModel, DDIMScheduler
 
 from stages.diffusion.animators import ANIMATORS, MagicAnimateOptions, PosePictures, Segment
-from stages.diffusion.checkpoint import load_strictly, read_config, read_state, weights_file
+from stages.diffusion.checkpoint import load_network, load_strictly, read_config, read_state, weights_file
 from stages.diffusion.controlled_unet import ControlledUNet
 from stages.diffusion.denoise import Step, classifier_free_guidance, denoise
 from stages.diffusion.feature_cache import FeatureCache
@@ -32,6 +32,7 @@ from stages.video.image import fit
 
 if TYPE_CHECKING:
     from manifests.clip import Clip
+    from stages.diffusion.lora import Lora
 
 # Hard-coded in the published code, whatever the VAE's config says (quirk 10).
 VAE_SCALE = 0.18215
@@ -73,7 +74,7 @@ class MagicAnimate:
         self.nbytes = sum(weight.nbytes for network in networks for weight in network.parameters())
 
     @classmethod
-    def load(cls, checkpoint: Path, device: str, dtype: torch.dtype) -> MagicAnimate:
+    def load(cls, checkpoint: Path, device: str, dtype: torch.dtype, lora: Lora | None = None) -> MagicAnimate:
         """Read the three published folders (section 1): the base model, its fine-tuned VAE, and MagicAnimate's own."""
         base, vae, own = checkpoint / "stable-diffusion-v1-5", checkpoint / "sd-vae-ft-mse", checkpoint / "MagicAnimate"
 
@@ -83,22 +84,21 @@ class MagicAnimate:
         state = motion_unet_state(unet, read_state(weights_file(base / "unet")), read_state(motion_file), motion_file)
         load_strictly(unet, state, f"{base / 'unet'} with {motion_file}", dtype)
 
+        text = TextEncoder.load(base, device, dtype)
+        if lora:
+            lora.fuse(unet, text.model)
+
         folder = own / "appearance_encoder"
         # the published file ends where the features end
         reference = end_at_last_feature(build_reference_network(read_config(folder)))
         load_strictly(reference, read_state(weights_file(folder)), folder, dtype)
 
-        folder = own / "densepose_controlnet"
-        with torch.device("meta"):
-            control = ControlNetModel.from_config(read_config(folder))
-        load_strictly(control, read_state(weights_file(folder)), folder, dtype)
-
         return cls(
             ControlledUNet(unet.to(device), reading_blocks(unet)),
             ReferenceNetwork(reference.to(device), reading_blocks(reference)),
-            control.to(device),
+            load_network(ControlNetModel, own / "densepose_controlnet", device, dtype),
             LatentImages.load(vae, VAE_SCALE, device, dtype),
-            TextEncoder.load(base, device, dtype),
+            text,
         )
 
     @torch.inference_mode()

@@ -10,12 +10,15 @@ import torch
 
 from manifests.errors import Problem
 from stages.diffusion.animators import Animator, load_animator
+from stages.diffusion.lora_file import LoraFile
+
+Key = tuple[str | float | None, ...]
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 class ModelCache:
-    """Least recently used animators by (name, checkpoint digest).
+    """Least recently used animators by name, checkpoint digest and LoRA.
 
     A checkpoint that could not be loaded is remembered, so that its other rows fail at once with the same reason.
     """
@@ -24,17 +27,17 @@ class ModelCache:
         self._device = device
         self._dtype = DTYPES[dtype]
         self._max_bytes = max_bytes
-        self._loaded: OrderedDict[tuple[str, str], Animator] = OrderedDict()
-        self._refused: dict[tuple[str, str], Problem] = {}
+        self._loaded: OrderedDict[Key, Animator] = OrderedDict()
+        self._refused: dict[Key, Problem] = {}
 
-    def get(self, name: str, checkpoint: Path, digest: str) -> Animator:
+    def get(self, name: str, checkpoint: Path, digest: str, lora: LoraFile | None = None) -> Animator:
         """The animator, loaded if it is not kept. Raises `Problem` as `Animator.load` does."""
-        key = name, digest
+        key: Key = (name, digest, *((lora.digest, lora.scale) if lora else ()))
         if key in self._refused:
             raise self._refused[key]
         if key not in self._loaded:
             try:
-                self._loaded[key] = load_animator(name, checkpoint, self._device, self._dtype)
+                self._loaded[key] = load_animator(name, checkpoint, self._device, self._dtype, lora)
             except Problem as refused:
                 self._refused[key] = refused
                 raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -28,3 +30,20 @@ def frame_noise(seed: int, start: int, stop: int, shape: tuple[int, int, int]) -
         for frame in range(start, stop)
     ]
     return torch.from_numpy(np.stack(frames))
+
+
+def chunked_noise(
+    seed: int, chunk_lengths: Sequence[int], shape: tuple[int, int, int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(1, channels, height, width) and (sum of lengths, channels, height, width): one frame, and every chunk's others.
+
+    The published rule of Text2Video-Zero (its spec, section 7): the generator starts again for each chunk, whose frames
+    are drawn together after the one frame, so equally long chunks have the same noise.
+    """
+    channels, height, width = shape
+    drawn = []
+    for length in chunk_lengths:
+        generator = torch.Generator("cpu").manual_seed(seed)
+        first = torch.randn((1, channels, height, width), generator=generator)
+        drawn.append(torch.randn((1, channels, length, height, width), generator=generator)[0].transpose(0, 1))
+    return first, torch.cat(drawn)

@@ -12,6 +12,7 @@ import numpy as np
 from manifests.errors import Rejected
 from stages.poses import skeleton
 from stages.poses.drawing import draw
+from stages.poses.drawing_controlnet10 import draw_controlnet10
 from stages.poses.keypoints import Keypoints, People
 from stages.poses.quality import QualityRules, assess, judge
 from stages.poses.repair import repair
@@ -44,25 +45,36 @@ def skeleton_pictures(
     shown: Sequence[int],
     reference: Keypoints | None = None,
     rules: QualityRules | None = None,
+    style: str = "skeleton",
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """uint8 (frames, height, width, 3), and the report on the poses.
 
     `shown` are the frames of the sequence that the film shows; `reference` the keypoints of the reference image, where
-    the clip is retargeted. They are drawn at the clip's size; in parity mode at the published tool's, and what it
-    would draw: the best person of every frame by itself.
+    the clip is retargeted. They are drawn at the clip's size in the `style` (a name of `DRAWINGS`) that the animator
+    knows. In parity mode, skeletons are what the published tool would draw, at its size: the best person of every frame
+    by itself.
     """
-    if clip.mode == "parity":
+    if clip.mode == "parity" and style == "skeleton":
         return np.stack([_published(keypoints.people(frame), keypoints) for frame in shown]), {}
     person, report = followed(keypoints, fps, clip.subject, rules)
     if reference is not None:
         size = reference.height, reference.width
         person = retarget(person, _reference_person(reference), size, float(fps), clip.retarget).keypoints
     person = placed(person, clip)
+    drawing = DRAWINGS[style]
     pictures = {
-        frame: draw(skeleton.dwpose(person.people(frame), clip.width, clip.height), clip.height, clip.width)
+        frame: drawing(skeleton.dwpose(person.people(frame), clip.width, clip.height), clip.height, clip.width)
         for frame in set(shown)
     }
     return np.stack([pictures[frame] for frame in shown]), report
+
+
+def _bodies(drawn: skeleton.Skeleton, height: int, width: int) -> np.ndarray:
+    return draw_controlnet10(drawn.candidate * [width, height], drawn.subset, height, width)
+
+
+# How the animators of a kind of pose were shown people: with hands and faces, or 18 joints with limbs laid over them.
+DRAWINGS = {"skeleton": draw, "openpose": _bodies}
 
 
 def placed(keypoints: Keypoints, clip: Clip) -> Keypoints:

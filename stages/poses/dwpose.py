@@ -11,7 +11,7 @@ import numpy as np
 
 from stages.poses.keypoints import Keypoints, People
 from stages.poses.rtmpose import Crop, PoseNet
-from stages.poses.wholebody import VISIBLE, openpose_order
+from stages.poses.wholebody import VISIBLE, openpose_order, outlined
 from stages.poses.yolox import PersonDetector
 
 Order = Literal["rgb", "bgr"]
@@ -50,11 +50,15 @@ class Detection:
 
 
 class DWPose:
-    """Person detector and whole-body pose net. Every picture holds at least one person, if only a pseudo person."""
+    """Person detector and whole-body pose net. Every picture holds at least one person, if only a pseudo person.
+
+    Without a detector the whole picture is taken for the box of the one person in it, as `det_model="whole_image"`
+    does in MMPose. That person counts as detected wherever a point of them is visible, in the box around those points.
+    """
 
     def __init__(
         self,
-        detector: PersonDetector,
+        detector: PersonDetector | None,
         pose: PoseNet,
         channels: Channels = CALLERS["as_trained"],
         detect_every: int = 1,
@@ -66,19 +70,20 @@ class DWPose:
     @classmethod
     def load(
         cls,
-        detector: Path,
+        detector: Path | None,
         pose: Path,
         channels: Channels = CALLERS["as_trained"],
         threads: int = 1,
         batch: int = 1,
         detect_every: int = 1,
     ) -> Self:
-        """Open the two ONNX files, with `threads` per network; the pose net sees `batch` crops at a time.
+        """Open the ONNX files, with `threads` per network; the pose net sees `batch` crops at a time.
 
-        What is published uses batches of 1, and only those are exact to the bit. Raises `Problem` where a file is
-        missing, damaged or another network.
+        `detector` is None where the whole picture is the box. What is published uses batches of 1, and only those are
+        exact to the bit. Raises `Problem` where a file is missing, damaged or another network.
         """
-        return cls(PersonDetector(detector, threads), PoseNet(pose, threads, batch), channels, detect_every)
+        persons = PersonDetector(detector, threads) if detector else None
+        return cls(persons, PoseNet(pose, threads, batch), channels, detect_every)
 
     def detect(self, frames: Iterable[np.ndarray]) -> Iterator[Detection]:
         """uint8 RGB frames (height, width, 3) → one detection per frame, in order.
@@ -127,7 +132,7 @@ class DWPose:
 
     def _look(self, frame: np.ndarray, boxes: np.ndarray | None = None) -> _Seen:
         if boxes is None:
-            boxes = self._detector(_ordered(frame, self._channels.detector))
+            boxes = self._detector(_ordered(frame, self._channels.detector)) if self._detector else np.empty((0, 4))
         height, width = frame.shape[:2]
         everyone = boxes if len(boxes) else np.array([[0.0, 0.0, width, height]])
         return _Seen(boxes, self._pose.cut(_ordered(frame, self._channels.pose), everyone))
@@ -137,7 +142,11 @@ class DWPose:
         start = 0
         for seen in waiting:
             end = start + len(seen.crops)
-            detection = Detection(seen.boxes, points[start:end], scores[start:end])
+            boxes, those, sure = seen.boxes, points[start:end], scores[start:end]
+            if not self._detector:
+                visible = sure > VISIBLE
+                boxes = outlined(those, visible)[visible.any(axis=1)]
+            detection = Detection(boxes, those, sure)
             yield from [detection] * seen.times
             start = end
 
@@ -159,8 +168,7 @@ def followed_boxes(last: Detection) -> np.ndarray | None:
     visible = last.scores > VISIBLE
     if not len(last.boxes) or (visible.sum(axis=1) < _ENOUGH_POINTS).any():
         return None
-    seen = np.where(visible[..., None], last.points, np.nan)
-    low, high = np.nanmin(seen, axis=1), np.nanmax(seen, axis=1)
+    low, high = np.split(outlined(last.points, visible), 2, axis=1)
     margin = 0.1 * (high - low)
     return np.concatenate([low - margin, high + margin], axis=1)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from manifests import storage
-from stages.poses.densepose import paint
+from stages.poses.densepose import paint, uv_array
 from stages.poses.dwpose import CALLERS, DWPose
 from stages.poses.recipes import DensePoseSettings, DWPoseSettings
 
@@ -17,9 +17,14 @@ from stages.poses.recipes import DensePoseSettings, DWPoseSettings
 @lru_cache(maxsize=2)
 def load_dwpose(settings: DWPoseSettings, channels: str, scratch: Path) -> DWPose:
     """DWPose with the channel order of a published caller. Raises `Problem` for wrong or missing files."""
-    detector, pose = (_local(uri, scratch) for uri in (settings.detector, settings.pose))
+    *detector, pose = (_local(uri, scratch) for uri in settings.files())
     return DWPose.load(
-        detector, pose, CALLERS[channels], settings.threads, settings.batch, detect_every=settings.detect_every
+        detector[0] if detector else None,
+        pose,
+        CALLERS[channels],
+        settings.threads,
+        settings.batch,
+        detect_every=settings.detect_every,
     )
 
 
@@ -28,6 +33,13 @@ def densepose_frames(settings: DensePoseSettings, frames: Iterable[np.ndarray], 
     network = _load_densepose(settings, scratch)
     for frame in frames:
         yield paint(network(frame), *frame.shape[:2])
+
+
+def densepose_uv(settings: DensePoseSettings, frames: Iterable[np.ndarray], scratch: Path) -> Iterator[np.ndarray]:
+    """uint8 RGB frames → U and V of the first person in them, float32 (2, height, width); zeros where nobody is."""
+    network = _load_densepose(settings, scratch)
+    for frame in frames:
+        yield uv_array(network(frame), *frame.shape[:2]).astype(np.float32)
 
 
 @lru_cache(maxsize=1)

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from manifests.errors import Problem, Rejected
 from stages.poses import openpose_json
 from stages.poses.keypoints import Keypoints, People
-from stages.poses.wholebody import BODY, POINTS, openpose_order
+from stages.poses.wholebody import BODY, POINTS, openpose_order, outlined
 from stages.video.limits import Limits
 
 _FORMATS = "OpenPose JSON (.json: a list of frames; .zip: a file per frame), NumPy (.npz) or Parquet (.parquet)"
@@ -126,14 +126,5 @@ def _keypoints(triples: np.ndarray, width: int, height: int) -> Keypoints:
             whole = np.zeros((len(there), POINTS, 3))
             whole[:, BODY, :2], whole[:, BODY, 2] = points, scores
             points, scores = whole[..., :2], whole[..., 2]
-        people.append(People(points, scores, _boxes(points, scores)))
+        people.append(People(points, scores, outlined(points, scores > 0)))
     return Keypoints.from_people(people, width, height)
-
-
-def _boxes(points: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Around the points with a score; NaN for a person without any."""
-    seen = np.where((scores > 0)[..., None], points, np.nan)
-    boxes = np.full((len(points), 4), np.nan)
-    some = (scores > 0).any(axis=1)
-    boxes[some] = np.concatenate([np.nanmin(seen[some], axis=1), np.nanmax(seen[some], axis=1)], axis=1)
-    return boxes

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from manifests.errors import Rejected
+from stages.bundled import SCHEME, bundled
+from stages.poses.wholebody import WHOLE_IMAGE
 
 if TYPE_CHECKING:
     from manifests.clip import Clip
@@ -20,11 +23,23 @@ class _Section(BaseModel):
 class DWPoseSettings(_Section):
     """The two ONNX files of DWPose, and how they are run. Only one crop at a time is exact to the bit."""
 
-    detector: str = Field(description="YOLOX, published as yolox_l.onnx")
+    detector: str = Field(
+        description=f"YOLOX, published as yolox_l.onnx; or the word {WHOLE_IMAGE}: every frame is one person's box"
+    )
     pose: str = Field(description="RTMPose whole-body, published as dw-ll_ucoco_384.onnx")
     threads: int = Field(1, ge=1, description="CPU threads of each network")
     batch: int = Field(1, ge=1, description="crops the pose network sees at once, where its batch axis is free")
     detect_every: int = Field(1, ge=1, description="detect people in every n-th frame, follow them between; not parity")
+
+    def files(self) -> list[str]:
+        """URIs of the weights: the detector's, if there is one, then the pose net's; bundled ones as paths here."""
+        return [bundled(uri) for uri in (self.detector, self.pose) if uri != WHOLE_IMAGE]
+
+    def moved(self, resolve: Callable[[str], str]) -> DWPoseSettings:
+        """The same with every URI put through `resolve`; bundled weights stay named as such."""
+        given = {"detector": self.detector, "pose": self.pose}
+        own = {name: uri for name, uri in given.items() if uri != WHOLE_IMAGE and not uri.startswith(SCHEME)}
+        return self.model_copy(update={name: resolve(uri) for name, uri in own.items()})
 
 
 class DensePoseSettings(_Section):
@@ -33,35 +48,44 @@ class DensePoseSettings(_Section):
     model: str = Field(description="TorchScript file with the public exports' outputs")
     channels: Literal["bgr", "rgb"] = "bgr"
 
+    def files(self) -> list[str]:
+        """URI of the weights."""
+        return [self.model]
+
+    def moved(self, resolve: Callable[[str], str]) -> DensePoseSettings:
+        """The same with the URI put through `resolve`."""
+        return self.model_copy(update={"model": resolve(self.model)})
+
 
 class Estimators(_Section):
-    """User-supplied networks that make poses from filmed people. Left out: such driving files are rejected."""
+    """Networks that make poses from filmed people, supplied by the user. Left out: such driving files are rejected.
+
+    `drawn` alone comes with Catwalk: it finds the drawn people that the bundled animator knows, and nobody else.
+    """
 
     dwpose: DWPoseSettings | None = None
     densepose: DensePoseSettings | None = None
+    drawn: DWPoseSettings = DWPoseSettings(detector=WHOLE_IMAGE, pose=f"{SCHEME}keypoints/keypoints.onnx")
 
     def files(self, estimator: str) -> list[str]:
         """URIs of an estimator's weights."""
-        if estimator == "dwpose":
-            return [self.dwpose.detector, self.dwpose.pose]
-        return [self.densepose.model] if estimator.startswith("densepose") else []
+        settings = getattr(self, estimator, None)
+        return settings.files() if settings else []
 
-    def moved(self, resolve: Any) -> Estimators:
+    def moved(self, resolve: Callable[[str], str]) -> Estimators:
         """The same with every URI put through `resolve`."""
-        dwpose, densepose = self.dwpose, self.densepose
-        if dwpose:
-            dwpose = dwpose.model_copy(update={"detector": resolve(dwpose.detector), "pose": resolve(dwpose.pose)})
-        if densepose:
-            densepose = densepose.model_copy(update={"model": resolve(densepose.model)})
-        return Estimators(dwpose=dwpose, densepose=densepose)
+        return Estimators(**{name: settings and settings.moved(resolve) for name, settings in self})
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is run on a driving file, and what is stored: pictures as they are conditioned on, or keypoints to draw."""
+    """What is run on a driving file, and what is stored.
 
-    estimator: Literal["none", "dwpose", "densepose"]
-    stored: Literal["frames", "keypoints"]
+    Stored are pictures as they are conditioned on, keypoints to draw, or DensePose's U and V.
+    """
+
+    estimator: Literal["none", "dwpose", "drawn", "densepose"]
+    stored: Literal["frames", "keypoints", "uv"]
     channels: str = "as_trained"  # a name of `dwpose.CALLERS`
 
 
@@ -71,28 +95,40 @@ _RECIPES = {
     ("densepose", "video"): Recipe("densepose", "frames"),
     ("skeleton", "video"): Recipe("dwpose", "keypoints"),
     ("skeleton", "keypoints"): Recipe("none", "keypoints"),
+    ("openpose", "skeleton"): Recipe("none", "frames"),
+    ("openpose", "video"): Recipe("dwpose", "keypoints"),
+    ("openpose", "keypoints"): Recipe("none", "keypoints"),
+    ("densepose_uv", "video"): Recipe("densepose", "uv"),
+    ("densepose_uv", "densepose_uv"): Recipe("none", "uv"),
 }
 
 
-def recipe_for(pose: str, clip: Clip) -> Recipe:
-    """The recipe for an animator driven by `pose`. Raises `Rejected` when it cannot be driven by such a file.
+def recipe_for(pose: str, clip: Clip, keypoints: Literal["dwpose", "drawn"] = "dwpose") -> Recipe:
+    """The recipe for an animator driven by `pose`, whose `keypoints` that estimator finds.
 
-    Parity shows the networks the channel order that the animator's published code does (specs/pose.md, Q1).
+    Raises `Rejected` when it cannot be driven by such a file.
+    Parity shows the networks the channel order that the animator's published code does (specs/pose.md, Q1). There is
+    none for "openpose": that code is given skeletons.
     """
     recipe = _RECIPES.get((pose, clip.driving_kind))
     if recipe is None:
         kinds = [kind for wanted, kind in _RECIPES if wanted == pose]
+        lacking = (pose, clip.driving_kind) == ("densepose_uv", "densepose")
+        why = ", and pictures of body parts hold no U and V" if lacking else ""
         raise Rejected(
-            f"driving_kind {clip.driving_kind!r}: {clip.animator} is driven by {pose}",
+            f"driving_kind {clip.driving_kind!r}: {clip.animator} is driven by {pose}{why}",
             f"set driving_kind to {' or '.join(kinds)} and give such a file",
         )
-    if recipe.estimator == "dwpose" and clip.mode == "parity":
-        return Recipe("dwpose", "keypoints", clip.animator)
-    return recipe
+    if recipe.estimator != "dwpose":
+        return recipe
+    published = keypoints == "dwpose" and clip.mode == "parity" and pose == "skeleton"
+    return replace(recipe, estimator=keypoints, channels=clip.animator if published else recipe.channels)
 
 
 def key_parts(recipe: Recipe, estimators: Estimators) -> dict[str, Any]:
     """What of recipe and settings decides the stored sequence, beside the weights' digest; JSON values."""
     settings = getattr(estimators, recipe.estimator, None)
     results = settings.model_dump(exclude={"detector", "pose", "model", "threads"}) if settings else {}
+    if getattr(settings, "detector", None) == WHOLE_IMAGE:
+        results["detector"] = WHOLE_IMAGE
     return {**asdict(recipe), **results}

@@ -18,15 +18,19 @@ from manifests.errors import Problem
 _SCHEMA = pa.schema([("second", pa.string()), ("frame", pa.binary())])
 
 
-def write_poses(path: Path, timed_frames: Iterable[tuple[Fraction, np.ndarray]], fps: Fraction) -> int:
-    """Store (timestamp in seconds, uint8 (height, width, channels)) frames; returns how many. Memory of one frame."""
+def write_poses(path: Path, timed_frames: Iterable[tuple[Fraction, np.ndarray]], fps: Fraction | None) -> int:
+    """Store (timestamp in seconds, array) frames, all of one shape and type; returns how many. Memory of one frame.
+
+    Drawn pictures are uint8 (height, width, 3), DensePose's U and V float32 (2, height, width). `fps` is None where the
+    driving file states none.
+    """
     options = pa.ipc.IpcWriteOptions(compression="zstd")
     writer, count = None, 0
     try:
         for second, frame in timed_frames:
             if writer is None:
                 shape = " ".join(map(str, frame.shape))
-                schema = _SCHEMA.with_metadata({"shape": shape, "fps": str(fps)})
+                schema = _SCHEMA.with_metadata({"shape": shape, "dtype": str(frame.dtype), "fps": str(fps)})
                 writer = pa.ipc.new_file(str(path), schema, options=options)
             writer.write_batch(pa.record_batch([[str(second)], [frame.tobytes()]], schema=schema))
             count += 1
@@ -47,7 +51,9 @@ class PoseSequence:
             raise Problem(f"pose sequence {path.name} cannot be read: {broken}", "delete it and run again") from None
         facts = self._file.schema.metadata
         self._shape = tuple(map(int, facts[b"shape"].split()))
-        self.fps = Fraction(facts[b"fps"].decode())
+        self._dtype = np.dtype(facts.get(b"dtype", b"uint8").decode())
+        stated = facts[b"fps"].decode()
+        self.fps = None if stated == "None" else Fraction(stated)
         # a second reader, so that timestamps alone are decompressed
         timestamps = pa.ipc.open_file(self._map, options=pa.ipc.IpcReadOptions(included_fields=[0]))
         self.seconds = [Fraction(timestamps.get_batch(index).column(0)[0].as_py()) for index in range(len(self))]
@@ -56,9 +62,15 @@ class PoseSequence:
         return self._file.num_record_batches
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """uint8 (height, width, channels), read-only."""
+        """The array of one frame as it was stored, read-only."""
         frame = self._file.get_batch(index).column("frame")[0].as_buffer()
-        return np.frombuffer(frame, np.uint8).reshape(self._shape)
+        return np.frombuffer(frame, self._dtype).reshape(self._shape)
+
+    def timing(self, film: Fraction) -> tuple[list[Fraction], Fraction]:
+        """Seconds of the frames and their rate; where the file states none, it runs at the film's."""
+        if self.fps is None:
+            return [number / film for number in range(len(self))], film
+        return self.seconds, self.fps
 
     def __enter__(self) -> Self:
         return self

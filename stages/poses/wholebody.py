@@ -34,11 +34,22 @@ JOINTS = (
 
 VISIBLE = 0.3  # a score above it counts as seen
 
+WHOLE_IMAGE = "whole_image"  # in a detector's place: the whole picture is the one person's box
+
 _COCO_POINTS = 133
 _COCO_SHOULDERS = [5, 6]
 _NECK = 17  # where the neck is inserted behind COCO's body points
 # OpenPose's body joints, as indices into COCO's 17 body points with the neck behind them.
 _BODY_FROM_COCO = [0, 17, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3]
+
+
+def outlined(points: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Boxes around people's seen points: (n, points, 2), bool (n, points) → float64 (n, 4); NaN where none is seen."""
+    boxes = np.full((len(points), 4), np.nan)
+    some = seen.any(axis=1)
+    shown = np.where(seen[..., None], points, np.nan)[some]
+    boxes[some] = np.concatenate([np.nanmin(shown, axis=1), np.nanmax(shown, axis=1)], axis=1)
+    return boxes
 
 
 def openpose_order(points: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

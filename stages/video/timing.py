@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from math import ceil
 
+import numpy as np
+
 from manifests.errors import Rejected
 
 # Containers round timestamps to their ticks (Matroska: 1 ms), so a frame may be announced this part of a period late.
@@ -68,6 +70,19 @@ def select(
     count = max(1, ceil((end - begin - tolerance) * fps))
     instants = (begin + k / fps for k in range(count))
     return [max(0, bisect_right(timestamps, instant + tolerance) - 1) for instant in instants]
+
+
+def select_evenly(
+    num_frames: int, native_fps: float, fps: float, start: float = 0.0, end: float | None = None
+) -> list[int]:
+    """Return the source frame of every output frame as Text2Video-Zero's published code chooses them.
+
+    Seconds [start, end) of a constant-rate source; a part of an output frame at the end is left out, which may leave
+    none at all. Source: specs/text2video_zero.md section 5, in its floating-point arithmetic.
+    """
+    end = num_frames / native_fps if end is None else end
+    count = max(0, int((end - start) * fps))
+    return np.linspace(int(start * native_fps), int(end * native_fps), count, endpoint=False).astype(int).tolist()
 
 
 def _frame_range(

@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from pipelines.studio.batches import skeleton
-from stages.diffusion.studio import Studio
 
 from manifests.clip import Clip
 from manifests.sample.people import draw, random_character, random_motion, standing
+from pipelines.studio.batches import skeleton
 from stages.bundled import bundled
 from stages.diffusion.animators import ANIMATORS, Segment, load_animator
+from stages.diffusion.studio import Studio
 from tests.bench.measures import flicker, flow_of, garment_drift, psnr, ssim, warping_error
 
 HELD_OUT = 1_000_000  # characters and motions from this seed on were never trained on

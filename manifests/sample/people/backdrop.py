@@ -4,9 +4,12 @@ from functools import lru_cache
 
 import numpy as np
 
+from manifests.sample.people.camera import FLOOR
 from manifests.sample.people.character import Backdrop
 from manifests.sample.people.shading import column
 from manifests.sample.people.skeleton import Skeleton
+
+SLOPE = 0.12  # how much lower the floor is seen per pixel nearer to the viewer
 
 
 @lru_cache(maxsize=16)
@@ -29,7 +32,7 @@ def studio(backdrop: Backdrop, width: int, height: int) -> np.ndarray:
 def shadowed(picture: np.ndarray, joints: Skeleton, scale: float) -> np.ndarray:
     """The studio (3, h, w) with a soft contact shadow under the feet; joints in picture space, `scale` its pixels."""
     height, width = picture.shape[1:]
-    floor = 0.93 * height
+    floor = FLOOR * height
     top = int(floor - 0.12 * scale)
     x = np.arange(width, dtype=np.float32)
     y = np.arange(top, height, dtype=np.float32)[:, None]
@@ -39,11 +42,12 @@ def shadowed(picture: np.ndarray, joints: Skeleton, scale: float) -> np.ndarray:
     spots = [(float(middle[0]) + 0.03 * scale, floor + 1, 0.13 * scale + reach, 0.028 * scale, 0.2)]
     for heel, toe in zip(joints.heels, joints.toes, strict=True):
         foot = (heel + toe) / 2
-        ground = floor + 0.12 * float(foot[2])
+        ground = floor + SLOPE * float(foot[2])
         above = max(0.0, ground - float(foot[1]) - 0.02 * scale) / scale
         long = 0.035 + 0.5 * abs(float(toe[0] - heel[0])) / scale
         strength = 0.42 / (1 + 22 * above)
-        spots.append((float(foot[0]), ground + 0.006 * scale, (long + above) * scale, (0.016 + above * 0.2) * scale, strength))
+        wide, deep = (long + above) * scale, (0.016 + above * 0.2) * scale
+        spots.append((float(foot[0]), ground + 0.006 * scale, wide, deep, strength))
     for cx, cy, rx, ry, strength in spots:
         dark += strength * np.exp(-(((x - cx) / rx) ** 2)) * np.exp(-(((y - cy) / ry) ** 2))
     result = picture.copy()

@@ -114,9 +114,9 @@ def random_character(seed: int) -> Character:
     garments = _garments(rng, curves, skin)
     backdrop = _backdrop(rng, garments)
     hair = _hair(rng, curves, tone, garments)
-    return Character(
-        _proportions(rng, curves), skin, hair, _face(rng, curves, tone, skin, hair), garments, _shoes(rng, skin, garments), backdrop
-    )
+    proportions = _proportions(rng, curves)
+    face = _face(rng, curves, tone, skin, hair)
+    return Character(proportions, skin, hair, face, garments, _shoes(rng, skin, garments), backdrop)
 
 
 def _proportions(rng: np.random.Generator, curves: float) -> Proportions:
@@ -156,7 +156,8 @@ def _face(rng: np.random.Generator, curves: float, tone: float, skin: Colour, ha
     lips = mixed(picked(rng, LIPS), skin, 0.1 if feminine else 0.55)
     beard = float(rng.uniform(0.4, 0.85)) if not feminine and rng.random() < 0.3 else 0.0
     brows = mixed(hair.colour, (30, 20, 18), 0.45)
-    return Face(picked(rng, EYES if tone < 4 else EYES[:2], 4), lips, brows, 1.0 if feminine else 0.6, rng.uniform(0.1, 0.4), beard)
+    eyes = picked(rng, EYES if tone < 4 else EYES[:2], 4)
+    return Face(eyes, lips, brows, 1.0 if feminine else 0.6, rng.uniform(0.1, 0.4), beard)
 
 
 def _pattern(rng: np.random.Generator, plain: float, *unlike: Colour) -> Pattern:
@@ -171,8 +172,8 @@ def _pattern(rng: np.random.Generator, plain: float, *unlike: Colour) -> Pattern
 
 def _garments(rng: np.random.Generator, curves: float, skin: Colour) -> Garments:
     feminine = curves > 0.45
-    kinds, chances = ("dress", "skirt", "trousers", "shorts"), (0.36, 0.26, 0.26, 0.12) if feminine else (0, 0, 0.72, 0.28)
-    kind = str(rng.choice(kinds, p=chances))
+    chances = (0.36, 0.26, 0.26, 0.12) if feminine else (0, 0, 0.72, 0.28)
+    kind = str(rng.choice(("dress", "skirt", "trousers", "shorts"), p=chances))
     sleeves = str(rng.choice(("none", "short", "long"), p=(0.28, 0.4, 0.32) if feminine else (0.08, 0.5, 0.42)))
     top = _pattern(rng, 0.36, skin)
     bottom = top if kind == "dress" else _bottom(rng, kind, top, skin)

@@ -1,19 +1,15 @@
 """The head as solids: skull with its face, ears, nose, hair and hats."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 from manifests.sample.people.character import Character
-from manifests.sample.people.ellipsoid import Ellipsoid, Skin
+from manifests.sample.people.ellipsoid import Ellipsoid
 from manifests.sample.people.face import face
-from manifests.sample.people.palette import Colour, mixed
+from manifests.sample.people.hair import Solids, hair
+from manifests.sample.people.hat import hat
+from manifests.sample.people.palette import mixed
 from manifests.sample.people.shading import column
 from manifests.sample.people.skeleton import Skeleton
-from manifests.sample.people.tube import Section, Tube
-
-Solids = list[Ellipsoid | Tube]
-Place = Callable[[float, float, float], np.ndarray]  # on the unit sphere → point in picture space
 
 
 def half_widths(character: Character, scale: float) -> tuple[float, float, float]:
@@ -37,99 +33,7 @@ def head(character: Character, joints: Skeleton, scale: float) -> Solids:
     for side in (1, -1):
         solids.append(Ellipsoid(at(side * 0.98, -0.08, -0.05), frame, (0.1 * a, 0.18 * b, 0.14 * c), warm))
     if character.hair.style != "bald":
-        solids += _hair(character, at, frame, radii)
+        solids += hair(character.hair, at, frame, radii)
     if character.hair.hat:
-        solids += _hat(character.hair.hat, character.hair.hat_colour, at, frame, radii)
-    return solids
-
-
-def _hair(character: Character, at: Place, frame: np.ndarray, radii: tuple[float, float, float]) -> Solids:
-    """The shell of hair over the skull and what hangs from it."""
-    a, b, c = radii
-    hair = character.hair
-    colour = column(hair.colour)
-    style = hair.style
-    if style == "afro":
-        size, middle = (1.42 * a, 1.22 * b, 1.3 * c), at(0, 0.24, -0.2)
-        shell = _shell(hair.colour, 0.14, 0.0, -2.0, a, curl=True)
-        return [Ellipsoid(middle, frame, size, shell), Ellipsoid(middle, frame, size, colour, raised=-1.2 * c)]
-    nape = {"short": -0.42, "bun": -0.42, "ponytail": -0.42, "bob": -0.72}.get(style, -0.8)
-    full = 1.14 if style in ("bob", "long") else 1.07
-    size = (full * a * 1.02, 1.09 * b, 1.1 * c)
-    shell = _shell(hair.colour, hair.fringe, hair.parting, nape, a, open_side=style in ("bob", "long"))
-    middle = at(0, 0.05, -0.05)
-    rim = Ellipsoid(middle, frame, size, _rim(hair.colour, a), raised=-1.1 * c)
-    solids: Solids = [Ellipsoid(middle, frame, size, shell), rim]
-    if style == "bun":
-        solids.append(Ellipsoid(at(0, 0.92, -0.55), frame, (0.46 * a, 0.36 * b, 0.42 * c), colour))
-    if style == "bob":
-        solids.append(_lock(at(0, 0.1, -0.35), at(0, -0.86, -0.4), (1.06 * a, 1.18 * a, 1.12 * a, 0.98 * a), frame, colour))
-    if style == "long":
-        down = np.array([0.0, b * 1.75, -0.3 * c])
-        start = at(0, 0.2, -0.4)
-        solids.append(_lock(start, start + down * 1.1, (1.0 * a, 1.2 * a, 1.25 * a, 1.0 * a), frame, colour))
-        for side in (1, -1):
-            root = at(side * 0.92, 0.15, 0.12)
-            tip = root + np.array([0.0, b * 1.55, 0.1 * c]) + frame[:, 0] * (side * 0.14 * a)
-            solids.append(Tube(root, tip, (0.16 * a, 0.25 * a, 0.27 * a, 0.2 * a, 0.06 * a), colour, tip=True))
-    if style == "ponytail":
-        root = at(0, 0.45, -1.05)
-        tip = root + np.array([0.0, b * 1.25, 0.0]) - frame[:, 2] * (0.45 * c)
-        solids.append(Tube(root, tip, (0.24 * a, 0.36 * a, 0.34 * a, 0.1 * a), colour, tip=True))
-    return solids
-
-
-def _lock(start: np.ndarray, end: np.ndarray, widths: tuple[float, ...], frame: np.ndarray, colour: np.ndarray) -> Tube:
-    """A flat curtain of hair behind the head."""
-    section = Section((frame[:, 2],) * 2, (frame[:, 0],) * 2, (0.62, 0.5, 0.42, 0.36))
-    return Tube(start, end, widths, colour, section)
-
-
-def _shell(
-    colour: Colour, fringe: float, parting: float, nape: float, radius: float, curl: bool = False, open_side: bool = False
-) -> Skin:
-    """Hair on the skull: all behind the ears, and above the hairline in front."""
-    base, shine = column(colour), column(mixed(colour, (255, 226, 190), 0.3))
-    behind = 0.32 if open_side else 0.02
-
-    def texture(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        line = y - fringe - parting * x + 0.42 * x * x
-        side = (behind - z + 0.25 * np.clip(y, -1, 1)) * 1.2
-        inside = np.minimum(np.maximum(line, side), y - nape - 0.3 * np.clip(z + 1, 0, 1))
-        if curl:
-            light = 0.16 * np.sin(x * 19 + 4 * z) * np.sin(y * 21 + 5 * x) + 0.2 * y
-        else:
-            strand = np.sin((x + 0.25 * z) * 16) * 0.08
-            light = np.exp(-(((y - 0.52 + 0.3 * x * x) / 0.2) ** 2)) * 0.8 + strand
-        return base + (shine - base) * np.clip(light, -0.4, 1), np.clip(inside * radius + 0.5, 0, 1)
-
-    return texture
-
-
-def _rim(colour: Colour, radius: float) -> Skin:
-    """What shows beside the head of the hair on its far side: it ends at the ears."""
-    base = column(colour)
-
-    def texture(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return base, np.clip((y + 0.1) * radius + 0.5, 0, 1)
-
-    return texture
-
-
-def _hat(kind: str, colour: Colour, at: Place, frame: np.ndarray, radii: tuple[float, float, float]) -> Solids:
-    """A cap, a hat with a brim all round, or a knitted beanie."""
-    a, b, c = radii
-    paint, band = column(colour), column(mixed(colour, (20, 16, 20), 0.45))
-
-    def dome(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        edge = y - 0.18 - (0.12 * z if kind == "beanie" else 0.1 * z)
-        rim = np.clip((0.22 - edge) * a + 0.5, 0, 1) if kind != "cap" else np.zeros_like(x)
-        return paint + (band - paint) * rim, np.clip(edge * a * 1.2 + 0.5, 0, 1)
-
-    size = (1.18 * a, 1.16 * b, 1.2 * c) if kind != "hat" else (1.16 * a, 1.3 * b, 1.18 * c)
-    solids: Solids = [Ellipsoid(at(0, 0.1, -0.03), frame, size, dome)]
-    if kind == "cap":
-        solids.append(Ellipsoid(at(0, 0.36, 1.05), frame, (0.85 * a, 0.1 * b, 0.75 * c), paint))
-    if kind == "hat":
-        solids.append(Ellipsoid(at(0, 0.36, 0), frame, (1.75 * a, 0.11 * b, 1.75 * c), paint))
+        solids += hat(character.hair.hat, character.hair.hat_colour, at, frame, radii)
     return solids

@@ -81,9 +81,7 @@ def _walk(t: float, style: Style) -> Pose:
         arms.append(Arm(12, back, 8, back + 20 + 8 * max(0.0, -swing)))
     across = 0.05 * _wave(t, 7.0) if style.kind % 2 else 0.0
     turn = 42 * _wave(t, 5.2) if style.kind % 3 == 1 else 0.0
-    return Pose(
-        turn, 2, 0, -7 * step, 3.5 * step, 6 * step, 0, 0, across, 0.006 * (1 + double), 0.0, *arms, *legs
-    )
+    return Pose(turn, 2, 0, -7 * step, 3.5 * step, 6 * step, 0, 0, across, 0.006 * (1 + double), 0.0, *arms, *legs)
 
 
 def _turn(t: float, style: Style) -> Pose:

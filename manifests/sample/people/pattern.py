@@ -6,11 +6,10 @@ import numpy as np
 
 from manifests.sample.people.palette import Colour
 from manifests.sample.people.shading import column
-from manifests.sample.people.tube import Surface
+from manifests.sample.people.tube import Surface, Texture
 
 GIRTH = 0.072  # body lengths of arc per radian around the body
 
-PATTERNS = ("plain", "stripes", "pinstripes", "checks", "tartan", "dots", "blocks", "halves", "gradient")
 LOGOS = ("circle", "star", "bar", "letter", "ring", "heart")
 
 
@@ -60,6 +59,19 @@ def cloth(pattern: Pattern, surface: Surface, start: float = 0.0) -> np.ndarray:
     return colour
 
 
+def limb_cloth(pattern: Pattern) -> Texture | np.ndarray:
+    """A sleeve's or trouser leg's cloth: a texture, or the colour (3, 1, 1) where the pattern has no room on a limb."""
+    if pattern.kind == "blocks":
+        return column(pattern.colours[1])
+    if pattern.kind in ("plain", "halves", "gradient"):
+        return column(pattern.colours[0])
+
+    def texture(at: Surface) -> tuple[np.ndarray, None]:
+        return cloth(pattern, at._replace(angle=at.angle * np.float32(0.45))), None
+
+    return texture
+
+
 def line(place: np.ndarray, period: float, width: float, scale: float | np.ndarray) -> np.ndarray:
     """Coverage 0…1 of lines, `width` wide, every `period`; `scale` is pixels per unit."""
     away = np.abs((place * np.float32(1 / period) + 0.5) % 1 - 0.5) * np.float32(period)
@@ -80,9 +92,7 @@ def logo(kind: str, x: np.ndarray, y: np.ndarray, size: float, scale: float) -> 
         inside = size * 0.47 - away * np.cos(fifth) * 0.53 - away * np.sin(fifth) * 0.85 + size * 0.06
     elif kind == "heart":
         lobes = np.sqrt((np.abs(x) - size * 0.45) ** 2 + (y - size * 0.3) ** 2)
-        inside = np.maximum(
-            size * 0.55 - lobes, np.minimum(size * 0.62 - np.abs(x) * 0.72 + y * 0.62, size * 0.35 - y)
-        )
+        inside = np.maximum(size * 0.55 - lobes, np.minimum(size * 0.62 - np.abs(x) * 0.72 + y * 0.62, size * 0.35 - y))
     else:
         away = np.sqrt(x * x + y * y)
         inside = size - away if kind == "circle" else size * 0.28 - np.abs(away - size * 0.72)

@@ -102,10 +102,9 @@ def pose_skeleton(body: Proportions, pose: Pose) -> Skeleton:
     lowest = min(float(point[1]) for point in (*heels, *toes))
     feet = (ankles[0] + ankles[1]) * (pose.planted / 2)
     shift = np.array([pose.x - feet[0], SOLE - lowest + pose.lift, -feet[2]])
-    still = Skeleton(
-        pelvis, neck, skull, pelvis_frame, chest, head, shoulders, elbows, wrists, knuckles, hips, knees, ankles, heels, toes
-    )
-    return still.moved(Change(np.eye(3), shift))
+    frames = (pelvis_frame, chest, head)
+    limbs = (shoulders, elbows, wrists, knuckles, hips, knees, ankles, heels, toes)
+    return Skeleton(pelvis, neck, skull, *frames, *limbs).moved(Change(np.eye(3), shift))
 
 
 def _arm(body: Proportions, chest: np.ndarray, neck: np.ndarray, side: int, arm: Arm) -> tuple[np.ndarray, ...]:

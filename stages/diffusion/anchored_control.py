@@ -1,0 +1,60 @@
+"""A ControlNet whose frames attend to the first one of the clip, with each pose embedded once.
+
+Source: specs/text2video_zero.md sections 3 and 5, "Wasted work" 6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from diffusers import ControlNetModel
+from torch import nn
+
+from stages.diffusion.cross_frame_attention import attend_across_frames
+from stages.diffusion.pose_control import Residuals
+
+
+class AnchoredControl:
+    """Residuals of some frames of a clip."""
+
+    def __init__(self, network: ControlNetModel) -> None:
+        """`network` gives up the layers that see the picture: its forward takes what they make of it."""
+        self.network = network
+        self.embedding = network.controlnet_cond_embedding
+        network.controlnet_cond_embedding = nn.Identity()
+        self._batch = attend_across_frames(network)
+
+    @torch.inference_mode()
+    def embed(self, batches: Iterable[torch.Tensor]) -> torch.Tensor:
+        """Batches of pictures (n, 3, 8·h, 8·w) in [0, 1] → (frames, channels, h, w), in main memory.
+
+        2.6 MB per frame at 512×512 in half precision.
+        """
+        weight = self.embedding.conv_in.weight
+        return torch.cat([self.embedding(batch.to(weight.device, weight.dtype)).cpu() for batch in batches])
+
+    def residuals(
+        self,
+        sample: torch.Tensor,
+        timestep: int,
+        text: torch.Tensor,
+        embedded: torch.Tensor,
+        scale: float,
+        holds_anchor: bool = True,
+    ) -> Residuals:
+        """(down, mid) for `sample` (rows · frames, 4, h, w); `embedded` (frames, channels, h, w) is for all rows.
+
+        The other arguments are as `AnchoredUNet.predict` takes them.
+        """
+        rows = len(text)
+        self._batch.rows, self._batch.holds_anchor = rows, holds_anchor
+        down, mid = self.network(
+            sample,
+            timestep,
+            text,
+            controlnet_cond=embedded.to(sample.device).repeat(rows, 1, 1, 1),
+            conditioning_scale=scale,
+            return_dict=False,
+        )
+        return down, mid

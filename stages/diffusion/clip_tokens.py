@@ -1,0 +1,72 @@
+"""A picture as all tokens of CLIP's vision tower."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import CLIPVisionConfig, CLIPVisionModel
+
+from manifests.errors import Problem
+from stages.diffusion.checkpoint import load_strictly, read_object, read_state, weights_file
+from stages.diffusion.image_encoder import DEVIATION, MEAN
+
+
+class ClipTokens:
+    """CLIP's vision tower. Its last layer's tokens are used as they are: before the final norm, not projected."""
+
+    def __init__(self, model: CLIPVisionModel) -> None:
+        self.model = model
+
+    @classmethod
+    def load(cls, folder: Path, device: str) -> ClipTokens:
+        """Read the vision tower, saved alone or with its text tower, in float32: it runs once per picture.
+
+        Raises `Problem` when the folder holds none.
+        """
+        config = read_object(folder / "config.json")
+        state = read_state(weights_file(folder, ("model", "pytorch_model")))
+        if "vision_config" in config:
+            config = config["vision_config"]
+            state = {key: value for key, value in state.items() if key.startswith("vision_model.")}
+        try:
+            model = CLIPVisionModel(CLIPVisionConfig(**config))
+        except Exception as wrong:  # whatever a foreign configuration makes of the constructor
+            raise Problem(
+                f"checkpoint file {folder / 'config.json'} describes no CLIP vision model: {wrong}",
+                "copy the published folder again",
+            ) from None
+        # published files name the tensors of the older class, and carry a buffer that is now computed
+        state = {
+            key.removeprefix("vision_model."): value
+            for key, value in state.items()
+            if not key.endswith("embeddings.position_ids")
+        }
+        return cls(load_strictly(model, state, folder, torch.float32).to(device))
+
+    @property
+    def num_tokens(self) -> int:
+        """One for the class and one for each patch."""
+        return (self.model.config.image_size // self.model.config.patch_size) ** 2 + 1
+
+    def pixels(self, image: np.ndarray) -> torch.Tensor:
+        """uint8 (height, width, 3) → (1, 3, 224, 224), normalised: the centre of the picture, scaled to its side."""
+        side = self.model.config.image_size
+        height, width = image.shape[:2]
+        short, long = min(height, width), int(side * max(height, width) / min(height, width))
+        size = (side, long) if width == short else (long, side)
+        scaled = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
+        left, top = (size[0] - side) // 2, (size[1] - side) // 2
+        return normalised(torch.from_numpy(scaled[top : top + side, left : left + side].copy()))
+
+    @torch.inference_mode()
+    def tokens(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(n, 3, 224, 224) → (n, tokens, width), the class token first."""
+        return self.model(pixels.to(self.model.device)).last_hidden_state
+
+
+def normalised(pixels: torch.Tensor) -> torch.Tensor:
+    """uint8 (height, width, 3) → (1, 3, height, width) as CLIP was shown pictures."""
+    return ((pixels.float() / 255 - torch.tensor(MEAN)) / torch.tensor(DEVIATION)).permute(2, 0, 1)[None]

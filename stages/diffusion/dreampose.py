@@ -1,0 +1,170 @@
+"""DreamPose (Karras et al., 2023): a key image performs a sequence of DensePose coordinates, every frame by itself.
+
+Source: specs/dreampose.md; the sections named below are its.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image
+
+from manifests.errors import Problem, Rejected
+from stages.diffusion.animators import ANIMATORS, DreamPoseOptions, PosePictures, Segment
+from stages.diffusion.clip_tokens import ClipTokens
+from stages.diffusion.denoise import Step, denoise
+from stages.diffusion.dreampose_checkpoint import PublishedFiles, read_unet, read_wrapped
+from stages.diffusion.dreampose_scheduler import PublishedScheduler
+from stages.diffusion.dual_guidance import GuidedFrames, row_weights
+from stages.diffusion.embedding_adapter import build_embedding_adapter
+from stages.diffusion.key_image import VAE_SCALE, Draws, KeyImages, random_draws
+from stages.diffusion.latent_images import LatentImages
+from stages.diffusion.levels import extremes, ranged_frames, stretched_frames
+from stages.diffusion.pose_packing import PackedPoses, clamped_neighbours, looped_neighbours, published_neighbours
+from stages.diffusion.shown_context import ContextUNet
+from stages.diffusion.windows import Window, averaged
+from stages.video.image import fit
+
+if TYPE_CHECKING:
+    from manifests.clip import Clip
+    from stages.diffusion.lora import Lora
+
+
+class DreamPose:
+    """The published networks with their weights, ready to animate one clip after another."""
+
+    facts = ANIMATORS["dreampose"]
+
+    def __init__(
+        self,
+        unet: ContextUNet,
+        keys: KeyImages,
+        scheduler: PublishedScheduler,
+        tuned_decoder: bool,
+    ) -> None:
+        """`tuned_decoder`: the VAE was fine-tuned on the subject, so that it decodes to [0, 1] (section 7)."""
+        self.unet = unet
+        self.keys = keys
+        self.scheduler = scheduler
+        self.tuned_decoder = tuned_decoder
+        networks = (unet.network, keys.adapter, keys.images.autoencoder, keys.encoder.model)
+        self.nbytes = sum(weight.nbytes for network in networks for weight in network.parameters())
+
+    @classmethod
+    def load(cls, checkpoint: Path, device: str, dtype: torch.dtype, lora: Lora | None = None) -> DreamPose:
+        """Read the published folder (section 2). CLIP and the adapter run in float32, once per clip."""
+        files = PublishedFiles.found(checkpoint)
+        unet = read_unet(files, device, dtype)
+        if lora:
+            lora.fuse(unet)
+        adapter = build_embedding_adapter(read_wrapped(files.adapter), files.adapter, device)
+        encoder = ClipTokens.load(files.image_encoder, device)
+        width, tokens = adapter.vae2clip.out_features, adapter.linear1.out_features
+        made = encoder.model.config.hidden_size, encoder.num_tokens
+        if (width, tokens) != made or width != unet.config.cross_attention_dim:
+            raise Problem(
+                f"checkpoint {checkpoint}: CLIP makes {made[1]} tokens of width {made[0]}, the adapter is for {tokens} "
+                f"of width {width}, and the UNet reads width {unet.config.cross_attention_dim}",
+                "use the UNet and the adapter of one training, with CLIP ViT-B/32",
+            )
+        tuned = read_wrapped(files.tuned_vae) if files.tuned_vae else None
+        images = LatentImages.load(files.vae, VAE_SCALE, device, dtype, tuned)
+        scheduler = PublishedScheduler.read(files.scheduler)
+        return cls(ContextUNet(unet), KeyImages(images, encoder, adapter), scheduler, tuned is not None)
+
+    @torch.inference_mode()
+    def latents(
+        self, clip: Clip, reference: np.ndarray | None, poses: PosePictures | None, segment: Segment
+    ) -> torch.Tensor:
+        """Denoise one segment → (frames, 4, height/8, width/8), float32 on the CPU. Arguments as `Animator.latents`.
+
+        Raises `Rejected` for a size that the adapter does not take.
+        """
+        for step in self.steps(clip, reference, poses, segment):
+            finished = step.latents
+        return finished.float().cpu()
+
+    def frames(self, latents: torch.Tensor, clip: Clip) -> Iterator[np.ndarray]:
+        """Decode in batches: uint8 (n, height, width, 3), over the range that the options or the mode say.
+
+        One range for a whole clip is found by decoding it twice.
+        """
+        default = "trained" if self.tuned_decoder else "clip"
+        levels = DreamPoseOptions(**clip.options).levels or ("frame" if clip.mode == "parity" else default)
+        images = self.keys.images
+        if levels == "frame":
+            return stretched_frames(images.decode(latents))
+        # training showed the decoder 0 … 1, which is ½ … 1 here
+        low, high = (0.5, 1.0) if levels == "trained" else extremes(images.decode(latents))
+        return ranged_frames(images.decode(latents), low, high)
+
+    def steps(
+        self,
+        clip: Clip,
+        reference: np.ndarray,
+        poses: PosePictures,
+        segment: Segment,
+        draws: Draws | None = None,
+        neighbours: Sequence[Sequence[int]] | None = None,
+    ) -> Iterator[Step]:
+        """The denoising steps of one segment, on the networks' device.
+
+        `draws` replaces the mode's noise rule; `neighbours`, five places in `poses` for every frame of the segment, its
+        packing rule.
+        """
+        self.check_size(clip)
+        options = DreamPoseOptions(**clip.options)
+        draws = draws or random_draws(clip, segment)
+        if neighbours is None:
+            neighbours = [neighbours_of(clip, frame, len(poses)) for frame in range(segment.start, segment.stop)]
+        fitted = fit(reference, clip.width, clip.height, clip.fit, Image.Resampling.BICUBIC)
+        seen = self.keys.seen(fitted, options.image_tokens)
+        scheduler = self.scheduler.prepared(options.sampler, clip.steps, options.strength, clip.mode == "parity")
+        device, dtype = self.unet.network.device, self.unet.network.dtype
+        start = self.keys.start_latents(seen, draws, scheduler).to(device)
+        weights = row_weights(*clip.guidance)
+        model = GuidedFrames(
+            self.unet,
+            self.keys.contexts(seen, draws).to(dtype),
+            PackedPoses.pack(poses, neighbours, clip.width, clip.height, clip.fit).to(device, dtype),
+            list(weights),
+            equal_starts=len(start) == 1,
+        )
+        by_row = torch.tensor(list(weights.values()), device=device).view(-1, 1, 1, 1, 1)
+        return denoise(
+            model,
+            start.expand(len(segment), -1, -1, -1),
+            scheduler,
+            lambda _: batches(len(segment), clip.window),
+            lambda rows: (rows * by_row).sum(dim=0),
+        )
+
+    def check_size(self, clip: Clip) -> None:
+        """Raise `Rejected` unless the adapter was trained on pictures of as many blocks of 16 × 16 pixels."""
+        area, blocks = self.keys.adapter.area, (clip.width // 16) * (clip.height // 16)
+        if blocks == area:
+            return
+        sides = [(side * 16, area // side * 16) for side in range(2, area, 2) if area % (2 * side) == 0]
+        shape = clip.width / clip.height
+        near = sorted(sides, key=lambda side: max(side[0] / side[1], shape) / min(side[0] / side[1], shape))[:2]
+        raise Rejected(
+            f"width × height {clip.width}×{clip.height}: the adapter of this checkpoint is made for {area} blocks of "
+            f"16×16 pixels, this film has {blocks}",
+            "use " + (" or ".join(f"{width}×{height}" for width, height in near) or "the size it was trained at"),
+        )
+
+
+def neighbours_of(clip: Clip, frame: int, num_frames: int) -> tuple[int, ...]:
+    """The mode's rule for the five poses of a frame."""
+    if clip.mode == "parity":
+        return published_neighbours(frame, range(num_frames))
+    return (looped_neighbours if clip.loop else clamped_neighbours)(frame, num_frames)
+
+
+def batches(num_frames: int, size: int) -> list[Window]:
+    """Frames that go through the network in one call."""
+    return averaged([list(range(start, min(start + size, num_frames))) for start in range(0, num_frames, size)])

@@ -1,0 +1,65 @@
+"""The files of a DreamPose checkpoint: fine-tuned on one subject, with numbers of epochs in their names.
+
+Source: specs/dreampose.md section 2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import UNet2DConditionModel
+
+from manifests.errors import Problem
+from stages.diffusion.animators import ANIMATORS
+from stages.diffusion.checkpoint import State, build, load_strictly, read_config, read_state
+from stages.diffusion.parts import on_disk, the_one
+
+IN_CHANNELS = 14  # four of the latents, ten of the pose; the saved configuration still says four
+
+
+@dataclass(frozen=True)
+class PublishedFiles:
+    """Where each part lies."""
+
+    unet: Path
+    adapter: Path
+    unet_config: Path
+    vae: Path
+    scheduler: Path
+    image_encoder: Path
+    tuned_vae: Path | None
+
+    @classmethod
+    def found(cls, checkpoint: Path) -> PublishedFiles:
+        """The parts of a folder. Raises `Problem` where one is missing, ambiguous or of another epoch."""
+        facts = ANIMATORS["dreampose"]
+        parts = {
+            part: the_one(part, on_disk(checkpoint), str(checkpoint))
+            for part in (*facts.checkpoint, *facts.checkpoint_settings)
+        }
+        missing = [part for part in facts.checkpoint if parts[part] is None]
+        if missing:
+            raise Problem(
+                f"checkpoint {checkpoint} lacks {', '.join(missing)}", "lay the folder out as published (see README)"
+            )
+        files = cls(*(name and checkpoint / name for name in parts.values()))
+        if files.adapter.name != files.unet.name.replace("unet_epoch", "adapter"):
+            raise Problem(
+                f"checkpoint {checkpoint} holds {files.unet.name} and {files.adapter.name}, of different epochs",
+                "put the UNet and the adapter of one epoch into the folder",
+            )
+        return files
+
+
+def read_unet(files: PublishedFiles, device: str, dtype: torch.dtype) -> UNet2DConditionModel:
+    """The denoising network: SD's, with ten more input channels."""
+    config = {**read_config(files.unet_config.parent), "in_channels": IN_CHANNELS}
+    network = build(UNet2DConditionModel, config, files.unet_config)
+    return load_strictly(network, read_wrapped(files.unet), files.unet, dtype).to(device)
+
+
+def read_wrapped(path: Path) -> State:
+    """A state dict that was saved from a data-parallel wrapper or not: its prefix is removed wherever it stands."""
+    return {key.replace("module.", ""): value for key, value in read_state(path).items()}

@@ -1,0 +1,72 @@
+"""The scheduler of a DreamPose checkpoint.
+
+Source: specs/dreampose.md section 6.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diffusers import DDIMScheduler, PNDMScheduler
+
+from manifests.errors import Problem
+from stages.diffusion.checkpoint import read_object
+
+KINDS = {"pndm": PNDMScheduler, "ddim": DDIMScheduler}
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PublishedScheduler:
+    """What a `scheduler_config.json` says."""
+
+    sampler: str  # a name of KINDS
+    settings: dict[str, Any]
+
+    @classmethod
+    def read(cls, folder: Path) -> PublishedScheduler:
+        """Raises `Problem` for any other scheduler, or settings that make none."""
+        file = folder / "scheduler_config.json"
+        settings = read_object(file)
+        names = {kind.__name__: name for name, kind in KINDS.items()}
+        named = settings.get("_class_name")
+        if named not in names:
+            raise Problem(
+                f"checkpoint file {file} names the scheduler {named!r}, not {' or '.join(names)}",
+                "use the scheduler of Stable Diffusion 1.4",
+            )
+        published = cls(names[named], settings)
+        for sampler in KINDS:
+            try:
+                published.prepared(sampler, steps=2)
+            except Exception as wrong:  # whatever foreign settings make of the constructor
+                raise Problem(
+                    f"checkpoint file {file} describes no {named}: {wrong}", "copy the published file again"
+                ) from None
+        return published
+
+    def prepared(
+        self, sampler: str, steps: int, strength: float = 1.0, parity: bool = False
+    ) -> PNDMScheduler | DDIMScheduler:
+        """A scheduler at its first timestep: of the checkpoint's kind ("checkpoint") or of the one asked for.
+
+        Below strength 1 its first timesteps are left out, but never all of them. The published code sets steps_offset,
+        and switches off that samples are clipped unless the file does not say so and DDIM is asked for, whose default
+        it then is. Nobody wants that: it is kept in parity alone.
+        """
+        kind = KINDS[self.sampler if sampler == "checkpoint" else sampler]
+        clips = parity and "clip_sample" not in self.settings and kind is DDIMScheduler and self.sampler != "ddim"
+        if clips:
+            log.warning("the checkpoint's scheduler does not state clip_sample: in parity mode, DDIM clips its samples")
+        settings = {**self.settings, "steps_offset": 1, "clip_sample": clips}
+        known = inspect.signature(kind).parameters
+        scheduler = kind(**{name: value for name, value in settings.items() if name in known})
+        scheduler.set_timesteps(steps)
+        kept = max(1, min(int(steps * strength), steps))
+        scheduler.timesteps = scheduler.timesteps[steps - kept :]
+        return scheduler

@@ -1,0 +1,224 @@
+"""Text2Video-Zero (Khachatryan et al., 2023): Stable Diffusion 1.x draws films, held together by their first frame.
+
+With a driving file a ControlNet follows its poses; without one, a prompt's scene is moved. No reference image.
+Source: specs/text2video_zero.md; the sections named below are its.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from diffusers import ControlNetModel, DDIMScheduler, UNet2DConditionModel
+
+from manifests.errors import Problem
+from stages.diffusion.anchored_control import AnchoredControl
+from stages.diffusion.anchored_unet import AnchoredUNet, Wiring
+from stages.diffusion.animators import ANIMATORS, PosePictures, Segment, Text2VideoZeroOptions
+from stages.diffusion.background import Smoothing
+from stages.diffusion.checkpoint import load_network
+from stages.diffusion.control_picture import control_picture
+from stages.diffusion.ddim import ddim, read_scheduler_config
+from stages.diffusion.denoise import Step, classifier_free_guidance, denoise
+from stages.diffusion.frame_chunks import micro_batches
+from stages.diffusion.latent_images import LatentImages
+from stages.diffusion.noise import tiled_noise
+from stages.diffusion.text import TextEncoder
+from stages.diffusion.text_path import Noise, Pass, TextPath, starting_noise
+from stages.diffusion.windows import Window
+
+if TYPE_CHECKING:
+    from manifests.clip import Clip
+    from stages.diffusion.lora import Lora
+
+VAE_SCALE = 0.18215  # the VAE's config of that era has none (section 1)
+BASE, CONTROL = "stable-diffusion-v1-5", "stable-diffusion-v1-5-controlnet-openpose"
+POSE_SUFFIX = (
+    "best quality, extremely detailed, HD, ultra-realistic, 8K, HQ, masterpiece, trending on artstation, art, smooth"
+)
+POSE_NEGATIVE = (
+    "longbody, lowres, bad anatomy, bad hands, missing fingers, extra digit, fewer difits, cropped, worst quality, "
+    "low quality, deformed body, bloated, ugly, unrealistic"
+)
+TEXT_SUFFIX = "high quality, HD, 8K, trending on artstation, high focus, dramatic lighting"
+
+
+class Text2VideoZero:
+    """A base model and, where it is there, the pose ControlNet, ready to draw one clip after another."""
+
+    facts = ANIMATORS["text2video_zero"]
+
+    def __init__(
+        self,
+        unet: AnchoredUNet,
+        control: AnchoredControl | None,
+        images: LatentImages,
+        text: TextEncoder,
+        scheduler: dict[str, Any],
+    ) -> None:
+        self.unet = unet
+        self.control = control
+        self.images = images
+        self.text = text
+        self.scheduler = scheduler
+        self.smoothing: Smoothing | None = None  # of the text path; needs a detector, so only callers in Python set it
+        networks = [unet.network, images.autoencoder, text.model]
+        networks += [control.network, control.embedding] if control else []
+        self.nbytes = sum(weight.nbytes for network in networks for weight in network.parameters())
+
+    @classmethod
+    def load(cls, checkpoint: Path, device: str, dtype: torch.dtype, lora: Lora | None = None) -> Text2VideoZero:
+        """Read the base model and the ControlNet's folder (section 1), which only rows with a driving file need."""
+        base, control = checkpoint / BASE, checkpoint / CONTROL
+        anchored = None
+        if control.exists():
+            anchored = AnchoredControl(load_network(ControlNetModel, control, device, dtype))
+        unet = load_network(UNet2DConditionModel, base / "unet", device, dtype)
+        text = TextEncoder.load(base, device, dtype)
+        if lora:
+            lora.fuse(unet, text.model)
+        return cls(
+            AnchoredUNet(unet),
+            anchored,
+            LatentImages.load(base / "vae", VAE_SCALE, device, dtype),
+            text,
+            read_scheduler_config(base / "scheduler"),
+        )
+
+    @torch.inference_mode()
+    def latents(
+        self, clip: Clip, reference: np.ndarray | None, poses: PosePictures | None, segment: Segment
+    ) -> torch.Tensor:
+        """Denoise one segment → (frames, 4, height/8, width/8), float32 on the CPU. Arguments as `Animator.latents`."""
+        steps = self.text_steps(clip, segment) if poses is None else self.pose_steps(clip, poses, segment)
+        for step in steps:
+            finished = step[-1].latents if isinstance(step, tuple) else step.latents
+        return finished[-len(segment) :].float().cpu()
+
+    def frames(self, latents: torch.Tensor, clip: Clip) -> Iterator[np.ndarray]:
+        """Decode in batches: uint8 (n, height, width, 3); truncated as published in parity mode, else rounded."""
+        return self.images.frames(latents, rounded=clip.mode != "parity")
+
+    def pose_steps(
+        self, clip: Clip, poses: PosePictures, segment: Segment, start: torch.Tensor | None = None
+    ) -> Iterator[Step]:
+        """The denoising steps of one segment's frames, behind the film's first one if that is not among them.
+
+        `start` (1, 4, height/8, width/8) replaces the noise rule: one draw that all frames start from (section 5).
+        """
+        options = Text2VideoZeroOptions(**clip.options)
+        if self.control is None:
+            raise Problem(
+                f"the checkpoint of text2video_zero has no folder {CONTROL}, which draws poses",
+                "add the pose ControlNet to the checkpoint folder, or leave driving out of the row",
+            )
+        frames = [0, *range(max(1, segment.start), segment.stop)]
+        if start is None:
+            start = tiled_noise(clip.seed, 1, _shape(clip), block=1)
+        batches = (frames[begin : begin + clip.window] for begin in range(0, len(frames), clip.window))
+        embedded = self.control.embed(
+            torch.stack([control_picture(poses[frame], clip) for frame in batch]) for batch in batches
+        )
+        wiring = options.midblock_wiring or ("legacy" if clip.mode == "parity" else "modern")
+        scale = options.controlnet_conditioning_scale
+        model = _ConditionedClip(self, prompts(clip, driven=True), embedded, scale, wiring)
+        return self._denoise(model, clip, start.expand(len(frames), -1, -1, -1), self._schedule(clip))
+
+    def text_steps(self, clip: Clip, segment: Segment, noise: Noise | None = None) -> Iterator[tuple[Pass, Step]]:
+        """The denoising steps of one segment, each with its pass. In a batch, the anchor stands before the frames.
+
+        `noise` (anchor's, frames') replaces the noise rule.
+        """
+        model = _ConditionedClip(self, prompts(clip, driven=False))
+        path = TextPath(
+            clip,
+            segment,
+            self._schedule(clip),
+            partial(self._denoise, model, clip),
+            lambda latents: np.concatenate(list(self.frames(latents, clip))),
+            self.smoothing,
+        )
+        device = self.unet.network.device
+        first, rest = noise or starting_noise(clip, segment, _shape(clip))
+        return path.steps((first.to(device), rest.to(device)))
+
+    def _schedule(self, clip: Clip) -> DDIMScheduler:
+        scheduler = ddim(self.scheduler, published=clip.mode == "parity")
+        scheduler.set_timesteps(clip.steps)
+        return scheduler
+
+    def _denoise(
+        self, model: _ConditionedClip, clip: Clip, start: torch.Tensor, scheduler: DDIMScheduler
+    ) -> Iterator[Step]:
+        batches = micro_batches(len(start), clip.window)
+        return denoise(
+            model,
+            # half precision is for the networks; guided predictions and scheduler steps stay in float32
+            start.to(self.unet.network.device, torch.float32),
+            scheduler,
+            lambda step: batches,
+            classifier_free_guidance(clip.guidance[0]),
+        )
+
+
+def prompts(clip: Clip, driven: bool) -> list[str]:
+    """What is encoded: [negative, prompt], or the prompt alone where guidance is off (quirk 4).
+
+    Parity adds the published words of its path unless `options` name others; standard adds none of its own.
+    """
+    options, parity = Text2VideoZeroOptions(**clip.options), clip.mode == "parity"
+    suffix, negative = options.prompt_suffix, clip.negative_prompt or options.default_negative_prompt
+    if suffix is None:
+        suffix = (POSE_SUFFIX if driven else TEXT_SUFFIX) if parity else ""
+    if negative is None:
+        negative = POSE_NEGATIVE if parity and driven else ""
+    prompt = clip.prompt
+    if suffix:
+        prompt = f"{prompt if driven else _unpunctuated(prompt)}, {suffix}"
+    return [prompt] if clip.guidance[0] <= 1 else [negative, prompt]
+
+
+def _unpunctuated(prompt: str) -> str:
+    """Without one comma or full stop at its end, as the text path's published driver has it (section 7)."""
+    prompt = prompt.rstrip()
+    return prompt[:-1].rstrip() if prompt.endswith((",", ".")) else prompt
+
+
+def _shape(clip: Clip) -> tuple[int, int, int]:
+    return 4, clip.height // 8, clip.width // 8
+
+
+class _ConditionedClip:
+    """The window model of one clip: text, and poses where it has some, around the shared networks."""
+
+    def __init__(
+        self,
+        animator: Text2VideoZero,
+        words: Sequence[str],
+        embedded: torch.Tensor | None = None,
+        control_scale: float = 1.0,
+        wiring: Wiring = "modern",
+    ) -> None:
+        """`embedded` (frames, channels, h, w) are the poses as the ControlNet embeds them."""
+        self._unet, self._control = animator.unet, animator.control
+        self._text = animator.text.encode(words)
+        self._embedded = embedded
+        self._control_scale = control_scale
+        self._wiring = wiring
+
+    def begin_step(self, timestep: int, windows: Sequence[Window]) -> None:
+        """The first window of a step brings what the others need."""
+
+    def predict(self, latents: torch.Tensor, timestep: int, window: Window) -> torch.Tensor:
+        """(window frames, 4, height, width) → (rows, window frames, 4, height, width)."""
+        text, holds_anchor = self._text, window.frames[0] == 0
+        sample, residuals = latents.to(text.dtype).repeat(len(text), 1, 1, 1), None
+        if self._embedded is not None:
+            poses = self._embedded[list(window.frames)]
+            residuals = self._control.residuals(sample, timestep, text, poses, self._control_scale, holds_anchor)
+        noise = self._unet.predict(sample, timestep, text, residuals, self._wiring, holds_anchor)
+        return noise.unflatten(0, (len(text), -1))
