@@ -136,7 +136,7 @@ class Animate:
             yield self._drawn(work, stored, scratch)
             return
         with PoseSequence(stored) as sequence:
-            shown = shown_frames(clip, sequence.seconds, sequence.fps)
+            shown = shown_frames(clip, *sequence.timing(clip.fps))
             yield ShownPoses(sequence, shown), {}
 
     def _drawn(self, work: Work, stored: Path, scratch: Path) -> tuple[np.ndarray, dict]:

@@ -104,6 +104,8 @@ def _check_windows(clip: Clip, facts: Facts) -> None:
             f"window {clip.window}: {facts.name} needs at least {facts.shortest_window} frames at once",
             f"use {facts.shortest_window} or more, or leave it out for {facts.window}",
         )
+    if clip.overlap and not facts.overlap:
+        raise Rejected(f"overlap {clip.overlap}: {facts.name} draws frames in turn, without overlap", "leave it out")
     if clip.overlap is not None and clip.overlap >= (clip.window or facts.window):
         raise Rejected(
             f"overlap {clip.overlap}: must be smaller than the window of {clip.window or facts.window}",

@@ -15,7 +15,6 @@ from stages.checkpoints import checkpoint_digest, part_files
 from stages.diffusion.animate_anyone import (
     REFERENCE_TIMESTEP,
     AnimateAnyone,
-    build_denoising_network,
     guidance_of,
     reference_features,
     starting_noise,
@@ -29,7 +28,7 @@ from stages.diffusion.reference_attention import transformer_blocks
 from stages.diffusion.reference_network import ReferenceNetwork, build_reference_network
 from stages.diffusion.windows import averaged
 from tests.conftest import CHECKOUT
-from tests.parity.runners.animate_anyone import published_file
+from tests.tiny_diffusion import write_animate_anyone
 
 GOLDEN = CHECKOUT / "tests" / "golden"
 WIDTH, HEIGHT = 32, 48
@@ -41,25 +40,7 @@ UNET = "stable-diffusion-v1-5/unet"
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The committed parts, and random weights in place of the UNets."""
     torch.set_num_threads(1)  # these layers are too small to share
-    folder = tmp_path_factory.mktemp("animate_anyone") / "checkpoint"
-    copytree(GOLDEN / "animate_anyone" / "checkpoint", folder)
-    (folder / "inference_config.json").unlink()  # a published folder has none
-    config = read_config(folder / UNET)
-    denoising = _random(build_denoising_network(config, PublishedSettings()), seed=1)
-    for file in ("denoising_unet.pth", "motion_module.pth"):
-        torch.save(published_file(file, denoising), folder / file)
-    torch.save(_random(build_reference_network(config), seed=2).state_dict(), folder / "reference_unet.pth")
-    return folder
-
-
-def _random(network: torch.nn.Module, seed: int) -> torch.nn.Module:
-    generator = torch.Generator().manual_seed(seed)
-    network = network.to_empty(device="cpu")
-    for name, tensor in network.state_dict().items():
-        drawn = torch.randn(tensor.shape, generator=generator)
-        is_norm = tensor.dim() == 1 and name.endswith("weight")
-        tensor.copy_(1 + 0.1 * drawn if is_norm else drawn * (tensor[0].numel() ** -0.5 if tensor.dim() > 1 else 0.1))
-    return network
+    return write_animate_anyone(tmp_path_factory.mktemp("animate_anyone") / "checkpoint")
 
 
 @pytest.fixture(scope="module")

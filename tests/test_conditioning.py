@@ -11,6 +11,7 @@ import pytest
 from manifests.clip import Clip
 from manifests.errors import Rejected
 from stages.poses.conditioning import placed, skeleton_pictures
+from stages.poses.drawing_controlnet10 import draw_controlnet10
 from stages.poses.keypoints import Keypoints, People
 from stages.video.image import fit
 
@@ -107,3 +108,16 @@ def test_retargeting_takes_the_references_height() -> None:
         fitted, _ = skeleton_pictures(standing(), FPS, clip(240, 200, fit="stretch", retarget=mode), [0], half)
         tall, short = (np.ptp(np.nonzero(one[0].any(axis=(1, 2)))[0]) for one in (plain, fitted))
         assert short / tall == pytest.approx(0.5, abs=0.12)
+
+
+@pytest.mark.parametrize("mode", ["standard", "parity"])
+def test_the_openpose_style_is_18_joints_with_limbs_laid_over_them_and_no_hands_or_face(mode: str) -> None:
+    person = standing()
+    row = clip(240, 200, fit="stretch", mode=mode)
+    drawn, report = skeleton_pictures(person, FPS, row, [3], style="openpose")
+    with_hands, _ = skeleton_pictures(person, FPS, clip(240, 200, fit="stretch"), [3])
+    assert report["people"] == 1
+    assert drawn[0].any(axis=-1).sum() < 0.9 * with_hands[0].any(axis=-1).sum()
+    (candidate,) = person.points[3, :, :18]
+    expected = draw_controlnet10(candidate, np.arange(18)[None], 200, 240)
+    assert (drawn[0] != expected).mean() < 0.02  # repair smooths the pose a little

@@ -18,6 +18,7 @@ from manifests.build import build
 from manifests.clip import Clip
 from pipelines.configuration import RunConfig
 from stages.diffusion.animators import ANIMATORS
+from stages.diffusion.parts import ALTERNATIVES
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 PINS = dict(
@@ -184,7 +185,8 @@ def test_the_configuration_of_the_readme_is_valid(tmp_path: Path) -> None:
 
 def test_the_readme_lists_every_part_of_a_published_checkpoint() -> None:
     layout = README[README.index("## Checkpoints") : README.index("## Driving videos")]
-    names = {name for facts in ANIMATORS.values() for part in facts.checkpoint for name in part.split("/")}
+    parts = [name for facts in ANIMATORS.values() for part in facts.checkpoint for name in part.split(ALTERNATIVES)]
+    names = {name for part in parts for name in part.split("/")}
     assert [name for name in names if name not in layout] == []
     assert [name for name in ANIMATORS if f"\n{name} " not in layout] == []
 

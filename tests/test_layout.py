@@ -18,10 +18,11 @@ STAGES = ("reference", "pose", "latents", "film")
 def keys(clip: Clip = CLIP, **changed: object) -> dict[str, str]:
     """All keys of a clip, chained as the plan chains them."""
     given = {"reference": REFERENCE, "driving": DRIVING, "checkpoint": CHECKPOINT, "dtype": "float32"}
-    given |= {"segment": (0, 16), "encoding": ENCODING, "weights": None} | changed
+    given |= {"segment": (0, 16), "encoding": ENCODING, "weights": None, "lora": None} | changed
     reference = layout.reference_key(given["reference"])
     pose = layout.pose_key(given["driving"], {"kind": clip.driving_kind}, given["weights"])
-    latents = layout.latents_key(clip, reference, [pose, None], given["checkpoint"], given["dtype"], given["segment"])
+    how = given["checkpoint"], given["dtype"], given["segment"], given["lora"]
+    latents = layout.latents_key(clip, reference, [pose, None], *how)
     film = layout.film_key(clip, [latents], given["encoding"], given["driving"])
     return dict(zip(STAGES, (reference, pose, latents, film), strict=True))
 
@@ -35,7 +36,7 @@ def made_again(**changes: object) -> set[str]:
     return {stage for stage in STAGES if before[stage] != after[stage]}
 
 
-given_names = {"reference", "driving", "checkpoint"}
+given_names = {"reference", "driving", "checkpoint", "lora"}
 
 
 @pytest.mark.parametrize(
@@ -58,6 +59,8 @@ given_names = {"reference", "driving", "checkpoint"}
         ({"dtype": "float16"}, {"latents", "film"}),
         ({"segment": (0, 12)}, {"latents", "film"}),
         ({"checkpoint": "4" * 64}, {"latents", "film"}),
+        ({"lora": "8" * 64}, {"latents", "film"}),
+        ({"lora_scale": 0.5}, set()),
         ({"reference": "5" * 64}, {"reference", "latents", "film"}),
         ({"driving": "6" * 64}, {"pose", "latents", "film"}),
         ({"weights": "7" * 64}, {"pose", "latents", "film"}),
@@ -69,7 +72,13 @@ def test_a_change_renews_exactly_the_stages_that_depend_on_it(changes: dict, sta
 
 def test_the_uris_of_a_clip_are_in_no_key() -> None:
     moved = Clip.model_validate(
-        {**CLIP.model_dump(exclude_unset=True), "reference": "x.png", "driving": "y.mp4", "checkpoint": "z"}
+        {
+            **CLIP.model_dump(exclude_unset=True),
+            "reference": "x.png",
+            "driving": "y.mp4",
+            "checkpoint": "z",
+            "lora": "l",
+        }
     )
     assert keys(moved) == keys()
 
@@ -80,9 +89,15 @@ def test_every_field_of_a_clip_is_decided_upon() -> None:
         layout.POSE_FIELDS,
         layout.FILM_FIELDS,
         layout.DIGESTED_FIELDS,
+        layout.LORA_FIELDS,
         layout.KEYLESS_FIELDS,
     )
     assert sorted(name for group in groups for name in group) == sorted(Clip.model_fields)
+
+
+def test_the_scale_of_a_lora_counts_where_there_is_one() -> None:
+    halved = Clip.model_validate({**CLIP.model_dump(exclude_unset=True), "lora_scale": 0.5})
+    assert keys(halved, lora="8" * 64)["latents"] != keys(lora="8" * 64)["latents"]
 
 
 def test_an_algorithm_number_renews_the_stage_and_what_follows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,15 +8,8 @@ from diffusers import UNet2DConditionModel
 
 from stages.diffusion.checkpoint import read_state, weights_file
 from stages.diffusion.studio_codec import StudioCodec
-from stages.diffusion.studio_networks import (
-    MOTION,
-    SPATIAL,
-    UNET,
-    StudioNetworks,
-    build_unet,
-    initialise,
-    motion_modules,
-)
+from stages.diffusion.studio_networks import MOTION, SPATIAL, UNET, StudioNetworks, initialise
+from stages.diffusion.studio_unet import build_unet, motion_modules
 
 BUDGET = 22.5e6  # bytes of all weights in half precision
 ROWS, FRAMES = 2, 3

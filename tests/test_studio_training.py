@@ -30,7 +30,8 @@ from pipelines.studio.training import Settings, Training
 from stages.diffusion.checkpoint import read_state, weights_file
 from stages.diffusion.studio import Studio
 from stages.diffusion.studio_codec import StudioCodec
-from stages.diffusion.studio_networks import MOTION, StudioNetworks, initialise, motion_modules
+from stages.diffusion.studio_networks import MOTION, StudioNetworks, initialise
+from stages.diffusion.studio_unet import motion_modules
 from stages.poses.conditioning import skeleton_pictures
 from stages.poses.keypoints import Keypoints, People
 from stages.poses.wholebody import openpose_order
@@ -72,7 +73,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setattr(image, "SPATIAL", TINY)
     for stage in (image, motion):
         monkeypatch.setattr(stage, "Training", lambda *given, **named: Training(*given, **named, clock=ticks()))
-    return Settings(output=tmp_path, seconds=55)
+    return Settings(output=tmp_path, seconds=35)
 
 
 def ticks() -> Callable[[], float]:
@@ -88,16 +89,16 @@ def test_the_image_stage_learns_goes_on_where_it_stopped_and_shows_what_it_does(
     image.train(settings)
     first = log(settings, "image")
     assert first[-1]["loss"] < 0.75 * first[0]["loss"]
-    assert (settings.output / "image" / "192x256_00055.png").exists()
+    assert (settings.output / "image" / "192x256_00035.png").exists()
 
-    image.train(Settings(output=settings.output, seconds=75))
+    image.train(Settings(output=settings.output, seconds=45))
     steps = [line["step"] for line in log(settings, "image")]
     assert steps == sorted(set(steps))
     assert steps[-1] > first[-1]["step"]
 
     figures = [json.loads(line) for line in (settings.output / "image" / "preview.jsonl").read_text().splitlines()]
     assert [figure["name"] for figure in figures] == [
-        f"{width}x{height}_{seconds}" for seconds in ("00055", "00075") for width, height in SHAPES
+        f"{width}x{height}_{seconds}" for seconds in ("00035", "00045") for width, height in SHAPES
     ]
 
 

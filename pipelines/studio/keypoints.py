@@ -22,10 +22,10 @@ SETTLING = 64  # batches that the averaged weights' batch statistics are taken o
 
 def run(settings: Settings) -> None:
     """Draw people, train the net on them and write it to `output/keypoints/keypoints.onnx`."""
-    people = settings.choose(cpu=2000, gpu=8000)
+    people = settings.choose(cpu=1800, gpu=8000)
     (tall, square) = SHAPES
     albums = [album(0, people, *tall), album(people, people // 4, *square)]
-    seconds, batch = settings.seconds or settings.choose(cpu=570, gpu=240), settings.choose(cpu=16, gpu=128)
+    seconds, batch = settings.seconds or settings.choose(cpu=600, gpu=240), settings.choose(cpu=16, gpu=128)
     network = train(albums, settings, seconds, batch)
     write_onnx(network, settings.output / "keypoints" / ONNX)
 

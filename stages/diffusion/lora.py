@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -41,10 +40,11 @@ class LowRank:
         return shapes and out == len(weight)
 
     def change(self, weight: torch.Tensor) -> torch.Tensor:
-        """What is added to a weight that it fits, in float32."""
+        """What is added to a weight that it fits: in float32, on that weight's device."""
         rank = len(self.down)
         factor = 1.0 if self.alpha is None else self.alpha / rank
-        return factor * (self.up.float().flatten(1) @ self.down.float().flatten(1)).reshape(weight.shape)
+        up, down = (half.to(weight.device, torch.float32).flatten(1) for half in (self.up, self.down))
+        return factor * (up @ down).reshape(weight.shape)
 
 
 class Lora:
@@ -118,6 +118,8 @@ def _layers(state: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]) -> d
         if len(both) < 2:
             raise ValueError(f"{part}.{layer} has one half alone, {', '.join(both)}")
         down, up = both["lora_A"], both["lora_B"]
+        if min(down.dim(), up.dim()) < 2 or not len(down):
+            raise ValueError(f"{part}.{layer} is no pair of matrices")
         alpha = stated.get((part, layer), _trained_alpha(part, layer, metadata, len(down)))
         layers.setdefault(part, {})[layer] = LowRank(down, up, alpha)
     if not layers:
@@ -147,7 +149,8 @@ def _place(key: str) -> tuple[str, str, str]:
 def _trained_alpha(part: str, layer: str, metadata: Mapping[str, Any], rank: int) -> float | None:
     """The alpha that peft wrote into the file's header beside the rank; None where there is none."""
     patterns = metadata.get(f"{part}.alpha_pattern") or {}
-    named = [alpha for name, alpha in patterns.items() if re.fullmatch(rf"(.*\.)?{name}", layer)]
+    named = [alpha for name, alpha in patterns.items() if f".{layer}".endswith(f".{name}")]
     alpha = named[0] if named else metadata.get(f"{part}.lora_alpha")
     # rank-stabilised: divided by the root of the rank
-    return alpha * rank**0.5 if alpha is not None and metadata.get(f"{part}.use_rslora") else alpha
+    stabilised = rank**0.5 if metadata.get(f"{part}.use_rslora") else 1.0
+    return None if alpha is None else float(alpha) * stabilised

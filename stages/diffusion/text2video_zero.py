@@ -94,9 +94,12 @@ class Text2VideoZero:
         self, clip: Clip, reference: np.ndarray | None, poses: PosePictures | None, segment: Segment
     ) -> torch.Tensor:
         """Denoise one segment → (frames, 4, height/8, width/8), float32 on the CPU. Arguments as `Animator.latents`."""
-        steps = self.text_steps(clip, segment) if poses is None else self.pose_steps(clip, poses, segment)
+        if poses is None:
+            steps = (step for _, step in self.text_steps(clip, segment))
+        else:
+            steps = self.pose_steps(clip, poses, segment)
         for step in steps:
-            finished = step[-1].latents if isinstance(step, tuple) else step.latents
+            finished = step.latents
         return finished[-len(segment) :].float().cpu()
 
     def frames(self, latents: torch.Tensor, clip: Clip) -> Iterator[np.ndarray]:

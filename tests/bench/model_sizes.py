@@ -272,11 +272,11 @@ def main() -> None:
         }
         print(f"\n{system.name}: {sum(sizes.values()):,.0f} M parameters")
         print("  " + ", ".join(f"{name} {size:,.1f}" for name, size in sizes.items()))
-        print(f"  {'TFLOP':58} published   needed   known")
+        print(f"  {'TFLOP':58} published   needed   known", flush=True)
         for figure in system.figures:
             needed = "" if figure.needed is None else f"{figure.needed:.3f}"
             known = " / ".join(f"{value:.3g}" for value in figure.known)
-            print(f"  {figure.what:58} {figure.published:9.3f} {needed:>8}   {known}")
+            print(f"  {figure.what:58} {figure.published:9.3f} {needed:>8}   {known}".rstrip())
 
 
 if __name__ == "__main__":
