@@ -181,7 +181,10 @@ def _resolved(clip: Clip, facts: Facts, reference: Found | None, driving: Found 
         "fit": clip.fit or ("stretch" if clip.mode == "parity" else "cover"),
         "fps": fps,
         "steps": clip.steps or (not driving and facts.undriven_steps) or facts.steps,
-        "guidance": clip.guidance or (not driving and facts.undriven_guidance) or facts.guidance or None,  # there are systems without
+        "guidance": clip.guidance
+        or (not driving and facts.undriven_guidance)
+        or facts.guidance
+        or None,  # there are systems without
         "window": window,
         # a window smaller than the animator's own keeps the proportion of its overlap
         "overlap": min(facts.overlap, window // 4) if clip.overlap is None else clip.overlap,

@@ -19,11 +19,10 @@ from manifests.work import Source
 from pipelines.configuration import RunConfig
 from pipelines.doctor import estimators as doctor_estimators
 from pipelines.studio import keypoint_crops, keypoints
-from pipelines.studio.codec import Album
 from pipelines.studio.keypoint_crops import MIRRORED, training_crops
 from pipelines.studio.keypoint_net import HEIGHT, POINTS, SPREAD, STRIDE, WIDTH, KeypointNet, responses
 from pipelines.studio.keypoint_onnx import write_onnx
-from pipelines.studio.pictures import HELD_OUT
+from pipelines.studio.pictures import HELD_OUT, Album
 from pipelines.studio.training import Settings, Training
 from stages.extract_pose import ExtractPose
 from stages.poses.dwpose import DWPose

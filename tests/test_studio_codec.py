@@ -18,7 +18,8 @@ from manifests.errors import Problem
 from pipelines.studio import codec as codec_stage
 from pipelines.studio import export
 from pipelines.studio.__main__ import STAGES, main
-from pipelines.studio.codec import Album, as_input, as_pictures, crops, decibels, initialise, reconstruction_loss
+from pipelines.studio.codec import as_input, as_pictures, crops, decibels, initialise, reconstruction_loss
+from pipelines.studio.pictures import Album
 from pipelines.studio.training import CHECKPOINT, Interrupted, Settings, Training
 from stages.diffusion.studio_codec import StudioCodec
 

@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import copy
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
-from functools import partial
-from multiprocessing import get_context
 
 import numpy as np
 import torch
 from torch.nn import functional
 
-from pipelines.studio.pictures import HELD_OUT, PICTURES, SHAPES, sitting
+from pipelines.studio.pictures import HELD_OUT, SHAPES, Album, album
 from pipelines.studio.sheets import sheet
 from pipelines.studio.training import Settings, Training
 from stages.diffusion.studio_codec import PATCH, StudioCodec
 
 CROP = 64
 CHECKED = 200  # held-out pictures that the quality is measured on
-
-
-@dataclass(frozen=True)
-class Album:
-    """Pictures of one shape, uint8 (n, height, width, 3), and where people are in them, float32 (n, 23, 3)."""
-
-    pictures: np.ndarray
-    keypoints: np.ndarray
 
 
 def run(settings: Settings) -> None:
@@ -37,19 +25,6 @@ def run(settings: Settings) -> None:
     codec = train(albums, settings, settings.seconds or settings.choose(cpu=1300, gpu=240))
     codec.save_pretrained(settings.output / "codec")
     check(codec.to("cpu"), settings)
-
-
-def album(first_seed: int, people: int, width: int, height: int, each: int = 4) -> Album:
-    """`each` random pictures of every one of `people` characters in a row."""
-    with ProcessPoolExecutor(mp_context=get_context("forkserver")) as pool:
-        drawn = pool.map(partial(_some, width=width, height=height, each=each), range(first_seed, first_seed + people))
-        pictures, keypoints = zip(*drawn, strict=True)
-    return Album(np.concatenate(pictures), np.concatenate(keypoints))
-
-
-def _some(seed: int, width: int, height: int, each: int) -> tuple[np.ndarray, np.ndarray]:
-    sat = sitting(seed, width, height, sorted(np.random.default_rng(seed).choice(PICTURES, each, replace=False)))
-    return sat.pictures, sat.keypoints
 
 
 def train(albums: list[Album], settings: Settings, seconds: float) -> StudioCodec:

@@ -1,19 +1,23 @@
-"""The trained parts, in half precision, as the checkpoint that the repository carries."""
+"""The trained parts, in half precision, as the checkpoint that the repository carries, and the keypoint net."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 
 from manifests.errors import Problem
+from pipelines.studio.keypoints import ONNX
 from pipelines.studio.training import Settings
+from stages.bundled import bundled
 from stages.diffusion.checkpoint import read_object
 
-BUNDLED = Path(__file__).resolve().parents[2] / "stages" / "bundled" / "studio"
+BUNDLED = Path(bundled("bundled:studio"))
+KEYPOINTS = Path(bundled("bundled:keypoints")) / ONNX
 PARTS = ("codec", "unet", "reference", "pose_guider", "motion")
 CONFIG = "config.json"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -24,8 +28,10 @@ LARGEST_CHECKPOINT = 22_500_000
 
 
 def run(settings: Settings) -> None:
-    """Copy every part from `output` to where the animator is bundled."""
+    """Copy every part from `output` to where the animator is bundled, and the keypoint net if one was trained."""
     export(settings.output, BUNDLED)
+    if (trained := settings.output / "keypoints" / ONNX).is_file():
+        shutil.copyfile(trained, KEYPOINTS)
 
 
 def export(source: Path, target: Path) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from pipelines.studio.codec import Album
 from pipelines.studio.keypoint_net import HEIGHT, WIDTH
+from pipelines.studio.pictures import Album
 from stages.poses.rtmpose import centre_and_scale, warp_matrix
 
 # COCO-WholeBody's body and feet with left and right exchanged.

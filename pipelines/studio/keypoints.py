@@ -8,11 +8,10 @@ import numpy as np
 import torch
 from torch.optim.swa_utils import update_bn
 
-from pipelines.studio.codec import Album, album
 from pipelines.studio.keypoint_crops import training_crops
 from pipelines.studio.keypoint_net import KeypointNet, losses
 from pipelines.studio.keypoint_onnx import write_onnx
-from pipelines.studio.pictures import SHAPES
+from pipelines.studio.pictures import SHAPES, Album, album
 from pipelines.studio.training import Settings, Training
 from stages.poses.rtmpose import MEAN, STD
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 
 import numpy as np
 
@@ -54,3 +57,24 @@ def sitting_poses(seed: int) -> list[Pose]:
         *(random_motion(other).pose(random.uniform(0, 10)) for other in others),
         *(moving.pose(begin + step * frame) for frame in range(FRAMES)),
     ]
+
+
+@dataclass(frozen=True)
+class Album:
+    """Pictures of one shape, uint8 (n, height, width, 3), and where people are in them, float32 (n, 23, 3)."""
+
+    pictures: np.ndarray
+    keypoints: np.ndarray
+
+
+def album(first_seed: int, people: int, width: int, height: int, each: int = 4) -> Album:
+    """`each` random pictures of every one of `people` characters in a row."""
+    with ProcessPoolExecutor(mp_context=get_context("forkserver")) as pool:
+        drawn = pool.map(partial(_some, width=width, height=height, each=each), range(first_seed, first_seed + people))
+        pictures, keypoints = zip(*drawn, strict=True)
+    return Album(np.concatenate(pictures), np.concatenate(keypoints))
+
+
+def _some(seed: int, width: int, height: int, each: int) -> tuple[np.ndarray, np.ndarray]:
+    sat = sitting(seed, width, height, sorted(np.random.default_rng(seed).choice(PICTURES, each, replace=False)))
+    return sat.pictures, sat.keypoints
