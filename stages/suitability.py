@@ -34,7 +34,10 @@ def check_suitable(clip: Clip, facts: Facts, estimators: Estimators) -> None:
     wanted = len(facts.guidance)
     if clip.guidance is not None and len(clip.guidance) != wanted:
         given = ", ".join(map(str, clip.guidance))
-        raise Rejected(f"guidance {given}: {facts.name} takes {wanted}", f"give {wanted} guidance scale(s)")
+        remedy = f"give {wanted} guidance scale(s)" if wanted else "leave guidance out"
+        raise Rejected(f"guidance {given}: {facts.name} takes {wanted}", remedy)
+    if clip.loop and not facts.loops:
+        raise Rejected(f"loop: frames of {facts.name} do not know their neighbours", "leave loop out")
     try:
         facts.options(**clip.options)
     except ValidationError as wrong:

@@ -10,7 +10,7 @@ import torch
 from diffusers import DDIMScheduler
 
 from manifests.clip import Clip
-from manifests.errors import Problem, Rejected
+from manifests.errors import Problem
 from stages.diffusion.animators import ANIMATORS, Segment
 from stages.diffusion.studio import Studio
 from stages.diffusion.studio_codec import StudioCodec
@@ -118,11 +118,6 @@ def test_reference_and_poses_are_fitted_to_the_film(animator: Studio) -> None:
     whole = animator.latents(clip(), large, shown, Segment(0, 2))
     cropped = animator.latents(clip(), large[:, centre], [pose[:, centre] for pose in shown], Segment(0, 2))
     assert torch.equal(whole, cropped)
-
-
-def test_parity_is_refused(animator: Studio) -> None:
-    with pytest.raises(Rejected, match="parity"):
-        animate(animator, 2, mode="parity")
 
 
 def test_the_facts_name_what_is_read(checkpoint: Path) -> None:

@@ -102,6 +102,7 @@ class Facts:
     licence: str  # of the published weights
     options: type[Options] = Options
     checkpoint_settings: tuple[str, ...] = ()  # files that are read where they are there
+    loops: bool = True  # the end of a film can be made to join its beginning
     lora: bool = False  # its networks are Stable Diffusion 1.x, so that a LoRA of it can be added
     modes: tuple[str, ...] = ("parity", "standard")
     keypoints: Literal["dwpose", "drawn"] = "dwpose"  # estimator of the people in driving videos and references
@@ -281,6 +282,7 @@ ANIMATORS = {
             checkpoint_settings=("stable-diffusion-v1-5-controlnet-openpose",),
             driving="optional",
             fps=Fraction(4),
+            loops=False,
             undriven_steps=50,
             undriven_guidance=(7.5,),
             shortest_window=2,

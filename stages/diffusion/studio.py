@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from manifests.errors import Rejected
 from stages.diffusion.animators import ANIMATORS, PosePictures, Segment, StudioOptions
 from stages.diffusion.checkpoint import load_network
 from stages.diffusion.ddim import ddim, read_scheduler_config
@@ -62,10 +61,7 @@ class Studio:
     def latents(
         self, clip: Clip, reference: np.ndarray | None, poses: PosePictures | None, segment: Segment
     ) -> torch.Tensor:
-        """Denoise one segment → (frames, 8, height/8, width/8), float32 on the CPU. Arguments as `Animator.latents`.
-
-        Raises `Rejected` in parity mode: there is nothing published that it could be equal to.
-        """
+        """Denoise one segment → (frames, 8, height/8, width/8), float32 on the CPU. Arguments as `Animator.latents`."""
         for step in self.steps(clip, reference, poses, segment):
             finished = step.latents
         return finished.float().cpu()
@@ -76,11 +72,6 @@ class Studio:
 
     def steps(self, clip: Clip, reference: np.ndarray, poses: PosePictures, segment: Segment) -> Iterator[Step]:
         """The denoising steps of one segment, on the networks' device."""
-        if clip.mode == "parity":
-            raise Rejected(
-                "mode 'parity': studio has no published implementation that its films could be compared with",
-                "use mode standard",
-            )
         options = StudioOptions(**clip.options)
         shape = (LATENT_CHANNELS, clip.height // 8, clip.width // 8)
         start = starting_noise(clip.seed, segment, shape, options)
