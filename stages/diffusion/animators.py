@@ -305,6 +305,7 @@ ANIMATORS = {
             checkpoint=("codec", "unet", "reference", "pose_guider", "motion", "scheduler"),
             licence="Apache-2.0, trained by this repository on people it draws itself",
             options=StudioOptions,
+            checkpoint_settings=("digests.json",),
             modes=("standard",),  # there is no published implementation to be equal to
             keypoints="drawn",
             bundled="bundled:studio",

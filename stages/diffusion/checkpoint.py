@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 import re
@@ -38,6 +39,19 @@ def read_object(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise Problem(f"checkpoint file {path} holds no JSON object", "copy the published file again")
     return found
+
+
+def check_digests(folder: Path) -> None:
+    """Hold a checkpoint folder against its `digests.json` ({file: SHA-256}), if it has one.
+
+    Raises `Problem` naming the first file that is missing or has other bytes.
+    """
+    if not (folder / "digests.json").is_file():
+        return
+    for name, digest in read_object(folder / "digests.json").items():
+        file = folder / name
+        if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != digest:
+            raise Problem(f"checkpoint file {file} is not what digests.json says", "copy the folder again")
 
 
 def weights_file(folder: Path, stems: Iterable[str] = ("diffusion_pytorch_model",)) -> Path:

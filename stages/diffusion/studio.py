@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from stages.diffusion.animators import ANIMATORS, PosePictures, Segment, StudioOptions
-from stages.diffusion.checkpoint import load_network
+from stages.diffusion.checkpoint import check_digests, load_network
 from stages.diffusion.ddim import ddim, read_scheduler_config
 from stages.diffusion.denoise import Step, classifier_free_guidance, denoise
 from stages.diffusion.latent_images import LatentImages
@@ -50,6 +50,7 @@ class Studio:
     @classmethod
     def load(cls, checkpoint: Path, device: str, dtype: torch.dtype) -> Studio:
         """Read a folder as the training leaves it. Raises `Problem` where a part is missing or does not fit."""
+        check_digests(checkpoint)
         codec = load_network(StudioCodec, checkpoint / "codec", device, dtype)
         return cls(
             StudioNetworks.load(checkpoint, device, dtype),

@@ -1,0 +1,77 @@
+"""The bundled animator as it is committed: its bytes, its size, and that it draws people it has never seen."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from manifests.clip import Clip
+from manifests.errors import Problem
+from manifests.sample.people import draw, random_character, random_motion, standing
+from pipelines.studio.batches import skeleton_picture
+from pipelines.studio.pictures import HELD_OUT
+from stages.bundled import bundled
+from stages.diffusion.animators import ANIMATORS, Segment, load_animator
+from stages.diffusion.studio import Studio
+
+FOLDER = Path(bundled("bundled:studio"))
+FRAMES = 4
+
+
+@pytest.fixture(scope="module")
+def studio() -> Studio:
+    torch.set_num_threads(1)
+    return load_animator("studio", FOLDER, "cpu", torch.float32)
+
+
+def decibels(film: np.ndarray, truth: np.ndarray) -> float:
+    return float(10 * np.log10(255**2 / np.square(film.astype(float) - truth).mean()))
+
+
+def test_the_weights_are_small_enough_for_a_clone() -> None:
+    files = [path for path in FOLDER.parent.rglob("*") if path.is_file() and path.suffix in (".safetensors", ".onnx")]
+    assert max(path.stat().st_size for path in files) <= 16_000_000
+    assert sum(path.stat().st_size for path in files) <= 25_000_000
+
+
+def test_weights_with_a_bit_flipped_are_refused(tmp_path: Path) -> None:
+    folder = shutil.copytree(FOLDER, tmp_path / "studio")
+    weights = folder / "motion" / "diffusion_pytorch_model.safetensors"
+    assert str(weights.relative_to(folder)) in json.loads((folder / "digests.json").read_text())
+    changed = bytearray(weights.read_bytes())
+    changed[-1] ^= 1
+    weights.write_bytes(changed)
+    with pytest.raises(Problem, match=r"motion.*digests"):
+        load_animator("studio", folder, "cpu", torch.float32)
+
+
+@pytest.mark.parametrize(("seed", "width", "height"), [(0, 192, 256), (1, 192, 256), (2, 224, 224)])
+def test_a_person_never_seen_follows_the_motion_in_their_own_clothes(
+    studio: Studio, seed: int, width: int, height: int
+) -> None:
+    character, motion = random_character(HELD_OUT + seed), random_motion(HELD_OUT + seed)
+    reference = draw(character, standing(HELD_OUT + seed), width, height).picture
+    drawn = [draw(character, motion.pose(frame / 4), width, height) for frame in range(FRAMES)]
+    facts = ANIMATORS["studio"]
+    clip = Clip(
+        id="clip",
+        animator="studio",
+        width=width,
+        height=height,
+        fit="cover",
+        fps=Fraction(4),
+        steps=facts.steps,
+        window=facts.window,
+        overlap=facts.overlap,
+    )
+    poses = np.stack([skeleton_picture(one.keypoints, width, height) for one in drawn])
+    latents = studio.latents(clip, reference, poses, Segment(0, FRAMES))
+    film = np.concatenate(list(studio.frames(latents, clip)))
+    truth = np.stack([one.picture for one in drawn])
+    assert decibels(film, truth) > decibels(np.broadcast_to(reference, truth.shape), truth) + 3
