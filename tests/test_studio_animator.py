@@ -11,10 +11,11 @@ from diffusers import DDIMScheduler
 
 from manifests.clip import Clip
 from manifests.errors import Problem
+from pipelines.studio.networks import MOTION, SCHEDULER, initialise, save
 from stages.diffusion.animators import ANIMATORS, Segment
 from stages.diffusion.studio import Studio
 from stages.diffusion.studio_codec import StudioCodec
-from stages.diffusion.studio_networks import MOTION, SCHEDULER, StudioNetworks, initialise
+from stages.diffusion.studio_networks import StudioNetworks
 from tests.test_studio_networks import TINY, stir
 
 WIDTH, HEIGHT = 64, 96
@@ -28,7 +29,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("studio") / "checkpoint"
     networks = initialise(StudioNetworks({**TINY, "motion": MOTION}))
     stir(networks)
-    networks.save(folder)
+    save(networks, folder)
     codec = StudioCodec(encoder_channels=(8, 8), decoder_channels=(8, 8, 8), latent_std=0.5)
     codec.save_pretrained(folder / "codec")
     DDIMScheduler.from_config(SCHEDULER).save_config(folder / "scheduler")

@@ -6,9 +6,10 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
+from pipelines.studio.networks import MOTION, SPATIAL, UNET, initialise, save, with_fresh_motion
 from stages.diffusion.checkpoint import read_state, weights_file
 from stages.diffusion.studio_codec import StudioCodec
-from stages.diffusion.studio_networks import MOTION, SPATIAL, UNET, StudioNetworks, initialise
+from stages.diffusion.studio_networks import StudioNetworks
 from stages.diffusion.studio_unet import build_unet, motion_modules
 
 BUDGET = 22.5e6  # bytes of all weights in half precision
@@ -32,8 +33,8 @@ def networks() -> StudioNetworks:
 @pytest.fixture
 def moving(networks: StudioNetworks, tmp_path: Path) -> StudioNetworks:
     """The same weights with motion modules as they are before training."""
-    networks.save(tmp_path)
-    return StudioNetworks.with_fresh_motion(tmp_path, MOTION)
+    save(networks, tmp_path)
+    return with_fresh_motion(tmp_path, MOTION)
 
 
 def tensors(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -79,7 +80,7 @@ def test_only_motion_modules_take_gradients_after_the_image_stage(moving: Studio
 
 def test_saved_parts_are_loaded_again(moving: StudioNetworks, tmp_path: Path) -> None:
     stir(moving)
-    moving.save(tmp_path / "saved")
+    save(moving, tmp_path / "saved")
     loaded = StudioNetworks.load(tmp_path / "saved", "cpu", torch.float32)
     with torch.no_grad():
         assert torch.equal(loaded(*tensors()), moving(*tensors()))

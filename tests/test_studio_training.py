@@ -24,13 +24,14 @@ from pipelines.studio.batches import (
     skeleton_picture,
 )
 from pipelines.studio.motion import shifted
+from pipelines.studio.networks import MOTION, initialise
 from pipelines.studio.objective import LAST, LAST_SHARE, last_error, timesteps, weighted_mean
 from pipelines.studio.pictures import FRAMES, PICTURES, SHAPES, STILLS
 from pipelines.studio.training import Settings, Training
 from stages.diffusion.checkpoint import read_state, weights_file
 from stages.diffusion.studio import Studio
 from stages.diffusion.studio_codec import StudioCodec
-from stages.diffusion.studio_networks import MOTION, StudioNetworks, initialise
+from stages.diffusion.studio_networks import StudioNetworks
 from stages.diffusion.studio_unet import motion_modules
 from stages.poses.conditioning import skeleton_pictures
 from stages.poses.keypoints import Keypoints, People

@@ -10,6 +10,7 @@ from diffusers import DDIMScheduler
 
 from pipelines.studio.batches import pictures_of
 from pipelines.studio.dataset import Dataset
+from pipelines.studio.networks import SCHEDULER, SPATIAL, initialise, save
 from pipelines.studio.objective import (
     last_error,
     timesteps,
@@ -22,7 +23,7 @@ from pipelines.studio.preview import Preview
 from pipelines.studio.processes import launch, rank
 from pipelines.studio.training import Settings, Training
 from stages.diffusion.studio_codec import StudioCodec
-from stages.diffusion.studio_networks import SCHEDULER, SPATIAL, StudioNetworks, initialise
+from stages.diffusion.studio_networks import StudioNetworks
 
 SHAPE_SHARES = (0.85, 0.15)
 PREVIEW_SECONDS = 600
@@ -79,7 +80,7 @@ def finish(training: Training, settings: Settings, datasets: Sequence[Dataset]) 
     codec = StudioCodec.from_pretrained(settings.output / "codec")
     scheduler = DDIMScheduler.from_config(SCHEDULER)
     with training.averaged() as networks:
-        networks.save(settings.output)
+        save(networks, settings.output)
         scheduler.save_config(settings.output / "scheduler")
         for dataset, (width, height) in zip(datasets, SHAPES, strict=True):
             name = f"{width}x{height}_{training.spent:05.0f}"

@@ -11,6 +11,7 @@ from diffusers import DDIMScheduler
 
 from pipelines.studio.batches import clips_of
 from pipelines.studio.image import read_datasets, shape_of
+from pipelines.studio.networks import MOTION, SCHEDULER, save, with_fresh_motion
 from pipelines.studio.objective import (
     last_error,
     timesteps,
@@ -21,7 +22,7 @@ from pipelines.studio.objective import (
 from pipelines.studio.pictures import FRAMES
 from pipelines.studio.processes import launch, rank
 from pipelines.studio.training import Settings, Training
-from stages.diffusion.studio_networks import MOTION, SCHEDULER, StudioNetworks
+from stages.diffusion.studio_networks import StudioNetworks
 from stages.diffusion.studio_unet import motion_modules
 
 
@@ -34,7 +35,7 @@ def train(settings: Settings) -> None:
     """One process's part of the training."""
     torch.manual_seed(settings.seed)
     datasets = read_datasets(settings)
-    networks = StudioNetworks.with_fresh_motion(settings.output, MOTION).to(settings.device)
+    networks = with_fresh_motion(settings.output, MOTION).to(settings.device)
     trained = [weight for weight in networks.parameters() if weight.requires_grad]
     training = Training(
         networks,
@@ -56,7 +57,7 @@ def train(settings: Settings) -> None:
         training.update(weighted_mean(errors, batch.poses), last=last_error(errors, drawn))
     if rank() == 0:
         with training.averaged():
-            networks.save(settings.output)
+            save(networks, settings.output)
 
 
 @contextmanager

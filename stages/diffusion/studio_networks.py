@@ -6,15 +6,12 @@ the UNet twice, as features beside the keys and values of every self-attention a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers.models.controlnets.controlnet import ControlNetConditioningEmbedding
-from diffusers.models.embeddings import SinusoidalPositionalEmbedding
-from safetensors.torch import save_file
 from torch import nn
 from torch.nn.functional import pixel_unshuffle
 
@@ -23,48 +20,12 @@ from stages.diffusion.checkpoint import State, load_strictly, read_config, read_
 from stages.diffusion.motion_checkpoint import motion_unet_state
 from stages.diffusion.reference_attention import transformer_blocks
 from stages.diffusion.reference_network import ReferenceNetwork, build_reference_network, end_at_last_feature
-from stages.diffusion.studio_unet import Reference, StudioUNet, build_unet, motion_modules, motion_state, without_text
+from stages.diffusion.studio_unet import Reference, StudioUNet, build_unet, without_text
 
 LATENT_CHANNELS = 8
 REFERENCE_TIMESTEP = 0  # the reference is clean
 
-# What the training writes beside the weights; an animator reads its folder's own.
-UNET: dict[str, Any] = {
-    "_class_name": "UNet2DConditionModel",
-    "in_channels": 2 * LATENT_CHANNELS,
-    "out_channels": LATENT_CHANNELS,
-    "block_out_channels": [64, 128, 96],
-    "layers_per_block": 1,
-    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
-    "mid_block_type": "UNetMidBlock2DCrossAttn",
-    "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
-    "attention_head_dim": [2, 4, 3],  # diffusers' name for the number of heads
-    "cross_attention_dim": 1,  # diffusers wants one; the layers are dropped
-    "use_linear_projection": True,
-}
-POSE_GUIDER: dict[str, Any] = {"channels": 64, "hidden_channels": [16, 32, 64]}
-SPATIAL: dict[str, dict[str, Any]] = {
-    "unet": UNET,
-    "reference": {**UNET, "in_channels": LATENT_CHANNELS},
-    "pose_guider": POSE_GUIDER,
-}
-MOTION: dict[str, Any] = {
-    "longest_window": 24,
-    "heads": 4,
-    "modules": ["up_blocks.1.motion_modules.1", "up_blocks.2.motion_modules.1"],
-}
-SCHEDULER: dict[str, Any] = {
-    "_class_name": "DDIMScheduler",
-    "num_train_timesteps": 1000,
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "beta_schedule": "linear",
-    "rescale_betas_zero_snr": True,
-    "clip_sample": False,
-    "set_alpha_to_one": True,
-    "prediction_type": "v_prediction",
-    "timestep_spacing": "trailing",
-}
+PARTS = ("unet", "reference", "pose_guider")
 
 
 class SkeletonEmbedding(ControlNetConditioningEmbedding):
@@ -93,28 +54,13 @@ def build_pose_guider(config: Mapping[str, Any]) -> SkeletonEmbedding:
         return SkeletonEmbedding(config["channels"], config["hidden_channels"])
 
 
-def initialise(network: nn.Module) -> nn.Module:
-    """Give a network on the meta device its initial weights, on the CPU; motion modules begin without effect."""
-    network.to_empty(device="cpu")
-    for module in network.modules():
-        if isinstance(module, SinusoidalPositionalEmbedding):
-            _, length, width = module.pe.shape
-            module.pe = SinusoidalPositionalEmbedding(width, length).pe
-        elif hasattr(module, "reset_parameters"):
-            module.reset_parameters()
-    for _, module in motion_modules(network):
-        nn.init.zeros_(module.proj_out.weight)
-        nn.init.zeros_(module.proj_out.bias)
-    return network
-
-
 class StudioNetworks(nn.Module):
     """The three networks as one, with the configurations that they were built from by part of the checkpoint."""
 
     def __init__(self, configs: Mapping[str, Mapping[str, Any]]) -> None:
         """`configs` of `unet`, `reference`, `pose_guider` and, where there are motion modules, `motion`.
 
-        The networks are on the meta device: `initialise` or load them.
+        The networks are on the meta device, without weights.
         """
         super().__init__()
         self.configs = dict(configs)
@@ -127,48 +73,25 @@ class StudioNetworks(nn.Module):
     @classmethod
     def load(cls, checkpoint: Path, device: str, dtype: torch.dtype) -> StudioNetworks:
         """Read the parts of a checkpoint folder. Raises `Problem` where one is missing or does not fit."""
-        configs = {part: read_config(checkpoint / part) for part in (*SPATIAL, "motion")}
+        configs = {part: read_config(checkpoint / part) for part in (*PARTS, "motion")}
         try:
             networks = cls(configs)
         except Exception as wrong:  # whatever a foreign configuration makes of the constructors
             reason = (str(wrong) or type(wrong).__name__).splitlines()[0]
             error = f"the configurations in checkpoint {checkpoint} describe no networks of the studio: {reason}"
             raise Problem(error, "copy the folder again") from None
-        networks._load(checkpoint, read_state(weights_file(checkpoint / "motion")), dtype)
+        networks.fill(checkpoint, read_state(weights_file(checkpoint / "motion")), dtype)
         return networks.to(device)
 
-    @classmethod
-    def with_fresh_motion(cls, checkpoint: Path, motion: Mapping[str, Any]) -> StudioNetworks:
-        """The networks of a folder that needs no motion yet, on the CPU in float32, with untrained motion modules.
+    def fill(self, checkpoint: Path, motion: State, dtype: torch.dtype) -> None:
+        """Give the networks the weights of a folder's PARTS and those of the motion modules, frozen.
 
-        Only these take gradients. Draws from torch's global generator.
+        Raises `Problem` where they do not fit.
         """
-        networks = cls({**{part: read_config(checkpoint / part) for part in SPATIAL}, "motion": motion})
-        initialise(networks)
-        networks._load(checkpoint, motion_state(networks.unet), torch.float32)
-        for _, module in motion_modules(networks.unet):
-            module.requires_grad_(True)
-        return networks
-
-    def _load(self, checkpoint: Path, motion: State, dtype: torch.dtype) -> None:
-        states = {part: read_state(weights_file(checkpoint / part)) for part in SPATIAL}
+        states = {part: read_state(weights_file(checkpoint / part)) for part in PARTS}
         states["unet"] = motion_unet_state(self.unet, states["unet"], motion, checkpoint / "motion")
         for part, state in states.items():
             load_strictly(self.get_submodule(part), state, checkpoint / part, dtype)
-
-    def save(self, checkpoint: Path) -> None:
-        """Write every part: `config.json` and its weights as safetensors, in the dtype they have."""
-        moving = motion_state(self.unet)
-        spatial = {name: tensor for name, tensor in self.unet.state_dict().items() if name not in moving}
-        states = {part: self.get_submodule(part).state_dict() for part in SPATIAL}
-        for part, state in {**states, "unet": spatial, "motion": moving}.items():
-            if part not in self.configs:
-                continue
-            folder = checkpoint / part
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "config.json").write_text(json.dumps(self.configs[part], indent=2) + "\n", encoding="utf-8")
-            weights = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-            save_file(weights, folder / "diffusion_pytorch_model.safetensors")
 
     def look(self, latents: torch.Tensor) -> Reference:
         """Clean reference latents (rows, channels, height, width) → what the UNet is given of them."""
