@@ -24,6 +24,7 @@ from manifests.errors import Problem
 from pipelines.code_version import code_version
 from pipelines.configuration import RunConfig
 from pipelines.progress import Say
+from stages.bundled import SCHEME, bundled
 from stages.checkpoints import checkpoint_files
 from stages.diffusion.animators import ANIMATORS, Facts
 from stages.poses.wholebody import WHOLE_IMAGE
@@ -203,16 +204,18 @@ def attention() -> Findings:
 
 
 def checkpoints(config: RunConfig) -> Findings:
-    """Each configured folder of weights: whether all parts that are read are there. Contents are not read."""
+    """Each configured or bundled folder of weights: whether all parts that are read are there. No contents are read."""
+    own = {facts.name: facts.bundled for facts in ANIMATORS.values() if facts.bundled}
     if not config.checkpoints:
         remedy = "see README, 'Checkpoints', and set `checkpoints` or --checkpoint NAME=FOLDER"
-        yield Finding("warning", "no checkpoints are configured: every row must name its own", remedy)
-    for label, given in config.checkpoints.items():
+        text = f"no checkpoints are configured: rows must name their own, except for {', '.join(own)}"
+        yield Finding("warning", text, remedy)
+    for label, given in (own | config.checkpoints).items():
         yield from _guarded(f"checkpoint {label}", partial(_checkpoint, label, given))
 
 
 def _checkpoint(label: str, given: str) -> Findings:
-    folder = storage.resolve(given, os.getcwd())
+    folder = storage.resolve(bundled(given), os.getcwd())
     # a label that is no animator's name may serve any
     candidates = [ANIMATORS[label]] if label in ANIMATORS else list(ANIMATORS.values())
     looked = [(facts, _sizes(folder, facts)) for facts in candidates]
@@ -220,7 +223,8 @@ def _checkpoint(label: str, given: str) -> Findings:
     missing = [part for part, size in sizes.items() if not size]
     text = f"checkpoint {label}: {folder}"
     if missing:
-        remedy = "lay the folder out as published (README, 'Checkpoints')"
+        published = "lay the folder out as published (README, 'Checkpoints')"
+        remedy = REINSTALL if given.startswith(SCHEME) else published
         yield Finding("FAIL", f"{text} lacks {', '.join(missing)} of {facts.name}", remedy)
     else:
         yield Finding("ok", f"{text} has all parts of {facts.name}, {sum(sizes.values()) / 2**20:,.0f} MiB")

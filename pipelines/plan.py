@@ -38,7 +38,7 @@ class Plan:
     def in_words(self, refused: Sequence[Result]) -> str:
         """The plan in one line."""
         frames = sum(work.frames for work in self.todo)
-        videos = len({work.pose_key for work in self.todo} - self.poses_ready)
+        videos = len({work.pose_key for work in self.todo if work.pose_key} - self.poses_ready)
         shared = sum(map(len, self.twins.values()))
         parts = [f"{len(self.todo)} films to make ({frames} frames, poses of {videos} driving videos)"]
         parts += [f"{shared} the same as one of these"] if shared else []

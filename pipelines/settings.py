@@ -10,6 +10,7 @@ from manifests import storage
 from manifests.layout import Places, new_run_id
 from pipelines.code_version import code_version
 from pipelines.configuration import RunConfig
+from stages.bundled import SCHEME
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,10 @@ def settled(config: RunConfig, manifest: str, output: str, run_id: str | None) -
     manifest, output = (storage.resolve(uri, here) for uri in (manifest, output))
     base = manifest if storage.is_folder(manifest) else storage.parent(manifest)
     cache = config.cache and storage.resolve(config.cache, here)
-    checkpoints = {name: storage.resolve(folder, here) for name, folder in config.checkpoints.items()}
+    checkpoints = {
+        name: folder if folder.startswith(SCHEME) else storage.resolve(folder, here)
+        for name, folder in config.checkpoints.items()
+    }
     prefixes = [storage.resolve(prefix, here) for prefix in config.allowed_prefixes]
     pool = config.animate_pool
     device = pool.device if pool.device != "auto" else ("cuda" if pool.num_gpus else "cpu")

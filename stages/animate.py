@@ -139,7 +139,7 @@ class Animate:
             shown = shown_frames(clip, *sequence.timing(clip.fps))
             yield ShownPoses(sequence, shown), {}
 
-    def _drawn(self, work: Work, stored: Path, scratch: Path) -> tuple[np.ndarray, dict]:
+    def _drawn(self, work: Work, stored: Path, scratch: Path) -> tuple[PosePictures, dict]:
         keypoints, seconds, fps = read_keypoints(stored)
         if fps is None:  # the file states none: it runs at the film's
             fps = work.clip.fps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from manifests import storage
@@ -38,14 +39,22 @@ def local_checkpoint(folder: str, facts: Facts, digest: str, scratch: Path) -> P
 
 
 def local_lora(weights: Weights, scale: float, scratch: Path) -> LoraFile:
-    """The file itself if it is local, else a download kept in `scratch` under its digest."""
-    path = Path(weights.uri)
-    if not storage.is_local(weights.uri):
-        path = scratch / "loras" / f"{weights.digest}.safetensors"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            storage.fetch(weights.uri, path.parent, None).replace(path)
-    return LoraFile(path, storage.name(weights.uri), weights.digest, scale)
+    """The file itself if it is local, else a download kept in `scratch` under its digest.
+
+    Raises `Problem` for a download of other bytes than were validated.
+    """
+    lora = LoraFile(Path(weights.uri), storage.name(weights.uri), weights.digest, scale)
+    if storage.is_local(weights.uri):
+        return lora
+    kept = replace(lora, path=scratch / "loras" / f"{weights.digest}.safetensors")
+    if not kept.path.exists():
+        fetched = storage.fetch(weights.uri, kept.path.parent, None)
+        try:
+            replace(lora, path=fetched).check()
+            fetched.replace(kept.path)
+        finally:
+            fetched.unlink(missing_ok=True)
+    return kept
 
 
 def _files(folder: str, facts: Facts) -> list[str]:

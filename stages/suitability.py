@@ -26,6 +26,7 @@ def check_suitable(clip: Clip, facts: Facts, estimators: Estimators) -> None:
     """Raise `Rejected` for the first thing in the row that the animator cannot do, with what it can."""
     if clip.mode not in facts.modes:
         raise Rejected(f"mode {clip.mode!r} is not available for {facts.name}", f"use mode {' or '.join(facts.modes)}")
+    _check_heeded(clip, facts)
     _check_inputs(clip, facts, estimators)
     if clip.lora is not None and not facts.lora:
         raise Rejected(f"lora: {facts.name} has no weights that a LoRA could be added to", "leave lora out")
@@ -68,6 +69,21 @@ def _check_inputs(clip: Clip, facts: Facts, estimators: Estimators) -> None:
             f"retarget {clip.retarget!r}: needs keypoints of the driving file and of the reference",
             "set `estimators.dwpose` in the configuration and drive by video or keypoints, or set retarget to none",
         )
+
+
+def _check_heeded(clip: Clip, facts: Facts) -> None:
+    """Fields that would be passed over in silence; a reference beside a driving file is left to stand."""
+    if clip.lora is None and clip.lora_scale != Clip.model_fields["lora_scale"].default:
+        raise Rejected(f"lora_scale {clip.lora_scale:g}: there is no lora that it could mean", "leave it out")
+    if clip.reference is not None and not facts.reference and not driven(clip, facts):
+        raise Rejected(f"reference: {facts.name} takes none, and there is no driving file either", "leave it out")
+    if clip.mode != "parity":
+        return
+    if clip.loop and facts.loops:
+        raise Rejected("loop: mode 'parity' joins frames as published alone", "leave it out, or use mode standard")
+    if clip.retarget != "none":
+        error = f"retarget {clip.retarget!r}: mode 'parity' draws poses as they were found"
+        raise Rejected(error, "leave it out, or use mode standard")
 
 
 def driven(clip: Clip, facts: Facts) -> bool:

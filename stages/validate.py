@@ -25,7 +25,7 @@ from stages.video.read import Frames
 from stages.video.timing import select, select_evenly
 
 # Raised by one when probing finds out more, or other things, about the same file.
-PROBE_ALGORITHM = 1
+PROBE_ALGORITHM = 2
 
 Found = dict[str, Any]  # what the memo keeps of a file, as JSON
 
@@ -176,6 +176,9 @@ def _resolved(clip: Clip, facts: Facts, reference: Found | None, driving: Found 
         raise Rejected("fps: the driving file does not state a frame rate", "fill in fps")
     window = clip.window or facts.window
     resolved = {
+        # what an animator without text is given decides nothing, and so is in no key
+        "prompt": clip.prompt if facts.text else "",
+        "negative_prompt": clip.negative_prompt if facts.text else "",
         "width": width,
         "height": height,
         "fit": clip.fit or ("stretch" if clip.mode == "parity" else "cover"),

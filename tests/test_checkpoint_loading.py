@@ -1,9 +1,11 @@
 """A published folder loads whatever its variant; anything else is refused by name, and no code in it is ever run."""
 
+import json
 import os
 import pickle
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,16 @@ from stages.diffusion.checkpoint import (
     weights_file,
     with_current_attention_names,
 )
+from stages.diffusion.clip_tokens import ClipTokens
+from stages.diffusion.ddim import ddim, read_scheduler_config
+from stages.diffusion.image_encoder import ImageEncoder
 from stages.diffusion.magicanimate import MagicAnimate
 from stages.diffusion.motion_checkpoint import motion_unet_state
 from stages.diffusion.text import TextEncoder
 from tests.conftest import CHECKOUT
 
 CHECKPOINT = CHECKOUT / "tests" / "golden" / "magicanimate" / "checkpoint"
+ANIMATE_ANYONE = CHECKOUT / "tests" / "golden" / "animate_anyone" / "checkpoint"
 UNET = "stable-diffusion-v1-5/unet/diffusion_pytorch_model.bin"
 MOTION = "MagicAnimate/temporal_attention/temporal_attention.ckpt"
 REFERENCE = "MagicAnimate/appearance_encoder/diffusion_pytorch_model.safetensors"
@@ -410,6 +416,39 @@ def test_a_configuration_that_is_no_json_object_is_refused_by_name(folder: Path,
     replace(config, content)
 
     assert str(config) in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    "config", [{"hidden_size": -1}, {"hidden_size": 32, "num_attention_heads": 5}, {"vision_config": [1]}], ids=str
+)
+def test_a_configuration_that_describes_no_image_encoder_is_refused_by_name(tmp_path: Path, config: dict) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    for load in (ClipTokens.load, partial(ImageEncoder.load, dtype=torch.float32)):
+        with pytest.raises(Problem, match="describes no CLIP vision model") as refused:
+            load(tmp_path, "cpu")
+        assert str(tmp_path / "config.json") in refused.value.error
+
+
+def test_an_image_encoder_may_be_saved_with_its_text_tower(tmp_path: Path) -> None:
+    alone, both = ANIMATE_ANYONE / "image_encoder", tmp_path
+    config = json.loads((alone / "config.json").read_text())
+    named = {"vision_config": config, "text_config": {}, "projection_dim": config["projection_dim"]}
+    (both / "config.json").write_text(json.dumps(named))
+    towers = {"text_model.a": torch.zeros(1), "text_projection.weight": torch.zeros(1), "logit_scale": torch.zeros(())}
+    torch.save({**read_state(alone / "pytorch_model.bin"), **towers}, both / "pytorch_model.bin")
+    one, other = (ImageEncoder.load(folder, "cpu", torch.float32).model.state_dict() for folder in (alone, both))
+    assert equal(one, other)
+
+
+def test_a_scheduler_that_does_not_state_clip_sample_is_no_warning_until_it_is_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "scheduler_config.json").write_text(json.dumps({"beta_schedule": "scaled_linear"}))
+    config = read_scheduler_config(tmp_path)
+    ddim(config, published=False)
+    assert "clip_sample" not in caplog.text
+    ddim(config, published=True)
+    assert "clip_sample" in caplog.text
 
 
 @pytest.mark.parametrize(

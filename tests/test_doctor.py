@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from manifests import storage
 from pipelines import cli
 from pipelines.configuration import AnimatePool, RunConfig
 from pipelines.doctor import examine
+from pipelines.settings import settled
+from stages.diffusion.animators import ANIMATORS
 from stages.poses.recipes import DWPoseSettings, Estimators
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -92,7 +95,26 @@ def test_an_incomplete_checkpoint_names_the_missing_parts(tmp_path: Path) -> Non
 def test_no_checkpoint_at_all_is_a_warning() -> None:
     whole, said = examined(RunConfig())
     assert whole
-    assert the_line(said, "no checkpoints are configured").startswith("warning")
+    line = the_line(said, "no checkpoints are configured")
+    assert line.startswith("warning")
+    assert "except for studio" in line
+
+
+def test_weights_that_come_with_catwalk_are_looked_at_like_configured_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, said = examined(RunConfig())
+    assert the_line(said, "checkpoint studio").startswith("ok")
+    _, said = examined(RunConfig(checkpoints={"studio": "bundled:studio"}))
+    assert the_line(said, "checkpoint studio").startswith("ok")
+    monkeypatch.setitem(ANIMATORS, "studio", replace(ANIMATORS["studio"], bundled="bundled:gone"))
+    whole, said = examined(RunConfig())
+    assert not whole
+    assert "→ run `make setup`" in the_line(said, "FAIL", "checkpoint studio", "lacks codec")
+
+
+def test_a_bundled_folder_in_the_configuration_stays_named_as_such() -> None:
+    config = RunConfig(checkpoints={"studio": "bundled:studio", "magicanimate": "weights"})
+    folders = settled(config, "clips.parquet", "out", None).config.checkpoints
+    assert folders == {"studio": "bundled:studio", "magicanimate": str(Path.cwd() / "weights")}
 
 
 def test_a_configured_estimator_whose_file_is_not_there_fails(tmp_path: Path) -> None:

@@ -261,6 +261,9 @@ def test_half_precision_runs_throughout_and_stays_close(
     assert near.isfinite().all()
     assert (exact - near).abs().mean() < 0.1 * exact.std()
     assert half.keys.images.autoencoder.dtype == dtype, "after looking at the key image in float32"
+    with pytest.raises(RuntimeError):
+        half.keys.images.posterior(torch.zeros(1, 5, 32, 32))
+    assert half.keys.images.autoencoder.dtype == dtype, "after a key image that cannot be encoded"
     film = np.concatenate(list(half.frames(near, made)))
     assert film.std() > 1
 

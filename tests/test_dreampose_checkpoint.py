@@ -259,6 +259,17 @@ def test_the_checkpoints_sampler_is_used_unless_the_other_is_asked_for(folder: P
     assert published.prepared("ddim", 4).config.beta_end == 0.012
 
 
+@pytest.mark.parametrize("kind", ["DDIMScheduler", "PNDMScheduler"])
+def test_a_file_that_does_not_say_to_skip_the_first_steps_is_taken(folder: Path, kind: str) -> None:
+    file = folder / SAVED / "scheduler" / "scheduler_config.json"
+    saved = {**json.loads(file.read_text()), "_class_name": kind}
+    del saved["skip_prk_steps"]
+    file.write_text(json.dumps(saved))
+    published = PublishedScheduler.read(file.parent)
+    assert published.prepared("ddim", 2).timesteps.tolist() == [501, 1]
+    assert len(published.prepared("pndm", 8).timesteps) == 17  # twelve of Runge-Kutta's, then the last five
+
+
 def test_ddim_clips_where_the_file_says_nothing_in_parity_alone_and_says_so(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -132,6 +133,54 @@ def test_a_pickle_in_a_numpy_file_is_not_opened(tmp_path: Path) -> None:
     np.savez(tmp_path / "k.npz", keypoints=np.array([{"a": 1}], dtype=object), width=1, height=1)
     with pytest.raises(Rejected):
         import_keypoints(tmp_path / "k.npz", Limits())
+
+
+def test_a_small_keypoint_file_that_unpacks_to_much_is_never_unpacked(tmp_path: Path) -> None:
+    header = BytesIO()
+    shape = (20_000, 100_000, 134, 3)
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": shape})
+    with ZipFile(tmp_path / "k.npz", "w") as archive:
+        archive.writestr("keypoints.npy", header.getvalue())
+    one = {name: [0] for name in ("x", "y", "score")}
+    pq.write_table(pa.table({"frame": [19_999], "person": [99_999], "point": [133], **one}), tmp_path / "k.parquet")
+    crowd = [{"people": [{}] * 100_000}, *[{"people": []}] * 19_999]
+    (tmp_path / "k.json").write_text(json.dumps(crowd))
+    for name in ("k.npz", "k.parquet", "k.json"):
+        with pytest.raises(Rejected, match=rf"{name}' has \d+ bytes unpacked, allowed are"):
+            import_keypoints(tmp_path / name, Limits())
+    packed = write_documents(tmp_path / "k.zip", somebody())
+    with pytest.raises(Rejected, match="bytes unpacked, allowed are"):
+        import_keypoints(packed, Limits(bytes=20_000))
+
+
+@pytest.mark.parametrize("name", ["k.json", "k.zip", "k.npz", "k.parquet"])
+def test_more_frames_than_the_limit_are_rejected(tmp_path: Path, name: str) -> None:
+    write = write_documents if name.endswith(("json", "zip")) else write_arrays
+    path = write(tmp_path / name, somebody(frames=4))
+    assert len(import_keypoints(path, Limits(frames=4))[0]) == 4
+    with pytest.raises(Rejected, match="4 frames, allowed are 3"):
+        import_keypoints(path, Limits(frames=3))
+
+
+@pytest.mark.parametrize("wrong", [{"frame": [-1]}, {"point": [2**40]}, {"person": [np.nan]}, {"x": ["left"]}])
+def test_parquet_of_impossible_places_is_rejected_before_memory_is_taken(tmp_path: Path, wrong: dict) -> None:
+    columns = {"frame": [0], "person": [0], "point": [133], "x": [1.0], "y": [1.0], "score": [1.0]}
+    facts = {"width": "100", "height": "120"}
+    pq.write_table(pa.table(columns).replace_schema_metadata(facts), tmp_path / "good.parquet")
+    assert len(import_keypoints(tmp_path / "good.parquet", Limits())[0]) == 1
+    pq.write_table(pa.table(columns | wrong).replace_schema_metadata(facts), tmp_path / "k.parquet")
+    with pytest.raises(Rejected, match=r"count from 0|have shape|expected numbers"):
+        import_keypoints(tmp_path / "k.parquet", Limits())
+
+
+def test_sizes_and_rates_that_cannot_be_are_rejected(tmp_path: Path) -> None:
+    points = np.zeros((2, 1, 134, 3))
+    for wrong in ({"width": 0}, {"height": -5}, {"fps": 0}, {"fps": -25}, {"fps": 10**9}):
+        np.savez(tmp_path / "k.npz", **{"keypoints": points, "width": 9, "height": 9, "fps": 25, **wrong})
+        with pytest.raises(Rejected):
+            import_keypoints(tmp_path / "k.npz", Limits())
+    np.savez(tmp_path / "k.npz", keypoints=np.asfortranarray(points), width=9, height=9, fps=29.97)
+    assert import_keypoints(tmp_path / "k.npz", Limits())[1] == Fraction(30000, 1001)
 
 
 @pytest.fixture(scope="module")

@@ -81,6 +81,7 @@ def test_the_uris_of_a_clip_are_in_no_key() -> None:
         }
     )
     assert keys(moved) == keys()
+    assert keys(moved, lora="8" * 64) == keys(lora="8" * 64)
 
 
 def test_every_field_of_a_clip_is_decided_upon() -> None:

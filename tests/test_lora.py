@@ -14,8 +14,9 @@ import torch
 from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
+from manifests import storage
 from manifests.clip import Clip
-from manifests.errors import Rejected
+from manifests.errors import Problem, Rejected
 from manifests.storage import Allowed
 from manifests.work import Weights, Work
 from pipelines.clip import StageChain
@@ -102,7 +103,7 @@ def first_diffusers(layers: dict = LAYERS, words: dict = WORDS) -> State:
 def file(folder: Path, state: State, scale: float = 1.0, metadata: dict[str, str] | None = None) -> LoraFile:
     path = folder / f"{len(list(folder.iterdir()))}.safetensors"
     save_file({key: value.contiguous() for key, value in state.items()}, path, metadata)
-    return LoraFile(path, path.name, path.name, scale)
+    return LoraFile(path, path.name, storage.sha256_file(path), scale)
 
 
 def fused(lora: LoraFile) -> State:
@@ -303,6 +304,29 @@ def test_rows_of_one_lora_are_made_together_and_each_scale_is_a_model(checkpoint
     assert cache.get("text2video_zero", checkpoint, "digest", replace(lora, path=tmp_path)) is kept
     assert cache.get("text2video_zero", checkpoint, "digest") is not kept
     assert cache.get("text2video_zero", checkpoint, "digest", replace(lora, scale=0.1)) is not kept
+
+
+def test_a_lora_that_changed_since_it_was_validated_is_not_used(tmp_path: Path) -> None:
+    lora = file(tmp_path, kohya())
+    save_file({key: value.contiguous() for key, value in peft().items()}, lora.path)
+    with pytest.raises(Problem, match=r"lora .* changed while the run was going on") as refused:
+        Lora.read(lora)
+    assert not isinstance(refused.value, Rejected)
+    lora.path.unlink()
+    with pytest.raises(Problem, match="changed while the run was going on"):
+        Lora.read(lora)
+
+
+def test_a_downloaded_lora_of_other_bytes_is_not_kept_under_the_validated_digest(tmp_path: Path, s3: str) -> None:
+    lora = file(tmp_path, kohya())
+    weights = Weights(uri=f"{s3}/lora.safetensors", digest=lora.digest)
+    storage.publish_bytes(b"others", weights.uri)
+    with pytest.raises(Problem, match="changed while the run was going on"):
+        local_lora(weights, 1.0, tmp_path / "scratch")
+    storage.publish_bytes(lora.path.read_bytes(), weights.uri)
+    kept = local_lora(weights, 1.0, tmp_path / "scratch").path
+    assert kept.read_bytes() == lora.path.read_bytes()
+    assert list(kept.parent.iterdir()) == [kept]
 
 
 def test_a_film_is_made_with_the_rows_lora_and_says_so(checkpoint: Path, tmp_path: Path) -> None:

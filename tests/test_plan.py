@@ -46,4 +46,6 @@ def test_rows_that_ask_for_the_same_film_are_planned_once(tmp_path: Path) -> Non
 
 def test_clips_without_a_driving_video_wait_for_nobody(tmp_path: Path) -> None:
     works = [work(row).model_copy(update={"driving": None, "pose_key": None}) for row in range(3)]
-    assert len(make_plan(works, Places(str(tmp_path)), "run").groups()) == 3
+    plan = make_plan([*works, work(3)], Places(str(tmp_path)), "run")
+    assert len(plan.groups()) == 4
+    assert "4 films to make (40 frames, poses of 1 driving videos)" in plan.in_words([])

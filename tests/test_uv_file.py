@@ -21,6 +21,7 @@ from manifests.work import Source, Work
 from pipelines.clip import StageChain
 from pipelines.configuration import RunConfig
 from stages.extract_pose import ExtractPose
+from stages.poses.keypoint_file import import_keypoints
 from stages.poses.recipes import DensePoseSettings, Estimators, Recipe, key_parts, recipe_for
 from stages.poses.sequence import PoseSequence, write_poses
 from stages.poses.uv_file import UVFacts, probe_uv, read_uv
@@ -53,7 +54,15 @@ def test_a_file_of_floats_is_read_frame_by_frame(tmp_path: Path, dtype: type, sa
     assert np.array_equal(np.stack(read), maps.astype(np.float32))
 
 
-@pytest.mark.parametrize(("given", "fps"), [({}, None), ({"fps": 25}, 25), ({"fps": 12.5}, Fraction(25, 2))])
+@pytest.mark.parametrize(
+    ("given", "fps"),
+    [
+        ({}, None),
+        ({"fps": 25}, 25),
+        ({"fps": "25/2"}, Fraction(25, 2)),
+        ({"fps": 29.97}, Fraction(30000, 1001)),
+    ],
+)
 def test_the_rate_may_be_left_out(tmp_path: Path, given: dict, fps: Fraction | None) -> None:
     assert probe_uv(write_uv(tmp_path / "d.npz", uv(1), **given), LIMITS).fps == fps
 
@@ -81,15 +90,50 @@ def test_a_small_file_that_unpacks_to_a_large_array_is_never_unpacked(tmp_path: 
     header = BytesIO()
     shape = {"descr": "<f4", "fortran_order": False, "shape": (10**6, 2, 4096, 4096)}
     np.lib.format.write_array_header_1_0(header, shape)
+    rates = BytesIO()
+    np.lib.format.write_array(rates, np.zeros(2**21))
     with zipfile.ZipFile(tmp_path / "d.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("uv.npy", header.getvalue() + bytes(2**20))
-        archive.writestr("fps.npy", bytes(2**24))
-    with pytest.raises(Rejected, match="fps that is no single number"):
+        archive.writestr("fps.npy", rates.getvalue())
+    with pytest.raises(Rejected, match="fps is no single number"):
         probe_uv(tmp_path / "d.npz", LIMITS)
     with zipfile.ZipFile(tmp_path / "e.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("uv.npy", header.getvalue() + bytes(2**20))
     with pytest.raises(Rejected, match="1000000 frames"):
         probe_uv(tmp_path / "e.npz", LIMITS)
+
+
+@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
+def test_a_long_header_is_refused_before_it_is_read(
+    tmp_path: Path, version: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    length = 60_000 if version == (1, 0) else 2**26
+    begin = b"\x93NUMPY" + bytes(version) + length.to_bytes(2 if version == (1, 0) else 4, "little")
+    unpacked: list[int] = []
+    read = zipfile.ZipExtFile.read
+
+    def counting(member: zipfile.ZipExtFile, size: int = -1) -> bytes:
+        unpacked.append(size)
+        return read(member, size)
+
+    with zipfile.ZipFile(tmp_path / "d.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("uv.npy", begin + b" " * length)
+        archive.writestr("keypoints.npy", begin + b" " * length)
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", counting)
+    for look in (probe_uv, import_keypoints):
+        with pytest.raises(Rejected, match=f"header of {length} bytes" if version < (3, 0) else "format"):
+            look(tmp_path / "d.npz", LIMITS)
+    assert sum(unpacked) < 100
+
+
+@pytest.mark.parametrize("shape", [(-1, 2, -8, 8), (-3, 2, 8, 8), (3, 2, -8, -8)])
+def test_sizes_below_zero_are_rejected(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    header = BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    with zipfile.ZipFile(tmp_path / "d.npz", "w") as archive:
+        archive.writestr("uv.npy", header.getvalue() + bytes(2**12))
+    with pytest.raises(Rejected, match="array of shape"):
+        probe_uv(tmp_path / "d.npz", LIMITS)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x93NUMPY", b"not a zip", bytes(3000)])
@@ -103,7 +147,7 @@ def test_an_archive_without_the_array_or_with_a_wrong_rate_is_rejected(tmp_path:
     np.savez(tmp_path / "d.npz", other=uv(1))
     with pytest.raises(Rejected, match=r"uv\.npy"):
         probe_uv(tmp_path / "d.npz", LIMITS)
-    for fps in ("fast", 0, -25, "nan", [25, 30]):
+    for fps in ("fast", 0, -25, "nan", [25, 30], 10**9, "1/2000000000000"):
         with pytest.raises(Rejected):
             probe_uv(write_uv(tmp_path / "d.npz", uv(1), fps=fps), LIMITS)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 import pytest
 
 from manifests.errors import Problem, Rejected
+from manifests.layout import latents_key
 from manifests.storage import Allowed, SourceMemo
 from manifests.work import Work
 from stages.checkpoints import checkpoint_digest
-from stages.diffusion.animators import ANIMATORS
+from stages.diffusion.animators import ANIMATORS, Facts
 from stages.poses.recipes import Estimators
 from stages.validate import Validate
 from stages.video.limits import Limits
@@ -86,8 +88,18 @@ def test_the_length_of_the_film_follows_range_and_rate(media: Path, range_: dict
         ({"options": {"context_stride": 0}}, "options: context_stride 0"),
         ({"options": {"colour": "red"}}, "options: colour"),
         ({"mode": "fast"}, "mode 'fast'"),
+        ({"lora_scale": 0.5}, "lora_scale 0.5: there is no lora"),
+        ({"mode": "parity", "loop": True}, "loop: mode 'parity'"),
+        (
+            {"animator": "animate_anyone", "driving_kind": "keypoints", "mode": "parity", "retarget": "similarity"},
+            "retarget 'similarity': mode 'parity'",
+        ),
+        (
+            {"animator": "text2video_zero", "driving": None, "driving_kind": None, "duration": 1},
+            "reference: text2video_zero takes none",
+        ),
         ({"animator": "studio", "mode": "parity"}, "mode 'parity'"),
-        ({"animator": "studio", "guidance": 3}, "takes 0"),
+        ({"animator": "studio", "driving_kind": "skeleton", "width": 64, "guidance": 3}, "takes 0"),
         ({"animator": "text2video_zero", "driving_kind": "skeleton", "loop": True}, "loop"),
         ({"animator": "magicanimat"}, "did you mean 'magicanimate'"),
         ({"reference": "nobody.png"}, "no such file"),
@@ -110,6 +122,22 @@ def test_an_animator_without_weights_says_where_to_name_them(media: Path) -> Non
         stage(0, clip_row("a"))
     assert validate(media, checkpoint="tuned").checkpoint == "/models/tuned"
     assert validate(media, checkpoint="mine").checkpoint == str(media / "mine")
+
+
+@pytest.mark.parametrize(("animator", "told"), [("magicanimate", True), ("animate_anyone", False)])
+def test_a_prompt_counts_only_for_animators_that_take_text(media: Path, animator: str, told: bool) -> None:
+    kind = {"driving_kind": "densepose" if told else "skeleton", "animator": animator, "checkpoint": "tuned"}
+    keys = {
+        latents_key(validate(media, prompt=prompt, negative_prompt=other, **kind).clip, "r", ["p"], "c", "d", (0, 6))
+        for prompt, other in (("red", ""), ("blue", ""), ("red", "blurred"))
+    }
+    assert len(keys) == (3 if told else 1)
+
+
+@pytest.mark.parametrize("facts", ANIMATORS.values(), ids=list(ANIMATORS))
+def test_options_left_out_are_the_same_as_their_defaults_given(facts: Facts) -> None:
+    given = {name: field.default for name, field in facts.options.model_fields.items()}
+    assert json.dumps(facts.options().model_dump()) == json.dumps(facts.options(**given).model_dump())
 
 
 def test_limits_are_checked_before_anything_is_decoded(media: Path) -> None:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class Options(BaseModel):
     """What a row's `options` may hold for one animator. Animators with options of their own extend it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # a default is dumped as the same value given by a row would be: both are in the key
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
 class MagicAnimateOptions(Options):
@@ -103,6 +104,7 @@ class Facts:
     options: type[Options] = Options
     checkpoint_settings: tuple[str, ...] = ()  # files that are read where they are there
     loops: bool = True  # the end of a film can be made to join its beginning
+    text: bool = False  # is told what to draw by prompt and negative_prompt
     lora: bool = False  # its networks are Stable Diffusion 1.x, so that a LoRA of it can be added
     modes: tuple[str, ...] = ("parity", "standard")
     keypoints: Literal["dwpose", "drawn"] = "dwpose"  # estimator of the people in driving videos and references
@@ -200,6 +202,7 @@ ANIMATORS = {
             ),
             licence="weights BSD-3-Clause; base model CreativeML OpenRAIL-M",
             lora=True,
+            text=True,
             options=MagicAnimateOptions,
         ),
         Facts(
@@ -278,6 +281,7 @@ ANIMATORS = {
             ),
             licence="base model CreativeML OpenRAIL-M; the ControlNet's likewise",
             lora=True,
+            text=True,
             options=Text2VideoZeroOptions,
             checkpoint_settings=("stable-diffusion-v1-5-controlnet-openpose",),
             driving="optional",
@@ -299,7 +303,7 @@ ANIMATORS = {
             window=16,
             overlap=4,
             longest_window=24,
-            steps=4,
+            steps=2,
             guidance=(),
             segments="independent",
             checkpoint=("codec", "unet", "reference", "pose_guider", "motion", "scheduler"),

@@ -7,11 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from transformers import CLIPVisionConfig, CLIPVisionModel
+from transformers import CLIPVisionModel
 
-from manifests.errors import Problem
-from stages.diffusion.checkpoint import load_strictly, read_object, read_state, weights_file
-from stages.diffusion.image_encoder import DEVIATION, MEAN
+from stages.diffusion.clip_vision import normalised, read_clip_vision
 
 
 class ClipTokens:
@@ -26,25 +24,7 @@ class ClipTokens:
 
         Raises `Problem` when the folder holds none.
         """
-        config = read_object(folder / "config.json")
-        state = read_state(weights_file(folder, ("model", "pytorch_model")))
-        if "vision_config" in config:
-            config = config["vision_config"]
-            state = {key: value for key, value in state.items() if key.startswith("vision_model.")}
-        try:
-            model = CLIPVisionModel(CLIPVisionConfig(**config))
-        except Exception as wrong:  # whatever a foreign configuration makes of the constructor
-            raise Problem(
-                f"checkpoint file {folder / 'config.json'} describes no CLIP vision model: {wrong}",
-                "copy the published folder again",
-            ) from None
-        # published files name the tensors of the older class, and carry a buffer that is now computed
-        state = {
-            key.removeprefix("vision_model."): value
-            for key, value in state.items()
-            if not key.endswith("embeddings.position_ids")
-        }
-        return cls(load_strictly(model, state, folder, torch.float32).to(device))
+        return cls(read_clip_vision(CLIPVisionModel, folder, device, torch.float32))
 
     @property
     def num_tokens(self) -> int:
@@ -65,8 +45,3 @@ class ClipTokens:
     def tokens(self, pixels: torch.Tensor) -> torch.Tensor:
         """(n, 3, 224, 224) → (n, tokens, width), the class token first."""
         return self.model(pixels.to(self.model.device)).last_hidden_state
-
-
-def normalised(pixels: torch.Tensor) -> torch.Tensor:
-    """uint8 (height, width, 3) → (1, 3, height, width) as CLIP was shown pictures."""
-    return ((pixels.float() / 255 - torch.tensor(MEAN)) / torch.tensor(DEVIATION)).permute(2, 0, 1)[None]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,8 @@ def read_scheduler_config(folder: Path) -> dict[str, Any]:
     path = folder / "scheduler_config.json"
     config = read_object(path)
     try:
-        for published in (True, False):
-            ddim(config, published).set_timesteps(2)
+        for names in (PUBLISHED, PUBLISHED + LATER):
+            _scheduler(config, names, clips=False).set_timesteps(2)
     except Exception as wrong:  # whatever diffusers makes of values it does not expect
         raise Problem(f"checkpoint file {path} describes no scheduler: {wrong}", "copy the published file") from None
     return config
@@ -39,14 +40,25 @@ def read_scheduler_config(folder: Path) -> dict[str, Any]:
 def ddim(config: dict[str, Any], published: bool) -> DDIMScheduler:
     """The scheduler; `published` as diffusers 0.14 made it.
 
-    Otherwise samples are never clipped unless the file says so (DDIM's own default, meant for pixels, spoils latents),
-    and what newer files say counts.
+    Otherwise what newer files say counts.
     """
-    if published and "clip_sample" not in config:
-        log.warning("the checkpoint's scheduler does not state clip_sample: in parity mode, DDIM clips its samples")
-    names = PUBLISHED if published else (*PUBLISHED, *LATER)
-    defaults = {} if published else {"clip_sample": False}
-    return DDIMScheduler(**{**defaults, **{name: config[name] for name in names if name in config}})
+    names = PUBLISHED if published else PUBLISHED + LATER
+    return _scheduler(config, names, clips_unasked(config, published))
+
+
+def clips_unasked(config: Mapping[str, Any], parity: bool) -> bool:
+    """Whether DDIM clips its samples although the scheduler file does not state `clip_sample`; warns where it does.
+
+    That is DDIM's own default, meant for pixels, and spoils latents: it is kept in parity alone.
+    """
+    if not parity or "clip_sample" in config:
+        return False
+    log.warning("the checkpoint's scheduler does not state clip_sample: in parity mode, DDIM clips its samples")
+    return True
+
+
+def _scheduler(config: Mapping[str, Any], names: Sequence[str], clips: bool) -> DDIMScheduler:
+    return DDIMScheduler(**{"clip_sample": clips, **{name: config[name] for name in names if name in config}})
 
 
 def between(scheduler: DDIMScheduler, begin: int, end: int | None = None) -> DDIMScheduler:

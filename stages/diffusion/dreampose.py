@@ -21,12 +21,12 @@ from stages.diffusion.dreampose_checkpoint import PublishedFiles, read_unet, rea
 from stages.diffusion.dreampose_scheduler import PublishedScheduler
 from stages.diffusion.dual_guidance import GuidedFrames, row_weights
 from stages.diffusion.embedding_adapter import build_embedding_adapter
+from stages.diffusion.frame_chunks import micro_batches
 from stages.diffusion.key_image import VAE_SCALE, Draws, KeyImages, random_draws
 from stages.diffusion.latent_images import LatentImages
 from stages.diffusion.levels import extremes, ranged_frames, stretched_frames
 from stages.diffusion.pose_packing import PackedPoses, clamped_neighbours, looped_neighbours, published_neighbours
 from stages.diffusion.shown_context import ContextUNet
-from stages.diffusion.windows import Window, averaged
 from stages.video.image import fit
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class DreamPose:
             model,
             start.expand(len(segment), -1, -1, -1),
             scheduler,
-            lambda _: batches(len(segment), clip.window),
+            lambda _: micro_batches(len(segment), clip.window),
             lambda rows: (rows * by_row).sum(dim=0),
         )
 
@@ -163,8 +163,3 @@ def neighbours_of(clip: Clip, frame: int, num_frames: int) -> tuple[int, ...]:
     if clip.mode == "parity":
         return published_neighbours(frame, range(num_frames))
     return (looped_neighbours if clip.loop else clamped_neighbours)(frame, num_frames)
-
-
-def batches(num_frames: int, size: int) -> list[Window]:
-    """Frames that go through the network in one call."""
-    return averaged([list(range(start, min(start + size, num_frames))) for start in range(0, num_frames, size)])

@@ -6,7 +6,6 @@ Source: specs/dreampose.md section 6.
 from __future__ import annotations
 
 import inspect
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,11 @@ from diffusers import DDIMScheduler, PNDMScheduler
 
 from manifests.errors import Problem
 from stages.diffusion.checkpoint import read_object
+from stages.diffusion.ddim import clips_unasked
 
 KINDS = {"pndm": PNDMScheduler, "ddim": DDIMScheduler}
-
-log = logging.getLogger(__name__)
+# PNDM begins with Runge-Kutta steps where the file does not say to skip them (DDIM's own do not), and needs four.
+PROBED_STEPS = 4
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class PublishedScheduler:
         published = cls(names[named], settings)
         for sampler in KINDS:
             try:
-                published.prepared(sampler, steps=2)
+                published.prepared(sampler, PROBED_STEPS)
             except Exception as wrong:  # whatever foreign settings make of the constructor
                 raise Problem(
                     f"checkpoint file {file} describes no {named}: {wrong}", "copy the published file again"
@@ -56,13 +56,11 @@ class PublishedScheduler:
         """A scheduler at its first timestep: of the checkpoint's kind ("checkpoint") or of the one asked for.
 
         Below strength 1 its first timesteps are left out, but never all of them. The published code sets steps_offset,
-        and switches off that samples are clipped unless the file does not say so and DDIM is asked for, whose default
-        it then is. Nobody wants that: it is kept in parity alone.
+        and switches off that samples are clipped, unless DDIM is made of another scheduler's file that says nothing.
         """
         kind = KINDS[self.sampler if sampler == "checkpoint" else sampler]
-        clips = parity and "clip_sample" not in self.settings and kind is DDIMScheduler and self.sampler != "ddim"
-        if clips:
-            log.warning("the checkpoint's scheduler does not state clip_sample: in parity mode, DDIM clips its samples")
+        converted = kind is DDIMScheduler and self.sampler != "ddim"
+        clips = converted and clips_unasked(self.settings, parity)
         settings = {**self.settings, "steps_offset": 1, "clip_sample": clips}
         known = inspect.signature(kind).parameters
         scheduler = kind(**{name: value for name, value in settings.items() if name in known})

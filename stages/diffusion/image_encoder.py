@@ -7,13 +7,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+from transformers import CLIPVisionModelWithProjection
 
-from stages.diffusion.checkpoint import load_strictly, read_config, read_state, weights_file
+from stages.diffusion.clip_vision import normalised, read_clip_vision
 from stages.video.image import Fit, fit
-
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 
 
 class ImageEncoder:
@@ -25,20 +22,13 @@ class ImageEncoder:
     @classmethod
     def load(cls, folder: Path, device: str, dtype: torch.dtype) -> ImageEncoder:
         """Read a published folder. Raises `Problem` when it does not hold such a model."""
-        model = CLIPVisionModelWithProjection(CLIPVisionConfig(**read_config(folder)))
-        # files of older versions carry a buffer that is now computed
-        state = {
-            key: value
-            for key, value in read_state(weights_file(folder, ("model", "pytorch_model"))).items()
-            if not key.endswith("embeddings.position_ids")
-        }
-        return cls(load_strictly(model, state, folder, dtype).to(device))
+        return cls(read_clip_vision(CLIPVisionModelWithProjection, folder, device, dtype))
 
     def pixels(self, image: np.ndarray, how: Fit) -> torch.Tensor:
         """uint8 (height, width, 3) → (1, 3, 224, 224), normalised; the square is met as `how` says."""
         side = self.model.config.image_size
         square = torch.from_numpy(np.array(fit(image, side, side, how, Image.Resampling.BICUBIC)))
-        return ((square.float() / 255 - torch.tensor(MEAN)) / torch.tensor(DEVIATION)).permute(2, 0, 1)[None]
+        return normalised(square)
 
     @torch.inference_mode()
     def token(self, image: np.ndarray, how: Fit) -> torch.Tensor:

@@ -58,8 +58,10 @@ class LatentImages:
         kept = self.autoencoder.dtype
         convert = torch.nn.Module.to  # diffusers' own warns of layers to be kept in float32, of which there are none
         convert(self.autoencoder, torch.float32)
-        found = self.autoencoder.encode(pixels.to(self.autoencoder.device, torch.float32)).latent_dist
-        convert(self.autoencoder, kept)
+        try:
+            found = self.autoencoder.encode(pixels.to(self.autoencoder.device, torch.float32)).latent_dist
+        finally:
+            convert(self.autoencoder, kept)
         return found.mean, found.logvar
 
     @torch.inference_mode()

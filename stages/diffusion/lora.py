@@ -57,7 +57,11 @@ class Lora:
 
     @classmethod
     def read(cls, file: LoraFile) -> Lora:
-        """Raises `Rejected` for what is no LoRA, or one of a kind that cannot be added to weights."""
+        """Raises `Rejected` for what is no LoRA, or one of a kind that cannot be added to weights.
+
+        Raises `Problem` where the bytes are not those that were validated.
+        """
+        file.check()
         try:
             with safe_open(file.path, "pt") as opened:
                 state = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 - no mapping

@@ -8,7 +8,8 @@ from typing import Any
 
 from safetensors import safe_open
 
-from manifests.errors import Rejected
+from manifests import storage
+from manifests.errors import Problem, Rejected
 
 REMEDY = "use a LoRA of Stable Diffusion 1.x in kohya's or diffusers' layout, as .safetensors"
 
@@ -21,6 +22,11 @@ class LoraFile:
     name: str  # as its owner knows it
     digest: str
     scale: float
+
+    def check(self) -> None:
+        """Raise `Problem` unless the file still holds the bytes that were validated."""
+        if not self.path.is_file() or storage.sha256_file(self.path) != self.digest:
+            raise Problem(f"lora {self.name} changed while the run was going on", "run again")
 
 
 def probe_lora(path: Path) -> dict[str, Any]:

@@ -20,7 +20,9 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.
 class ModelCache:
     """Least recently used animators by name, checkpoint digest and LoRA.
 
-    A checkpoint that could not be loaded is remembered, so that its other rows fail at once with the same reason.
+    Room is made before an animator is loaded, as if it were as large as the last one of its name (the first of a name
+    is expected to need none), and again when its size is known. What could not be loaded is remembered by its reason
+    alone, so that its other rows fail at once with the same one.
     """
 
     def __init__(self, device: str, dtype: str, max_bytes: int) -> None:
@@ -28,26 +30,40 @@ class ModelCache:
         self._dtype = DTYPES[dtype]
         self._max_bytes = max_bytes
         self._loaded: OrderedDict[Key, Animator] = OrderedDict()
-        self._refused: dict[Key, Problem] = {}
+        self._sizes: dict[str, int] = {}  # bytes of the last animator loaded under each name
+        self._refused: dict[Key, tuple[type[Problem], str, str]] = {}
 
     def get(self, name: str, checkpoint: Path, digest: str, lora: LoraFile | None = None) -> Animator:
         """The animator, loaded if it is not kept. Raises `Problem` as `Animator.load` does."""
         key: Key = (name, digest, *((lora.digest, lora.scale) if lora else ()))
-        if key in self._refused:
-            raise self._refused[key]
-        if key not in self._loaded:
+        if key not in self._loaded and key not in self._refused:
+            self._make_room(self._sizes.get(name, 0), keep=0)
             try:
                 self._loaded[key] = load_animator(name, checkpoint, self._device, self._dtype, lora)
             except Problem as refused:
-                self._refused[key] = refused
-                raise
+                self._refused[key] = type(refused), refused.error, refused.remedy
+            else:
+                self._sizes[name] = self._loaded[key].nbytes
+            if key in self._refused:
+                self._collect()
+        if key in self._refused:
+            # outside the handler, and never the one that was caught: its traceback holds what had been loaded
+            kind, error, remedy = self._refused[key]
+            raise kind(error, remedy) from None
         self._loaded.move_to_end(key)
-        self._make_room()
+        self._make_room(0, keep=1)
         return self._loaded[key]
 
-    def _make_room(self) -> None:
-        while len(self._loaded) > 1 and sum(one.nbytes for one in self._loaded.values()) > self._max_bytes:
+    def _make_room(self, coming: int, keep: int) -> None:
+        """Drop the longest unused while they and `coming` bytes are too many, but `keep` animators at least."""
+        while len(self._loaded) > keep and self._nbytes() + coming > self._max_bytes:
             self._loaded.popitem(last=False)
-            gc.collect()
-            if self._device.startswith("cuda"):
-                torch.cuda.empty_cache()
+            self._collect()
+
+    def _collect(self) -> None:
+        gc.collect()
+        if self._device.startswith("cuda"):
+            torch.cuda.empty_cache()
+
+    def _nbytes(self) -> int:
+        return sum(one.nbytes for one in self._loaded.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,22 @@ def followed(
     return mended, report.to_dict()
 
 
+class DrawnPoses:
+    """The pictures of a film's frames in its order, each drawn when it is asked for."""
+
+    def __init__(self, draw_frame: Callable[[int], np.ndarray], shown: Sequence[int]) -> None:
+        """`draw_frame` draws a frame of the sequence, `shown` are those that the film shows."""
+        self._draw_frame = draw_frame
+        self._shown = shown
+
+    def __len__(self) -> int:
+        return len(self._shown)
+
+    def __getitem__(self, frame: int) -> np.ndarray:
+        """uint8 (height, width, 3) of one frame of the film."""
+        return self._draw_frame(self._shown[frame])
+
+
 def skeleton_pictures(
     keypoints: Keypoints,
     fps: Fraction,
@@ -46,8 +62,8 @@ def skeleton_pictures(
     reference: Keypoints | None = None,
     rules: QualityRules | None = None,
     style: str = "skeleton",
-) -> tuple[np.ndarray, dict[str, Any]]:
-    """uint8 (frames, height, width, 3), and the report on the poses.
+) -> tuple[DrawnPoses, dict[str, Any]]:
+    """Pictures of the film's frames, and the report on the poses.
 
     `shown` are the frames of the sequence that the film shows; `reference` the keypoints of the reference image, where
     the clip is retargeted. They are drawn at the clip's size in the `style` (a name of `DRAWINGS`) that the animator
@@ -55,18 +71,18 @@ def skeleton_pictures(
     by itself.
     """
     if clip.mode == "parity" and style == "skeleton":
-        return np.stack([_published(keypoints.people(frame), keypoints) for frame in shown]), {}
+        return DrawnPoses(lambda frame: _published(keypoints.people(frame), keypoints), shown), {}
     person, report = followed(keypoints, fps, clip.subject, rules)
     if reference is not None:
         size = reference.height, reference.width
         person = retarget(person, _reference_person(reference), size, float(fps), clip.retarget).keypoints
     person = placed(person, clip)
     drawing = DRAWINGS[style]
-    pictures = {
-        frame: drawing(skeleton.dwpose(person.people(frame), clip.width, clip.height), clip.height, clip.width)
-        for frame in set(shown)
-    }
-    return np.stack([pictures[frame] for frame in shown]), report
+
+    def drawn(frame: int) -> np.ndarray:
+        return drawing(skeleton.dwpose(person.people(frame), clip.width, clip.height), clip.height, clip.width)
+
+    return DrawnPoses(drawn, shown), report
 
 
 def _bodies(drawn: skeleton.Skeleton, height: int, width: int) -> np.ndarray:

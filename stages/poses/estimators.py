@@ -14,7 +14,7 @@ from stages.poses.dwpose import CALLERS, DWPose
 from stages.poses.recipes import DensePoseSettings, DWPoseSettings
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)  # a run may mix three: two channel orders, and the net for drawn people
 def load_dwpose(settings: DWPoseSettings, channels: str, scratch: Path) -> DWPose:
     """DWPose with the channel order of a published caller. Raises `Problem` for wrong or missing files."""
     *detector, pose = (_local(uri, scratch) for uri in settings.files())

@@ -12,15 +12,22 @@ from zipfile import ZipFile
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow.types import is_floating, is_integer
 
 from manifests.errors import Problem, Rejected
+from manifests.frame_rate import frame_rate
 from stages.poses import openpose_json
+from stages.poses.array_file import read_header, read_number, read_rate
 from stages.poses.keypoints import Keypoints, People
 from stages.poses.wholebody import BODY, POINTS, openpose_order, outlined
 from stages.video.limits import Limits
 
 _FORMATS = "OpenPose JSON (.json: a list of frames; .zip: a file per frame), NumPy (.npz) or Parquet (.parquet)"
 _REMEDY = f"give {_FORMATS}; see README, 'Keypoints'"
+_INDICES = ("frame", "person", "point")
+_COLUMNS = (*_INDICES, "x", "y", "score")
+_VALUE = 8  # bytes of a float64
+_PERSON = POINTS * 3 * _VALUE  # bytes of one person in one frame
 
 
 def write_keypoints(path: Path, keypoints: Keypoints, seconds: Sequence[Fraction], fps: Fraction | None) -> None:
@@ -62,7 +69,9 @@ def import_keypoints(path: Path, limits: Limits) -> tuple[Keypoints, Fraction | 
     if reader is None:
         raise Rejected(f"keypoint file {path.name!r} has an unknown format", _REMEDY)
     try:
-        keypoints, fps = reader(path)
+        keypoints, fps = reader(path, limits)
+    except _TooLarge as large:
+        raise Rejected(f"keypoint file {path.name!r} has {large}", "cut it") from None
     except Rejected:
         raise
     except Exception as broken:  # whatever four formats make of hostile bytes
@@ -71,51 +80,97 @@ def import_keypoints(path: Path, limits: Limits) -> tuple[Keypoints, Fraction | 
         ) from None
     if not len(keypoints):
         raise Rejected(f"keypoint file {path.name!r} has no frames", _REMEDY)
-    if len(keypoints) > limits.frames:
-        raise Rejected(
-            f"keypoint file {path.name!r} has {len(keypoints)} frames, allowed are {limits.frames}", "cut it"
-        )
+    if min(keypoints.width, keypoints.height) < 1:
+        size = f"{keypoints.width}×{keypoints.height}"
+        raise Rejected(f"keypoint file {path.name!r} is of pictures of {size} pixels", _REMEDY)
     return keypoints, fps
 
 
-def _from_json(path: Path) -> tuple[Keypoints, Fraction | None]:
+class _TooLarge(Exception):
+    """More than the limits allow, in words."""
+
+
+def _check_extent(frames: int, people: int, limits: Limits) -> None:
+    """Raise `_TooLarge` before memory is taken for the keypoints of `people` in each frame."""
+    if frames > limits.frames:
+        raise _TooLarge(f"{frames} frames, allowed are {limits.frames}")
+    _check_bytes(frames * people * _PERSON, limits)
+
+
+def _check_bytes(found: int, limits: Limits) -> None:
+    if found > limits.bytes:
+        raise _TooLarge(f"{found} bytes unpacked, allowed are {limits.bytes}")
+
+
+def _from_json(path: Path, limits: Limits) -> tuple[Keypoints, Fraction | None]:
     found = json.loads(path.read_text(encoding="utf-8"))
     facts = found if isinstance(found, dict) else {}
     frames = facts.get("frames", [facts] if "people" in facts else found)
-    fps = Fraction(str(facts["fps"])) if "fps" in facts else None
+    fps = frame_rate(facts["fps"]) if "fps" in facts else None
+    _check_documents(frames, limits)
     return openpose_json.read(frames, facts.get("width"), facts.get("height")), fps
 
 
-def _from_zip(path: Path) -> tuple[Keypoints, Fraction | None]:
+def _from_zip(path: Path, limits: Limits) -> tuple[Keypoints, Fraction | None]:
     with ZipFile(path) as archive:
         names = [name for name in archive.namelist() if name.endswith(".json")]
+        _check_extent(len(names), 0, limits)
+        _check_bytes(sum(archive.getinfo(name).file_size for name in names), limits)
         numbered = sorted(names, key=lambda name: (openpose_json.frame_number(name) or 0, name))
-        return openpose_json.read([json.loads(archive.read(name)) for name in numbered]), None
+        frames = [json.loads(archive.read(name)) for name in numbered]
+    _check_documents(frames, limits)
+    return openpose_json.read(frames), None
 
 
-def _from_numpy(path: Path) -> tuple[Keypoints, Fraction | None]:
-    with np.load(path, allow_pickle=False) as arrays:
-        fps = Fraction(str(arrays["fps"])) if "fps" in arrays else None
-        return _keypoints(arrays["keypoints"], int(arrays["width"]), int(arrays["height"])), fps
+def _check_documents(frames: list[dict[str, Any]], limits: Limits) -> None:
+    people = (frame.get("people") for frame in frames if isinstance(frame, dict))
+    _check_extent(len(frames), max((len(those) for those in people if isinstance(those, list)), default=0), limits)
 
 
-def _from_parquet(path: Path) -> tuple[Keypoints, Fraction | None]:
+def _from_numpy(path: Path, limits: Limits) -> tuple[Keypoints, Fraction | None]:
+    with ZipFile(path) as archive:
+        with archive.open("keypoints.npy") as member:
+            header = read_header(member)
+            if header.dtype.kind not in "fiu":
+                raise ValueError(f"keypoints are {header.dtype}, expected numbers")
+            _check_shape(header.shape)
+            _check_extent(*header.shape[:2], limits)
+            values = np.frombuffer(member.read(header.nbytes), header.dtype)
+        triples = values.reshape(header.shape, order="F" if header.fortran else "C")
+        width, height = (int(read_number(archive, side)) for side in ("width", "height"))
+        return _keypoints(triples, width, height), read_rate(archive)
+
+
+def _from_parquet(path: Path, limits: Limits) -> tuple[Keypoints, Fraction | None]:
     """Rows (frame, person, point, x, y, score); width, height and perhaps fps in the schema's metadata."""
-    table = pq.read_table(path)
-    facts = {name.decode(): value.decode() for name, value in (table.schema.metadata or {}).items()}
-    columns: dict[str, Any] = {name: table[name].to_numpy() for name in ("frame", "person", "point", "x", "y", "score")}
-    shape = [int(columns[name].max()) + 1 for name in ("frame", "person", "point")]
-    triples = np.full((*shape, 3), np.nan)
-    place = tuple(columns[name].astype(int) for name in ("frame", "person", "point"))
-    triples[place] = np.stack([columns[name] for name in ("x", "y", "score")], axis=-1)
-    fps = Fraction(facts["fps"]) if "fps" in facts else None
+    with pq.ParquetFile(path) as file:
+        _check_bytes(file.metadata.num_rows * len(_COLUMNS) * _VALUE, limits)
+        types = {name: file.schema_arrow.field(name).type for name in _COLUMNS}
+        if wrong := [name for name, kind in types.items() if not (is_integer(kind) or is_floating(kind))]:
+            raise ValueError(f"column {wrong[0]} is {types[wrong[0]]}, expected numbers")
+        table = file.read(columns=list(_COLUMNS))
+        facts = {name.decode(): value.decode() for name, value in (file.schema_arrow.metadata or {}).items()}
+    columns: dict[str, Any] = {name: table[name].to_numpy() for name in _COLUMNS}
+    if any(not columns[name].min() >= 0 for name in _INDICES):  # nor NaN
+        raise ValueError(f"{', '.join(_INDICES)} count from 0")
+    shape = (*(int(columns[name].max()) + 1 for name in _INDICES), 3)
+    _check_shape(shape)
+    _check_extent(*shape[:2], limits)
+    triples = np.full(shape, np.nan)
+    triples[tuple(columns[name].astype(np.int64) for name in _INDICES)] = np.stack(
+        [columns[name] for name in _COLUMNS[len(_INDICES) :]], axis=-1
+    )
+    fps = frame_rate(facts["fps"]) if "fps" in facts else None
     return _keypoints(triples, int(facts["width"]), int(facts["height"])), fps
+
+
+def _check_shape(shape: tuple[int, ...]) -> None:
+    if len(shape) != 4 or shape[2] not in (POINTS, POINTS - 1, 18) or shape[3] != 3:
+        raise ValueError(f"keypoints have shape {shape}, expected (frames, people, 134 or 133 or 18, 3)")
 
 
 def _keypoints(triples: np.ndarray, width: int, height: int) -> Keypoints:
     """(frames, people, 134 | 133 | 18, 3) as x, y, score in pixels; a person of NaN is absent."""
-    if triples.ndim != 4 or triples.shape[2] not in (POINTS, POINTS - 1, 18) or triples.shape[3] != 3:
-        raise ValueError(f"keypoints have shape {triples.shape}, expected (frames, people, 134 or 133 or 18, 3)")
     people = []
     for frame in np.asarray(triples, np.float64):
         there = frame[~np.isnan(frame).all(axis=(1, 2))]

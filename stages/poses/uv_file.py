@@ -17,11 +17,10 @@ from typing import IO
 import numpy as np
 
 from manifests.errors import Rejected
+from stages.poses.array_file import read_header, read_rate
 from stages.video.limits import Limits
 
 _REMEDY = "give an .npz file with `uv`, floats (frames, 2, height, width) in 0 … 1, and perhaps `fps`; see README"
-_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-_LONGEST_RATE = 4096  # bytes of the member that holds the frame rate
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ def probe_uv(path: Path, limits: Limits) -> UVFacts:
     with _opened(path) as archive:
         with archive.open("uv.npy") as member:
             (frames, _, height, width), _ = _header(path, member)
-        fps = _rate(path, archive) if "fps.npy" in archive.namelist() else None
+        fps = read_rate(archive)
     for found, allowed, what in ((frames, limits.frames, "frames"), (width * height, limits.frame_pixels, "pixels")):
         if found > allowed:
             raise _rejected(path, f"has {found} {what}, allowed are {allowed}", "cut it or scale it down")
@@ -76,25 +75,13 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def _header(path: Path, member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and type of an array; the member is left at its first value."""
-    version = np.lib.format.read_magic(member)
-    if version not in _HEADERS:
-        raise _rejected(path, f"has an array of format {version}")
-    shape, fortran, dtype = _HEADERS[version](member)
-    if len(shape) != 4 or shape[1] != 2 or dtype.kind != "f" or fortran:
-        order = " in Fortran order" if fortran else ""
+    """Shape and type of the array; the member is left at its first value."""
+    header = read_header(member)
+    shape, dtype = header.shape, header.dtype
+    if len(shape) != 4 or shape[1] != 2 or dtype.kind != "f" or header.fortran:
+        order = " in Fortran order" if header.fortran else ""
         raise _rejected(path, f"holds {dtype} {list(shape)}{order}")
     return shape, dtype
-
-
-def _rate(path: Path, archive: zipfile.ZipFile) -> Fraction:
-    if archive.getinfo("fps.npy").file_size > _LONGEST_RATE:
-        raise _rejected(path, "has an fps that is no single number")
-    with archive.open("fps.npy") as member:
-        rate = Fraction(str(np.lib.format.read_array(member, allow_pickle=False)))
-    if rate <= 0:
-        raise _rejected(path, f"has an fps of {rate}")
-    return rate
 
 
 def _rejected(path: Path, found: str, remedy: str = _REMEDY) -> Rejected:

@@ -1,0 +1,99 @@
+"""What the cache of loaded animators holds in memory: never more than one too many, and nothing that was refused."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from manifests.errors import Problem, Rejected
+from stages.diffusion.animators import ANIMATORS
+from stages.diffusion.model_cache import ModelCache
+
+
+class Network(torch.nn.Linear):
+    """Whatever weighs something."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 4)
+        self.itself = [self]  # as networks with processors that know them: only the collector frees it
+
+
+NETWORKS: weakref.WeakSet[Network] = weakref.WeakSet()
+ALIVE: weakref.WeakSet[Sized] = weakref.WeakSet()
+BESIDE: list[list[int]] = []  # of every load, the sizes of what was in memory meanwhile
+
+
+class Sized:
+    """An animator of as many bytes as its folder is named; `refused` is refused with its network half loaded."""
+
+    def __init__(self, nbytes: int) -> None:
+        self.nbytes = nbytes
+        ALIVE.add(self)
+
+    @classmethod
+    def load(cls, checkpoint: Path, device: str, dtype: torch.dtype) -> Sized:
+        network = Network()
+        NETWORKS.add(network)
+        BESIDE.append(sorted(one.nbytes for one in ALIVE))
+        if checkpoint.name == "refused":
+            raise Problem("checkpoint refused does not fit", "use the published one")
+        if checkpoint.name == "rejected":
+            raise Rejected("lora rejected does not fit", "use another")
+        return cls(int(checkpoint.name))
+
+
+@pytest.fixture
+def cache(monkeypatch: pytest.MonkeyPatch) -> ModelCache:
+    for name in ("sized", "other"):
+        facts = replace(ANIMATORS["magicanimate"], name=name, implementation=f"{__name__}:Sized")
+        monkeypatch.setitem(ANIMATORS, name, facts)
+    for kept in (ALIVE, NETWORKS, BESIDE):
+        kept.clear()
+    return ModelCache("cpu", "float32", max_bytes=100)
+
+
+def load(cache: ModelCache, size: object, name: str = "sized") -> None:
+    cache.get(name, Path(str(size)), f"digest {size}")
+
+
+@pytest.mark.parametrize(("folder", "kind"), [("refused", Problem), ("rejected", Rejected)])
+def test_a_refused_model_leaves_nothing_in_memory_but_its_reason(
+    cache: ModelCache, folder: str, kind: type[Problem]
+) -> None:
+    said = []
+    for _ in range(3):
+        with pytest.raises(kind, match="does not fit") as refused:
+            load(cache, folder)
+        said.append((type(refused.value), refused.value.error, refused.value.remedy))
+        assert len(refused.traceback) < 5, "a reason told again grows no longer"
+    assert len(BESIDE) == 1
+    assert len(set(said)) == 1
+    assert not NETWORKS
+
+
+def test_room_is_made_before_a_model_as_large_as_the_last_of_its_name_is_loaded(cache: ModelCache) -> None:
+    load(cache, 60)
+    load(cache, 61)
+    load(cache, 62)
+    assert BESIDE == [[], [], []]
+
+
+def test_a_model_of_a_new_name_drives_others_out_once_its_size_is_known(cache: ModelCache) -> None:
+    load(cache, 60)
+    load(cache, 30, "other")
+    load(cache, 20, "other")  # 60 + 30 and another 30 are too many
+    load(cache, 50, "other")
+    assert BESIDE == [[], [60], [30], [20, 30]]
+    assert sorted(one.nbytes for one in ALIVE) == [20, 30, 50]
+
+
+def test_a_model_alone_above_the_limit_is_kept_until_the_next_one_comes(cache: ModelCache) -> None:
+    load(cache, 500)
+    load(cache, 500)
+    load(cache, 10, "other")
+    assert BESIDE == [[], []]
+    assert [one.nbytes for one in ALIVE] == [10]
