@@ -10,11 +10,12 @@ import torch
 from torch.nn.functional import interpolate
 
 from manifests.errors import Rejected
-from stages.diffusion.animators import ANIMATORS, DreamPoseOptions, Segment
+from stages.diffusion.animators import ANIMATORS, Segment
 from stages.diffusion.dreampose import DreamPose, neighbours_of
 from stages.diffusion.dual_guidance import FULL, IMAGE_ONLY, UNCONDITIONAL, row_weights
 from stages.diffusion.key_image import random_draws
 from stages.diffusion.levels import extremes, ranged_frames, stretched_frames
+from stages.diffusion.options import DreamPoseOptions
 from stages.diffusion.pose_packing import pose_picture
 from stages.suitability import native_size
 from tests.dreampose_media import clip, image, uv, write_checkpoint

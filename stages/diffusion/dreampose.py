@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from manifests.errors import Problem, Rejected
-from stages.diffusion.animators import ANIMATORS, DreamPoseOptions, PosePictures, Segment
+from stages.diffusion.animators import ANIMATORS, PosePictures, Segment
 from stages.diffusion.clip_tokens import ClipTokens
 from stages.diffusion.denoise import Step, denoise
 from stages.diffusion.dreampose_checkpoint import PublishedFiles, read_unet, read_wrapped
@@ -25,6 +25,7 @@ from stages.diffusion.frame_chunks import micro_batches
 from stages.diffusion.key_image import VAE_SCALE, Draws, KeyImages, random_draws
 from stages.diffusion.latent_images import LatentImages
 from stages.diffusion.levels import extremes, ranged_frames, stretched_frames
+from stages.diffusion.options import DreamPoseOptions
 from stages.diffusion.pose_packing import PackedPoses, clamped_neighbours, looped_neighbours, published_neighbours
 from stages.diffusion.shown_context import ContextUNet
 from stages.video.image import fit

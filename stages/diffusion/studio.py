@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from stages.diffusion.animators import ANIMATORS, PosePictures, Segment, StudioOptions
+from stages.diffusion.animators import ANIMATORS, PosePictures, Segment
 from stages.diffusion.checkpoint import check_digests, load_network
 from stages.diffusion.ddim import ddim, read_scheduler_config
 from stages.diffusion.denoise import Step, classifier_free_guidance, denoise
 from stages.diffusion.latent_images import LatentImages
 from stages.diffusion.noise import frame_noise
+from stages.diffusion.options import StudioOptions
 from stages.diffusion.pose_guider import PoseGuider
 from stages.diffusion.studio_codec import StudioCodec
 from stages.diffusion.studio_networks import LATENT_CHANNELS, StudioNetworks

@@ -18,7 +18,7 @@ from diffusers import ControlNetModel, DDIMScheduler, UNet2DConditionModel
 from manifests.errors import Problem
 from stages.diffusion.anchored_control import AnchoredControl
 from stages.diffusion.anchored_unet import AnchoredUNet, Wiring
-from stages.diffusion.animators import ANIMATORS, PosePictures, Segment, Text2VideoZeroOptions
+from stages.diffusion.animators import ANIMATORS, PosePictures, Segment
 from stages.diffusion.background import Smoothing
 from stages.diffusion.checkpoint import load_network
 from stages.diffusion.control_picture import control_picture
@@ -27,6 +27,7 @@ from stages.diffusion.denoise import Step, classifier_free_guidance, denoise
 from stages.diffusion.frame_chunks import micro_batches
 from stages.diffusion.latent_images import LatentImages
 from stages.diffusion.noise import tiled_noise
+from stages.diffusion.options import Text2VideoZeroOptions
 from stages.diffusion.text import TextEncoder
 from stages.diffusion.text_path import Noise, Pass, TextPath, starting_noise
 from stages.diffusion.windows import Window

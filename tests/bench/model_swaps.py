@@ -15,7 +15,6 @@ from pathlib import Path
 import psutil
 import torch
 
-from manifests.errors import Problem
 from stages.diffusion.animators import Animator
 from stages.diffusion.model_cache import ModelCache
 
@@ -40,7 +39,7 @@ def refuse(models: ModelCache, name: str, folders: dict[str, Path], turn: str) -
         if other != name:
             try:
                 models.get(name, folder, f"{other} {turn}")
-            except Problem:
+            except Exception:  # a `Problem`, or what a foreign configuration makes of a network's constructor
                 refused += 1
     return refused
 
