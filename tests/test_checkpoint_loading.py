@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from manifests.errors import Problem
-from stages.diffusion.animators import ANIMATORS
+from stages.diffusion.animators import ANIMATORS, load_animator
 from stages.diffusion.checkpoint import (
     load_strictly,
     read_state,
@@ -498,3 +498,11 @@ def test_the_autoencoders_attention_is_read_under_its_old_and_its_new_names() ->
         assert new[f"{stem}.{after}.weight"] is old[f"{stem}.{before}.weight"]
     assert len(new) == len(old)
     assert equal(with_current_attention_names(new), new)
+
+
+def test_a_configuration_that_diffusers_trips_over_is_a_problem_of_the_folder(folder: Path) -> None:
+    file = folder / "stable-diffusion-v1-5" / "unet" / "config.json"
+    config = json.loads(file.read_text())
+    replace(file, json.dumps({**config, "block_out_channels": [16, 16, 16, 16]}).encode())
+    with pytest.raises(Problem, match="cannot be loaded as magicanimate: ValueError"):
+        load_animator("magicanimate", folder, "cpu", torch.float32)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
+from manifests.errors import Problem
 from stages.diffusion.options import (
     AnimateAnyoneOptions,
     DreamPoseOptions,
@@ -267,9 +268,19 @@ ANIMATORS = {
 def load_animator(
     name: str, checkpoint: Path, device: str, dtype: torch.dtype, lora: LoraFile | None = None
 ) -> Animator:
-    """The animator of that name with the weights of that folder. Imports torch and diffusers."""
+    """The animator of that name with the weights of that folder. Imports torch and diffusers.
+
+    Raises `Problem` for a wrong folder and `Rejected` for a LoRA that does not fit.
+    """
     module, _, attribute = ANIMATORS[name].implementation.partition(":")
     animator: type[Animator] = getattr(importlib.import_module(module), attribute)
-    if lora is None:
-        return animator.load(checkpoint, device, dtype)
-    return animator.load(checkpoint, device, dtype, importlib.import_module("stages.diffusion.lora").Lora.read(lora))
+    added = () if lora is None else (importlib.import_module("stages.diffusion.lora").Lora.read(lora),)
+    try:
+        return animator.load(checkpoint, device, dtype, *added)
+    except (ValueError, TypeError, LookupError, AttributeError) as wrong:
+        # a configuration of another network, which diffusers or transformers trip over somewhere inside
+        reason = (str(wrong) or type(wrong).__name__).splitlines()[0]
+        raise Problem(
+            f"checkpoint {checkpoint} cannot be loaded as {name}: {type(wrong).__name__}: {reason}",
+            "copy the published folder again; see README, 'Checkpoints'",
+        ) from None
