@@ -14,7 +14,8 @@ from PIL import Image
 
 from manifests.clip import Clip
 from stages.diffusion.animators import Segment
-from stages.diffusion.clip_tokens import ClipTokens, normalised
+from stages.diffusion.clip_tokens import ClipTokens
+from stages.diffusion.clip_vision import normalised
 from stages.diffusion.denoise import Step
 from stages.diffusion.dreampose import DreamPose
 from stages.diffusion.dreampose_checkpoint import read_wrapped
