@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from manifests.sample.densepose import colours
 from manifests.sample.people import (
     MOTIONS,
     Character,
@@ -218,7 +217,7 @@ def test_body_parts_are_those_of_the_drawn_person() -> None:
         assert (uv >= 0).all()
         assert (uv <= 1).all()
         assert not uv[:, parts == 0].any()
-        assert colours(parts).shape == (*size[::-1], 3)
+        assert parts.max() <= 24
         assert body(character, pose, size)[parts > 0].mean() > 0.93
 
 

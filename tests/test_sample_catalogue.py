@@ -12,7 +12,6 @@ from PIL import Image
 
 from manifests.clip import parse_clip
 from manifests.sample import CATALOGUE, DRIVING, FPS, FRAMES, HEIGHT, REFERENCES, WIDTH, clips, driving_frames
-from manifests.sample.densepose import VIRIDIS
 from stages.video.limits import Limits
 from stages.video.read import Frames
 
@@ -67,10 +66,3 @@ def test_a_driving_video_shows_what_was_drawn_at_its_rate(motion: str) -> None:
     assert stored.facts.fps == Fraction(FPS)
     assert np.abs(film(CATALOGUE / f"{motion}.mp4").astype(int) - true).mean() < 3
     assert (np.abs(np.diff(true.astype(int), axis=0)).max(axis=(1, 2, 3)) > 40).all(), "the person stands still"
-
-
-def test_label_colours_are_those_of_the_recorded_palette(shared: Path) -> None:
-    from safetensors.numpy import load_file
-
-    recorded = load_file(shared / "golden" / "pose" / "densepose" / "palette.safetensors")
-    np.testing.assert_array_equal(VIRIDIS, recorded["viridis25_rgb"])
