@@ -209,7 +209,7 @@ def _poses(commands: Any) -> None:
     parser.add_argument("video", type=Path, help="video of a filmed person")
     parser.add_argument("film", type=Path, help="the MP4 to write")
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML configuration with estimators.dwpose")
-    parser.add_argument("--detector", metavar="FILE", help="YOLOX as ONNX, published as yolox_l.onnx")
+    parser.add_argument("--detector", metavar="FILE", help="YOLOX as ONNX, published as yolox_l.onnx, or whole_image")
     parser.add_argument("--pose", metavar="FILE", help="RTMPose whole-body as ONNX, published as dw-ll_ucoco_384.onnx")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the keypoints as OpenPose JSON")
     parser.add_argument(
