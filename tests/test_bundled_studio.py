@@ -13,7 +13,11 @@ import torch
 
 from manifests.clip import Clip
 from manifests.errors import Problem
+from manifests.sample import CATALOGUE, clips
+from manifests.sample import FRAMES as FILMED
 from manifests.sample.people import draw, random_character, random_motion, standing
+from pipelines.clip import make_clip
+from pipelines.configuration import RunConfig
 from pipelines.studio.batches import skeleton_picture
 from pipelines.studio.pictures import HELD_OUT
 from stages.bundled import bundled
@@ -75,3 +79,14 @@ def test_a_person_never_seen_follows_the_motion_in_their_own_clothes(
     film = np.concatenate(list(studio.frames(latents, clip)))
     truth = np.stack([one.picture for one in drawn])
     assert decibels(film, truth) > decibels(np.broadcast_to(reference, truth.shape), truth) + 3
+
+
+def test_the_sample_catalogue_is_animated_from_its_videos_with_what_is_bundled_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(CATALOGUE)
+    row = {**clips()[0], "frame_count": 3}
+    result = make_clip(RunConfig(), row, tmp_path / "film.mp4", None, lambda line: None)
+    assert (result.frames, result.width, result.height, result.checkpoint) == (3, 192, 256, "bundled:studio")
+    assert (result.pose["people"], result.pose["present"]) == (1, FILMED)
+    assert result.pose["visible"] > 0.9

@@ -46,6 +46,12 @@ def test_a_row_becomes_work_with_every_default_resolved(media: Path) -> None:
     assert Work.model_validate_json(work.model_dump_json()) == work
 
 
+def test_work_without_guidance_reads_back_as_it_was_sent(media: Path) -> None:
+    work = validate(media, animator="studio", driving_kind="video", width=64, height=64, steps=None)
+    assert (work.checkpoint, work.clip.guidance, work.clip.steps) == ("bundled:studio", None, 2)
+    assert Work.model_validate_json(work.model_dump_json()) == work
+
+
 def test_a_large_driving_video_is_scaled_to_the_native_area_in_its_own_shape(media: Path) -> None:
     from stages.suitability import native_size
 
