@@ -22,7 +22,7 @@ from manifests.layout import Places
 from manifests.work import Source, Work
 from stages.animate import Animate
 from stages.diffusion.animators import ANIMATORS, Animator, PosePictures, Segment
-from stages.diffusion.magicanimate import SCHEDULER, MagicAnimate
+from stages.diffusion.magicanimate.animator import SCHEDULER, MagicAnimate
 from stages.diffusion.model_cache import ModelCache
 from stages.diffusion.noise import frame_noise
 from stages.poses.sequence import write_poses

@@ -24,7 +24,7 @@ from stages.diffusion.checkpoint import (
 from stages.diffusion.clip_tokens import ClipTokens
 from stages.diffusion.ddim import ddim, read_scheduler_config
 from stages.diffusion.image_encoder import ImageEncoder
-from stages.diffusion.magicanimate import MagicAnimate
+from stages.diffusion.magicanimate.animator import MagicAnimate
 from stages.diffusion.motion_checkpoint import motion_unet_state
 from stages.diffusion.text import TextEncoder
 from tests.conftest import CHECKOUT

@@ -8,7 +8,7 @@ import torch
 from diffusers import DDIMScheduler
 
 from stages.diffusion.denoise import classifier_free_guidance, denoise
-from stages.diffusion.magicanimate import SCHEDULER
+from stages.diffusion.magicanimate.animator import SCHEDULER
 from stages.diffusion.windows import Window, open_windows
 
 FRAMES, SHAPE, SCALE = 11, (4, 3, 2), 2.5

@@ -18,7 +18,7 @@ from manifests.errors import Problem
 from stages.diffusion import latent_images
 from stages.diffusion.animators import ANIMATORS, Segment
 from stages.diffusion.feature_cache import FeatureCache
-from stages.diffusion.magicanimate import MagicAnimate, starting_noise
+from stages.diffusion.magicanimate.animator import MagicAnimate, starting_noise
 from stages.diffusion.model_cache import ModelCache
 from stages.diffusion.noise import frame_noise
 from stages.diffusion.shared_frames import SharedFrames

@@ -12,7 +12,7 @@ from diffusers import ControlNetModel
 from torch import nn
 
 from stages.diffusion.cross_frame_attention import attend_across_frames
-from stages.diffusion.pose_control import Residuals
+from stages.diffusion.magicanimate.pose_control import Residuals
 
 
 class AnchoredControl:

@@ -11,7 +11,7 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from stages.diffusion.cross_frame_attention import attend_across_frames
-from stages.diffusion.pose_control import Residuals
+from stages.diffusion.magicanimate.pose_control import Residuals
 
 Wiring = Literal["legacy", "modern"]
 

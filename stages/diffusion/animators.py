@@ -127,7 +127,7 @@ ANIMATORS = {
     for facts in (
         Facts(
             name="magicanimate",
-            implementation="stages.diffusion.magicanimate:MagicAnimate",
+            implementation="stages.diffusion.magicanimate.animator:MagicAnimate",
             pose="densepose",
             reference=True,
             size_multiple=8,

@@ -22,11 +22,11 @@ from stages.diffusion.anchored_control import AnchoredControl
 from stages.diffusion.anchored_unet import AnchoredUNet
 from stages.diffusion.animate_anyone import build_denoising_network
 from stages.diffusion.animate_anyone_settings import PublishedSettings
-from stages.diffusion.controlled_unet import ControlledUNet
 from stages.diffusion.dreampose_checkpoint import IN_CHANNELS
 from stages.diffusion.dual_guidance import row_weights
 from stages.diffusion.embedding_adapter import EmbeddingAdapter
-from stages.diffusion.magicanimate import LONGEST_WINDOW
+from stages.diffusion.magicanimate.animator import LONGEST_WINDOW
+from stages.diffusion.magicanimate.unet import ControlledUNet
 from stages.diffusion.motion_unet import build_motion_unet, span_frames
 from stages.diffusion.posed_unet import PosedUNet
 from stages.diffusion.reference_attention import Features, reading_blocks, transformer_blocks
