@@ -12,18 +12,18 @@ from diffusers import UNet2DConditionModel
 from manifests.clip import Clip
 from manifests.errors import Problem
 from stages.checkpoints import checkpoint_digest, part_files
-from stages.diffusion.animate_anyone import (
+from stages.diffusion.animate_anyone.animator import (
     REFERENCE_TIMESTEP,
     AnimateAnyone,
     guidance_of,
     reference_features,
     starting_noise,
 )
-from stages.diffusion.animate_anyone_settings import PublishedSettings
+from stages.diffusion.animate_anyone.latent_interpolation import interpolate, key_frames
+from stages.diffusion.animate_anyone.settings import PublishedSettings
+from stages.diffusion.animate_anyone.unet import SingleTokenAttention
 from stages.diffusion.animators import ANIMATORS, Segment
 from stages.diffusion.checkpoint import load_strictly, read_config, read_state
-from stages.diffusion.latent_interpolation import interpolate, key_frames
-from stages.diffusion.posed_unet import SingleTokenAttention
 from stages.diffusion.reference_attention import transformer_blocks
 from stages.diffusion.reference_network import ReferenceNetwork, build_reference_network
 from stages.diffusion.windows import averaged

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from manifests.errors import Problem
+from stages.diffusion.animate_anyone.image_encoder import ImageEncoder
 from stages.diffusion.animators import ANIMATORS, load_animator
 from stages.diffusion.checkpoint import (
     load_strictly,
@@ -23,7 +24,6 @@ from stages.diffusion.checkpoint import (
 )
 from stages.diffusion.clip_tokens import ClipTokens
 from stages.diffusion.ddim import ddim, read_scheduler_config
-from stages.diffusion.image_encoder import ImageEncoder
 from stages.diffusion.magicanimate.animator import MagicAnimate
 from stages.diffusion.motion_checkpoint import motion_unet_state
 from stages.diffusion.text import TextEncoder

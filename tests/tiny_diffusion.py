@@ -8,8 +8,8 @@ from shutil import copytree
 import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
 
-from stages.diffusion.animate_anyone import build_denoising_network
-from stages.diffusion.animate_anyone_settings import PublishedSettings
+from stages.diffusion.animate_anyone.animator import build_denoising_network
+from stages.diffusion.animate_anyone.settings import PublishedSettings
 from stages.diffusion.checkpoint import read_config
 from stages.diffusion.reference_network import build_reference_network
 from tests.conftest import CHECKOUT

@@ -154,7 +154,7 @@ ANIMATORS = {
         ),
         Facts(
             name="animate_anyone",
-            implementation="stages.diffusion.animate_anyone:AnimateAnyone",
+            implementation="stages.diffusion.animate_anyone.animator:AnimateAnyone",
             pose="skeleton",
             reference=True,
             size_multiple=8,

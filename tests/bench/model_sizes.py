@@ -20,15 +20,15 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVi
 
 from stages.diffusion.anchored_control import AnchoredControl
 from stages.diffusion.anchored_unet import AnchoredUNet
-from stages.diffusion.animate_anyone import build_denoising_network
-from stages.diffusion.animate_anyone_settings import PublishedSettings
+from stages.diffusion.animate_anyone.animator import build_denoising_network
+from stages.diffusion.animate_anyone.settings import PublishedSettings
+from stages.diffusion.animate_anyone.unet import PosedUNet
 from stages.diffusion.dreampose_checkpoint import IN_CHANNELS
 from stages.diffusion.dual_guidance import row_weights
 from stages.diffusion.embedding_adapter import EmbeddingAdapter
 from stages.diffusion.magicanimate.animator import LONGEST_WINDOW
 from stages.diffusion.magicanimate.unet import ControlledUNet
 from stages.diffusion.motion_unet import build_motion_unet, span_frames
-from stages.diffusion.posed_unet import PosedUNet
 from stages.diffusion.reference_attention import Features, reading_blocks, transformer_blocks
 from stages.diffusion.reference_network import ReferenceNetwork, build_reference_network, end_at_last_feature
 from stages.diffusion.shown_context import ContextUNet

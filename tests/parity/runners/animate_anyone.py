@@ -18,7 +18,7 @@ from diffusers.models.controlnets.controlnet import ControlNetConditioningEmbedd
 from PIL import Image
 
 from manifests.clip import Clip
-from stages.diffusion.animate_anyone import (
+from stages.diffusion.animate_anyone.animator import (
     REFERENCE_TIMESTEP,
     VAE_SCALE,
     AnimateAnyone,
@@ -26,15 +26,15 @@ from stages.diffusion.animate_anyone import (
     rounded,
     starting_noise,
 )
-from stages.diffusion.animate_anyone_settings import PublishedSettings
+from stages.diffusion.animate_anyone.image_encoder import ImageEncoder
+from stages.diffusion.animate_anyone.latent_interpolation import interpolate, key_frames
+from stages.diffusion.animate_anyone.settings import PublishedSettings
+from stages.diffusion.animate_anyone.unet import Conditioning
 from stages.diffusion.animators import Segment
 from stages.diffusion.checkpoint import load_strictly, read_config, read_state
-from stages.diffusion.image_encoder import ImageEncoder
 from stages.diffusion.latent_images import LatentImages
-from stages.diffusion.latent_interpolation import interpolate, key_frames
 from stages.diffusion.motion_checkpoint import motion_unet_state
 from stages.diffusion.pose_guider import PoseGuider, build_pose_guider
-from stages.diffusion.posed_unet import Conditioning
 from stages.diffusion.reference_attention import transformer_blocks
 from stages.diffusion.reference_network import ReferenceNetwork, build_reference_network
 from stages.diffusion.windows import bit_reversed_fraction, uniform_windows
