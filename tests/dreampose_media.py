@@ -11,7 +11,7 @@ from diffusers import UNet2DConditionModel
 
 from manifests.clip import Clip
 from stages.diffusion.checkpoint import read_config
-from stages.diffusion.dreampose_checkpoint import IN_CHANNELS
+from stages.diffusion.dreampose.checkpoint import IN_CHANNELS
 from tests.conftest import CHECKOUT
 
 RECORDED = CHECKOUT / "tests" / "golden" / "dreampose" / "checkpoint"

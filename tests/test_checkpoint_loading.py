@@ -22,8 +22,8 @@ from stages.diffusion.checkpoint import (
     weights_file,
     with_current_attention_names,
 )
-from stages.diffusion.clip_tokens import ClipTokens
 from stages.diffusion.ddim import ddim, read_scheduler_config
+from stages.diffusion.dreampose.clip_tokens import ClipTokens
 from stages.diffusion.magicanimate.animator import MagicAnimate
 from stages.diffusion.motion_checkpoint import motion_unet_state
 from stages.diffusion.text import TextEncoder

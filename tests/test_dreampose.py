@@ -11,12 +11,12 @@ from torch.nn.functional import interpolate
 
 from manifests.errors import Rejected
 from stages.diffusion.animators import ANIMATORS, Segment
-from stages.diffusion.dreampose import DreamPose, neighbours_of
-from stages.diffusion.dual_guidance import FULL, IMAGE_ONLY, UNCONDITIONAL, row_weights
-from stages.diffusion.key_image import random_draws
-from stages.diffusion.levels import extremes, ranged_frames, stretched_frames
+from stages.diffusion.dreampose.animator import DreamPose, neighbours_of
+from stages.diffusion.dreampose.contrast_stretch import extremes, ranged_frames, stretched_frames
+from stages.diffusion.dreampose.dual_guidance import FULL, IMAGE_ONLY, UNCONDITIONAL, row_weights
+from stages.diffusion.dreampose.key_image import random_draws
+from stages.diffusion.dreampose.pose_packing import pose_picture
 from stages.diffusion.options import DreamPoseOptions
-from stages.diffusion.pose_packing import pose_picture
 from stages.suitability import native_size
 from tests.dreampose_media import clip, image, uv, write_checkpoint
 
@@ -118,7 +118,7 @@ def test_what_is_shared_at_the_first_step_changes_nothing(animator: DreamPose, m
     shared = animate(animator, 6)
     own = random_draws(clip(), Segment(0, 6))
     apart = replace(own, noise=own.noise.expand(6, -1, -1, -1))  # the same noise, held to be each frame's own
-    monkeypatch.setattr("stages.diffusion.dreampose.random_draws", lambda *_: apart)
+    monkeypatch.setattr("stages.diffusion.dreampose.animator.random_draws", lambda *_: apart)
     assert close(animate(animator, 6), shared)
 
 

@@ -14,9 +14,9 @@ from manifests.errors import Problem
 from stages.checkpoints import checkpoint_digest, local_checkpoint
 from stages.diffusion.animators import ANIMATORS
 from stages.diffusion.checkpoint import read_state
-from stages.diffusion.clip_tokens import ClipTokens
-from stages.diffusion.dreampose import DreamPose
-from stages.diffusion.dreampose_scheduler import PublishedScheduler
+from stages.diffusion.dreampose.animator import DreamPose
+from stages.diffusion.dreampose.clip_tokens import ClipTokens
+from stages.diffusion.dreampose.scheduler import PublishedScheduler
 from stages.diffusion.latent_images import LatentImages
 from stages.diffusion.parts import among, on_disk, the_one
 from tests.conftest import CHECKOUT

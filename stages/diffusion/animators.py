@@ -181,7 +181,7 @@ ANIMATORS = {
         ),
         Facts(
             name="dreampose",
-            implementation="stages.diffusion.dreampose:DreamPose",
+            implementation="stages.diffusion.dreampose.animator:DreamPose",
             pose="densepose_uv",
             reference=True,
             size_multiple=32,

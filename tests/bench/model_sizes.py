@@ -23,15 +23,15 @@ from stages.diffusion.anchored_unet import AnchoredUNet
 from stages.diffusion.animate_anyone.animator import build_denoising_network
 from stages.diffusion.animate_anyone.settings import PublishedSettings
 from stages.diffusion.animate_anyone.unet import PosedUNet
-from stages.diffusion.dreampose_checkpoint import IN_CHANNELS
-from stages.diffusion.dual_guidance import row_weights
-from stages.diffusion.embedding_adapter import EmbeddingAdapter
+from stages.diffusion.dreampose.checkpoint import IN_CHANNELS
+from stages.diffusion.dreampose.dual_guidance import row_weights
+from stages.diffusion.dreampose.embedding_adapter import EmbeddingAdapter
+from stages.diffusion.dreampose.unet import ContextUNet
 from stages.diffusion.magicanimate.animator import LONGEST_WINDOW
 from stages.diffusion.magicanimate.unet import ControlledUNet
 from stages.diffusion.motion_unet import build_motion_unet, span_frames
 from stages.diffusion.reference_attention import Features, reading_blocks, transformer_blocks
 from stages.diffusion.reference_network import ReferenceNetwork, build_reference_network, end_at_last_feature
-from stages.diffusion.shown_context import ContextUNet
 
 TIMESTEP, WORDS, WIDTH = 500, 77, 768
 SD_UNET = {

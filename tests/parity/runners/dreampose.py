@@ -14,17 +14,17 @@ from PIL import Image
 
 from manifests.clip import Clip
 from stages.diffusion.animators import Segment
-from stages.diffusion.clip_tokens import ClipTokens
 from stages.diffusion.clip_vision import normalised
 from stages.diffusion.denoise import Step
-from stages.diffusion.dreampose import DreamPose
-from stages.diffusion.dreampose_checkpoint import read_wrapped
-from stages.diffusion.dreampose_scheduler import PublishedScheduler
-from stages.diffusion.dual_guidance import FULL, IMAGE_ONLY, UNCONDITIONAL, GuidedFrames
-from stages.diffusion.embedding_adapter import EmbeddingAdapter, build_embedding_adapter
-from stages.diffusion.key_image import VAE_SCALE, Draws, KeyImages
+from stages.diffusion.dreampose.animator import DreamPose
+from stages.diffusion.dreampose.checkpoint import read_wrapped
+from stages.diffusion.dreampose.clip_tokens import ClipTokens
+from stages.diffusion.dreampose.dual_guidance import FULL, IMAGE_ONLY, UNCONDITIONAL, GuidedFrames
+from stages.diffusion.dreampose.embedding_adapter import EmbeddingAdapter, build_embedding_adapter
+from stages.diffusion.dreampose.key_image import VAE_SCALE, Draws, KeyImages
+from stages.diffusion.dreampose.pose_packing import PackedPoses, pose_picture, published_neighbours
+from stages.diffusion.dreampose.scheduler import PublishedScheduler
 from stages.diffusion.latent_images import LatentImages
-from stages.diffusion.pose_packing import PackedPoses, pose_picture, published_neighbours
 from stages.diffusion.windows import Window
 from stages.video.image import fit
 from tests.parity.recording import Recording

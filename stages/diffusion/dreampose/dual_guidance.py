@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import torch
 
-from stages.diffusion.pose_packing import PackedPoses
-from stages.diffusion.shown_context import ContextUNet
+from stages.diffusion.dreampose.pose_packing import PackedPoses
+from stages.diffusion.dreampose.unet import ContextUNet
 from stages.diffusion.windows import Window
 
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 
-from stages.diffusion.clip_tokens import ClipTokens
 from stages.diffusion.clip_vision import normalised
-from stages.diffusion.embedding_adapter import EmbeddingAdapter
+from stages.diffusion.dreampose.clip_tokens import ClipTokens
+from stages.diffusion.dreampose.embedding_adapter import EmbeddingAdapter
 from stages.diffusion.feature_cache import FeatureCache
 from stages.diffusion.latent_images import LatentImages
 from stages.diffusion.noise import frame_noise

@@ -15,19 +15,24 @@ from PIL import Image
 
 from manifests.errors import Problem, Rejected
 from stages.diffusion.animators import ANIMATORS, PosePictures, Segment
-from stages.diffusion.clip_tokens import ClipTokens
 from stages.diffusion.denoise import Step, denoise
-from stages.diffusion.dreampose_checkpoint import PublishedFiles, read_unet, read_wrapped
-from stages.diffusion.dreampose_scheduler import PublishedScheduler
-from stages.diffusion.dual_guidance import GuidedFrames, row_weights
-from stages.diffusion.embedding_adapter import build_embedding_adapter
+from stages.diffusion.dreampose.checkpoint import PublishedFiles, read_unet, read_wrapped
+from stages.diffusion.dreampose.clip_tokens import ClipTokens
+from stages.diffusion.dreampose.contrast_stretch import extremes, ranged_frames, stretched_frames
+from stages.diffusion.dreampose.dual_guidance import GuidedFrames, row_weights
+from stages.diffusion.dreampose.embedding_adapter import build_embedding_adapter
+from stages.diffusion.dreampose.key_image import VAE_SCALE, Draws, KeyImages, random_draws
+from stages.diffusion.dreampose.pose_packing import (
+    PackedPoses,
+    clamped_neighbours,
+    looped_neighbours,
+    published_neighbours,
+)
+from stages.diffusion.dreampose.scheduler import PublishedScheduler
+from stages.diffusion.dreampose.unet import ContextUNet
 from stages.diffusion.frame_chunks import micro_batches
-from stages.diffusion.key_image import VAE_SCALE, Draws, KeyImages, random_draws
 from stages.diffusion.latent_images import LatentImages
-from stages.diffusion.levels import extremes, ranged_frames, stretched_frames
 from stages.diffusion.options import DreamPoseOptions
-from stages.diffusion.pose_packing import PackedPoses, clamped_neighbours, looped_neighbours, published_neighbours
-from stages.diffusion.shown_context import ContextUNet
 from stages.video.image import fit
 
 if TYPE_CHECKING:
