@@ -23,10 +23,10 @@ from pipelines.clip import StageChain
 from pipelines.configuration import RunConfig
 from stages.checkpoints import checkpoint_digest
 from stages.diffusion.animators import ANIMATORS, Segment
-from stages.diffusion.background import Smoothing
 from stages.diffusion.ddim import ddim
-from stages.diffusion.motion_field import STILL, MotionField
-from stages.diffusion.text2video_zero import POSE_NEGATIVE, POSE_SUFFIX, TEXT_SUFFIX, Text2VideoZero, prompts
+from stages.diffusion.text2video_zero.animator import POSE_NEGATIVE, POSE_SUFFIX, TEXT_SUFFIX, Text2VideoZero, prompts
+from stages.diffusion.text2video_zero.background import Smoothing
+from stages.diffusion.text2video_zero.motion_field import STILL, MotionField
 from stages.poses.recipes import Estimators
 from stages.suitability import native_size
 from stages.validate import Validate

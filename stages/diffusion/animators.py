@@ -208,7 +208,7 @@ ANIMATORS = {
         ),
         Facts(
             name="text2video_zero",
-            implementation="stages.diffusion.text2video_zero:Text2VideoZero",
+            implementation="stages.diffusion.text2video_zero.animator:Text2VideoZero",
             pose="openpose",
             reference=False,
             size_multiple=8,

@@ -18,8 +18,6 @@ from diffusers.models.controlnets.controlnet import ControlNetConditioningEmbedd
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVisionModel, CLIPVisionModelWithProjection
 
-from stages.diffusion.anchored_control import AnchoredControl
-from stages.diffusion.anchored_unet import AnchoredUNet
 from stages.diffusion.animate_anyone.animator import build_denoising_network
 from stages.diffusion.animate_anyone.settings import PublishedSettings
 from stages.diffusion.animate_anyone.unet import PosedUNet
@@ -32,6 +30,8 @@ from stages.diffusion.magicanimate.unet import ControlledUNet
 from stages.diffusion.motion_unet import build_motion_unet, span_frames
 from stages.diffusion.reference_attention import Features, reading_blocks, transformer_blocks
 from stages.diffusion.reference_network import ReferenceNetwork, build_reference_network, end_at_last_feature
+from stages.diffusion.text2video_zero.control import AnchoredControl
+from stages.diffusion.text2video_zero.unet import AnchoredUNet
 
 TIMESTEP, WORDS, WIDTH = 500, 77, 768
 SD_UNET = {

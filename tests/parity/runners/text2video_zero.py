@@ -16,18 +16,18 @@ from diffusers import ControlNetModel
 from diffusers.models.attention_processor import Attention
 
 from manifests.clip import Clip
-from stages.diffusion.anchored_control import AnchoredControl
 from stages.diffusion.animators import Segment
-from stages.diffusion.background import Smoothing
 from stages.diffusion.checkpoint import load_network
-from stages.diffusion.control_picture import control_picture, resized
-from stages.diffusion.cross_frame_attention import AnchorAttention, Batch, TextAttention
 from stages.diffusion.denoise import Step
 from stages.diffusion.frame_chunks import frame_chunks
-from stages.diffusion.motion_field import MotionField
 from stages.diffusion.noise import tiled_noise
-from stages.diffusion.text2video_zero import CONTROL, Text2VideoZero, prompts
-from stages.diffusion.text_path import starting_noise
+from stages.diffusion.text2video_zero.animator import CONTROL, Text2VideoZero, prompts
+from stages.diffusion.text2video_zero.background import Smoothing
+from stages.diffusion.text2video_zero.control import AnchoredControl
+from stages.diffusion.text2video_zero.control_picture import control_picture, resized
+from stages.diffusion.text2video_zero.cross_frame_attention import AnchorAttention, Batch, TextAttention
+from stages.diffusion.text2video_zero.motion_field import MotionField
+from stages.diffusion.text2video_zero.text_path import starting_noise
 from stages.poses.drawing_controlnet10 import draw_controlnet10
 from stages.poses.resize import size_of_long_side
 from stages.video.timing import select_evenly

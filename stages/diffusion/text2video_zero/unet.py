@@ -10,8 +10,8 @@ from typing import Literal
 import torch
 from diffusers import UNet2DConditionModel
 
-from stages.diffusion.cross_frame_attention import attend_across_frames
 from stages.diffusion.magicanimate.pose_control import Residuals
+from stages.diffusion.text2video_zero.cross_frame_attention import attend_across_frames
 
 Wiring = Literal["legacy", "modern"]
 

@@ -11,8 +11,8 @@ import torch
 from diffusers import ControlNetModel
 from torch import nn
 
-from stages.diffusion.cross_frame_attention import attend_across_frames
 from stages.diffusion.magicanimate.pose_control import Residuals
+from stages.diffusion.text2video_zero.cross_frame_attention import attend_across_frames
 
 
 class AnchoredControl:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate, max_pool2d
 
-from stages.diffusion.motion_field import MotionField
+from stages.diffusion.text2video_zero.motion_field import MotionField
 
 GROWTH = 5  # latent pixels square by which what is salient is widened
 

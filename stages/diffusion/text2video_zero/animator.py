@@ -16,12 +16,8 @@ import torch
 from diffusers import ControlNetModel, DDIMScheduler, UNet2DConditionModel
 
 from manifests.errors import Problem
-from stages.diffusion.anchored_control import AnchoredControl
-from stages.diffusion.anchored_unet import AnchoredUNet, Wiring
 from stages.diffusion.animators import ANIMATORS, PosePictures, Segment
-from stages.diffusion.background import Smoothing
 from stages.diffusion.checkpoint import load_network
-from stages.diffusion.control_picture import control_picture
 from stages.diffusion.ddim import ddim, read_scheduler_config
 from stages.diffusion.denoise import Step, classifier_free_guidance, denoise
 from stages.diffusion.frame_chunks import micro_batches
@@ -29,7 +25,11 @@ from stages.diffusion.latent_images import LatentImages
 from stages.diffusion.noise import tiled_noise
 from stages.diffusion.options import Text2VideoZeroOptions
 from stages.diffusion.text import TextEncoder
-from stages.diffusion.text_path import Noise, Pass, TextPath, starting_noise
+from stages.diffusion.text2video_zero.background import Smoothing
+from stages.diffusion.text2video_zero.control import AnchoredControl
+from stages.diffusion.text2video_zero.control_picture import control_picture
+from stages.diffusion.text2video_zero.text_path import Noise, Pass, TextPath, starting_noise
+from stages.diffusion.text2video_zero.unet import AnchoredUNet, Wiring
 from stages.diffusion.windows import Window
 
 if TYPE_CHECKING:

@@ -15,13 +15,13 @@ from diffusers import DDIMScheduler
 
 from manifests.errors import Rejected
 from stages.diffusion.animators import Segment
-from stages.diffusion.background import Smoothing
 from stages.diffusion.ddim import between
 from stages.diffusion.denoise import Step
 from stages.diffusion.frame_chunks import frame_chunks
-from stages.diffusion.motion_field import STILL, MotionField
 from stages.diffusion.noise import chunked_noise, frame_noise
 from stages.diffusion.options import Text2VideoZeroOptions
+from stages.diffusion.text2video_zero.background import Smoothing
+from stages.diffusion.text2video_zero.motion_field import STILL, MotionField
 
 if TYPE_CHECKING:
     from manifests.clip import Clip
