@@ -22,7 +22,7 @@ from pipelines.studio.batches import skeleton_picture
 from pipelines.studio.pictures import HELD_OUT
 from stages.bundled import bundled
 from stages.diffusion.animators import ANIMATORS, Segment, load_animator
-from stages.diffusion.studio import Studio
+from stages.diffusion.drawn.animator import Studio
 
 FOLDER = Path(bundled("bundled:studio"))
 FRAMES = 4

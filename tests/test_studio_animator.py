@@ -13,9 +13,9 @@ from manifests.clip import Clip
 from manifests.errors import Problem
 from pipelines.studio.networks import MOTION, SCHEDULER, initialise, save
 from stages.diffusion.animators import ANIMATORS, Segment
-from stages.diffusion.studio import Studio
-from stages.diffusion.studio_codec import StudioCodec
-from stages.diffusion.studio_networks import StudioNetworks
+from stages.diffusion.drawn.animator import Studio
+from stages.diffusion.drawn.codec import StudioCodec
+from stages.diffusion.drawn.networks import StudioNetworks
 from tests.test_studio_networks import TINY, stir
 
 WIDTH, HEIGHT = 64, 96

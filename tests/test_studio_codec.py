@@ -21,7 +21,7 @@ from pipelines.studio.__main__ import STAGES, main
 from pipelines.studio.codec import as_input, as_pictures, crops, decibels, initialise, reconstruction_loss
 from pipelines.studio.pictures import Album
 from pipelines.studio.training import CHECKPOINT, Interrupted, Settings, Training
-from stages.diffusion.studio_codec import StudioCodec
+from stages.diffusion.drawn.codec import StudioCodec
 
 SMALL = {"encoder_channels": (8, 8), "decoder_channels": (8, 8, 8), "decoder_layers": (1, 1, 1)}
 

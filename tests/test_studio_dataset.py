@@ -19,7 +19,7 @@ from pipelines.studio.dataset import Dataset
 from pipelines.studio.pictures import FRAMES, HELD_OUT, PICTURES, SHAPES, TRAINING, sitting
 from pipelines.studio.sheets import sheet
 from pipelines.studio.training import Settings
-from stages.diffusion.studio_codec import StudioCodec
+from stages.diffusion.drawn.codec import StudioCodec
 
 PEOPLE = (3, 2)
 

@@ -8,9 +8,9 @@ from diffusers import UNet2DConditionModel
 
 from pipelines.studio.networks import MOTION, SPATIAL, UNET, initialise, save, with_fresh_motion
 from stages.diffusion.checkpoint import read_state, weights_file
-from stages.diffusion.studio_codec import StudioCodec
-from stages.diffusion.studio_networks import StudioNetworks
-from stages.diffusion.studio_unet import build_unet, motion_modules
+from stages.diffusion.drawn.codec import StudioCodec
+from stages.diffusion.drawn.networks import StudioNetworks
+from stages.diffusion.drawn.unet import build_unet, motion_modules
 
 BUDGET = 22.5e6  # bytes of all weights in half precision
 ROWS, FRAMES = 2, 3

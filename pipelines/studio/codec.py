@@ -11,7 +11,7 @@ from torch.nn import functional
 from pipelines.studio.pictures import HELD_OUT, SHAPES, Album, album
 from pipelines.studio.sheets import sheet
 from pipelines.studio.training import Settings, Training
-from stages.diffusion.studio_codec import PATCH, StudioCodec
+from stages.diffusion.drawn.codec import PATCH, StudioCodec
 
 CROP = 64
 CHECKED = 200  # held-out pictures that the quality is measured on

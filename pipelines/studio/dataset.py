@@ -19,7 +19,7 @@ from manifests.errors import Problem
 from pipelines.studio.codec import as_input
 from pipelines.studio.pictures import SHAPES, sitting
 from pipelines.studio.training import Settings
-from stages.diffusion.studio_codec import StudioCodec
+from stages.diffusion.drawn.codec import StudioCodec
 
 SHARD = 50  # characters of one file of pictures
 

@@ -22,8 +22,8 @@ from pipelines.studio.pictures import SHAPES
 from pipelines.studio.preview import Preview
 from pipelines.studio.processes import launch, rank
 from pipelines.studio.training import Settings, Training
-from stages.diffusion.studio_codec import StudioCodec
-from stages.diffusion.studio_networks import StudioNetworks
+from stages.diffusion.drawn.codec import StudioCodec
+from stages.diffusion.drawn.networks import StudioNetworks
 
 SHAPE_SHARES = (0.85, 0.15)
 PREVIEW_SECONDS = 600

@@ -22,8 +22,8 @@ from pipelines.studio.objective import (
 from pipelines.studio.pictures import FRAMES
 from pipelines.studio.processes import launch, rank
 from pipelines.studio.training import Settings, Training
-from stages.diffusion.studio_networks import StudioNetworks
-from stages.diffusion.studio_unet import motion_modules
+from stages.diffusion.drawn.networks import StudioNetworks
+from stages.diffusion.drawn.unet import motion_modules
 
 
 def run(settings: Settings) -> None:

@@ -10,7 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import max_pool2d
 
 from pipelines.studio.batches import Batch
-from stages.diffusion.studio_networks import StudioNetworks
+from stages.diffusion.drawn.networks import StudioNetworks
 
 LAST = 999  # the timestep that is noise alone: a film of one step is made there
 LAST_SHARE = 0.15

@@ -13,8 +13,8 @@ from pipelines.studio.batches import HELD_BACK, Batch, Latents, gathered
 from pipelines.studio.codec import as_pictures
 from pipelines.studio.pictures import STILLS
 from pipelines.studio.sheets import sheet
-from stages.diffusion.studio_codec import StudioCodec
-from stages.diffusion.studio_networks import StudioNetworks
+from stages.diffusion.drawn.codec import StudioCodec
+from stages.diffusion.drawn.networks import StudioNetworks
 
 SHOWN = 6
 STEPS = 4

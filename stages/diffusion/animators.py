@@ -242,7 +242,7 @@ ANIMATORS = {
         ),
         Facts(
             name="studio",
-            implementation="stages.diffusion.studio:Studio",
+            implementation="stages.diffusion.drawn.animator:Studio",
             pose="skeleton",
             reference=True,
             size_multiple=32,

@@ -25,7 +25,7 @@ from pipelines.studio.batches import skeleton_picture
 from pipelines.studio.pictures import HELD_OUT
 from stages.bundled import bundled
 from stages.diffusion.animators import ANIMATORS, Segment, load_animator
-from stages.diffusion.studio import Studio
+from stages.diffusion.drawn.animator import Studio
 from stages.poses.dwpose import DWPose
 from tests.bench.measures import flicker, flow_of, garment_drift, psnr, ssim, warping_error
 from tests.bench.studio_keypoints import NET, Found
