@@ -24,8 +24,8 @@ from stages.diffusion.animate_anyone.settings import PublishedSettings
 from stages.diffusion.animate_anyone.unet import SingleTokenAttention
 from stages.diffusion.animators import ANIMATORS, Segment
 from stages.diffusion.checkpoint import load_strictly, read_config, read_state
-from stages.diffusion.reference_attention import transformer_blocks
-from stages.diffusion.reference_network import ReferenceNetwork, build_reference_network
+from stages.diffusion.networks.reference_attention import transformer_blocks
+from stages.diffusion.networks.reference_network import ReferenceNetwork, build_reference_network
 from stages.diffusion.windows import averaged
 from tests.conftest import CHECKOUT
 from tests.tiny_diffusion import write_animate_anyone

@@ -26,7 +26,7 @@ from stages.diffusion.ddim import ddim, read_scheduler_config
 from stages.diffusion.dreampose.clip_tokens import ClipTokens
 from stages.diffusion.magicanimate.animator import MagicAnimate
 from stages.diffusion.motion_checkpoint import motion_unet_state
-from stages.diffusion.text import TextEncoder
+from stages.diffusion.networks.text import TextEncoder
 from tests.conftest import CHECKOUT
 
 CHECKPOINT = CHECKOUT / "tests" / "golden" / "magicanimate" / "checkpoint"

@@ -17,7 +17,7 @@ from stages.diffusion.checkpoint import read_state
 from stages.diffusion.dreampose.animator import DreamPose
 from stages.diffusion.dreampose.clip_tokens import ClipTokens
 from stages.diffusion.dreampose.scheduler import PublishedScheduler
-from stages.diffusion.latent_images import LatentImages
+from stages.diffusion.networks.latent_images import LatentImages
 from stages.diffusion.parts import among, on_disk, the_one
 from tests.conftest import CHECKOUT
 from tests.dreampose_media import write_checkpoint

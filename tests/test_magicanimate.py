@@ -15,11 +15,11 @@ import torch
 
 from manifests.clip import Clip
 from manifests.errors import Problem
-from stages.diffusion import latent_images
 from stages.diffusion.animators import ANIMATORS, Segment
-from stages.diffusion.feature_cache import FeatureCache
 from stages.diffusion.magicanimate.animator import MagicAnimate, starting_noise
 from stages.diffusion.model_cache import ModelCache
+from stages.diffusion.networks import latent_images
+from stages.diffusion.networks.feature_cache import FeatureCache
 from stages.diffusion.noise import frame_noise
 from stages.diffusion.shared_frames import SharedFrames
 from tests.conftest import CHECKOUT

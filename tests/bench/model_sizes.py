@@ -27,9 +27,9 @@ from stages.diffusion.dreampose.embedding_adapter import EmbeddingAdapter
 from stages.diffusion.dreampose.unet import ContextUNet
 from stages.diffusion.magicanimate.animator import LONGEST_WINDOW
 from stages.diffusion.magicanimate.unet import ControlledUNet
-from stages.diffusion.motion_unet import build_motion_unet, span_frames
-from stages.diffusion.reference_attention import Features, reading_blocks, transformer_blocks
-from stages.diffusion.reference_network import ReferenceNetwork, build_reference_network, end_at_last_feature
+from stages.diffusion.networks.motion_unet import build_motion_unet, span_frames
+from stages.diffusion.networks.reference_attention import Features, reading_blocks, transformer_blocks
+from stages.diffusion.networks.reference_network import ReferenceNetwork, build_reference_network, end_at_last_feature
 from stages.diffusion.text2video_zero.control import AnchoredControl
 from stages.diffusion.text2video_zero.unet import AnchoredUNet
 

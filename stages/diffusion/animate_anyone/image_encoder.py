@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from transformers import CLIPVisionModelWithProjection
 
-from stages.diffusion.clip_vision import normalised, read_clip_vision
+from stages.diffusion.networks.clip_vision import normalised, read_clip_vision
 from stages.video.image import Fit, fit
 
 

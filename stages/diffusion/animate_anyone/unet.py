@@ -13,9 +13,9 @@ from diffusers import UNetMotionModel
 from diffusers.models.attention_processor import Attention
 from torch import nn
 
-from stages.diffusion.layout import Layout
-from stages.diffusion.motion_unet import MotionUNet
-from stages.diffusion.reference_attention import KeysValues, keys_values, transformer_blocks
+from stages.diffusion.networks.batch_layout import Layout
+from stages.diffusion.networks.motion_unet import MotionUNet
+from stages.diffusion.networks.reference_attention import KeysValues, keys_values, transformer_blocks
 
 
 @dataclass(frozen=True)

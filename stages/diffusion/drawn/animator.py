@@ -21,10 +21,10 @@ from stages.diffusion.ddim import ddim, read_scheduler_config
 from stages.diffusion.denoise import Step, classifier_free_guidance, denoise
 from stages.diffusion.drawn.codec import StudioCodec
 from stages.diffusion.drawn.networks import LATENT_CHANNELS, StudioNetworks
-from stages.diffusion.latent_images import LatentImages
+from stages.diffusion.networks.latent_images import LatentImages
+from stages.diffusion.networks.pose_guider import PoseGuider
 from stages.diffusion.noise import frame_noise
 from stages.diffusion.options import StudioOptions
-from stages.diffusion.pose_guider import PoseGuider
 from stages.diffusion.windows import Window, window_plan
 from stages.video.image import fit
 

@@ -31,7 +31,7 @@ from stages.diffusion.dreampose.pose_packing import (
 from stages.diffusion.dreampose.scheduler import PublishedScheduler
 from stages.diffusion.dreampose.unet import ContextUNet
 from stages.diffusion.frame_chunks import micro_batches
-from stages.diffusion.latent_images import LatentImages
+from stages.diffusion.networks.latent_images import LatentImages
 from stages.diffusion.options import DreamPoseOptions
 from stages.video.image import fit
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 
-from stages.diffusion.clip_vision import normalised
 from stages.diffusion.dreampose.clip_tokens import ClipTokens
 from stages.diffusion.dreampose.embedding_adapter import EmbeddingAdapter
-from stages.diffusion.feature_cache import FeatureCache
-from stages.diffusion.latent_images import LatentImages
+from stages.diffusion.networks.clip_vision import normalised
+from stages.diffusion.networks.feature_cache import FeatureCache
+from stages.diffusion.networks.latent_images import LatentImages
+from stages.diffusion.networks.reference_attention import Features
 from stages.diffusion.noise import frame_noise
-from stages.diffusion.reference_attention import Features
 
 if TYPE_CHECKING:
     from diffusers import DDIMScheduler, PNDMScheduler

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import torch
 
-from stages.diffusion.motion_unet import MotionUNet
+from stages.diffusion.networks.motion_unet import MotionUNet
 
 
 class ControlledUNet(MotionUNet):

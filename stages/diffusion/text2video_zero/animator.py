@@ -21,10 +21,10 @@ from stages.diffusion.checkpoint import load_network
 from stages.diffusion.ddim import ddim, read_scheduler_config
 from stages.diffusion.denoise import Step, classifier_free_guidance, denoise
 from stages.diffusion.frame_chunks import micro_batches
-from stages.diffusion.latent_images import LatentImages
+from stages.diffusion.networks.latent_images import LatentImages
+from stages.diffusion.networks.text import TextEncoder
 from stages.diffusion.noise import tiled_noise
 from stages.diffusion.options import Text2VideoZeroOptions
-from stages.diffusion.text import TextEncoder
 from stages.diffusion.text2video_zero.background import Smoothing
 from stages.diffusion.text2video_zero.control import AnchoredControl
 from stages.diffusion.text2video_zero.control_picture import control_picture

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from diffusers.models.attention_processor import Attention
 
-from stages.diffusion.attention_heads import KeysValues, attend, row_keys_values, split_heads
+from stages.diffusion.networks.attention_heads import KeysValues, attend, row_keys_values, split_heads
 
 
 @dataclass

@@ -14,7 +14,6 @@ from PIL import Image
 
 from manifests.clip import Clip
 from stages.diffusion.animators import Segment
-from stages.diffusion.clip_vision import normalised
 from stages.diffusion.denoise import Step
 from stages.diffusion.dreampose.animator import DreamPose
 from stages.diffusion.dreampose.checkpoint import read_wrapped
@@ -24,7 +23,8 @@ from stages.diffusion.dreampose.embedding_adapter import EmbeddingAdapter, build
 from stages.diffusion.dreampose.key_image import VAE_SCALE, Draws, KeyImages
 from stages.diffusion.dreampose.pose_packing import PackedPoses, pose_picture, published_neighbours
 from stages.diffusion.dreampose.scheduler import PublishedScheduler
-from stages.diffusion.latent_images import LatentImages
+from stages.diffusion.networks.clip_vision import normalised
+from stages.diffusion.networks.latent_images import LatentImages
 from stages.diffusion.windows import Window
 from stages.video.image import fit
 from tests.parity.recording import Recording

@@ -13,8 +13,8 @@ from diffusers import MotionAdapter, UNet2DConditionModel, UNetMotionModel
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 
-from stages.diffusion.layout import FrameSpanningGroupNorm, Layout, PerFrameGroupNorm
-from stages.diffusion.reference_attention import Features, ReferenceReader
+from stages.diffusion.networks.batch_layout import FrameSpanningGroupNorm, Layout, PerFrameGroupNorm
+from stages.diffusion.networks.reference_attention import Features, ReferenceReader
 
 # The same in every published system, whatever the UNet's own number of groups is.
 MOTION_NORM_GROUPS = 32

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 
-from stages.diffusion.reference_attention import Features
+from stages.diffusion.networks.reference_attention import Features
 
 
 class FeatureCache:

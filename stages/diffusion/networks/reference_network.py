@@ -12,7 +12,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import nn
 
-from stages.diffusion.reference_attention import Features, ReferenceWriter
+from stages.diffusion.networks.reference_attention import Features, ReferenceWriter
 
 
 class _LastBlock(nn.Module):

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from diffusers.models.attention_processor import Attention
 
-from stages.diffusion.attention_heads import KeysValues, attend, row_keys_values, split_heads
-from stages.diffusion.layout import Layout
+from stages.diffusion.networks.attention_heads import KeysValues, attend, row_keys_values, split_heads
+from stages.diffusion.networks.batch_layout import Layout
 
 Features = dict[str, torch.Tensor]  # block name → (rows, tokens, channels)
 
