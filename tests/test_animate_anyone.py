@@ -26,7 +26,7 @@ from stages.diffusion.animators import ANIMATORS, Segment
 from stages.diffusion.checkpoint import load_strictly, read_config, read_state
 from stages.diffusion.networks.reference_attention import transformer_blocks
 from stages.diffusion.networks.reference_network import ReferenceNetwork, build_reference_network
-from stages.diffusion.windows import averaged
+from stages.diffusion.sampling.windows import averaged
 from tests.conftest import CHECKOUT
 from tests.tiny_diffusion import write_animate_anyone
 

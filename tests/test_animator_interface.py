@@ -24,7 +24,7 @@ from stages.animate import Animate
 from stages.diffusion.animators import ANIMATORS, Animator, PosePictures, Segment
 from stages.diffusion.magicanimate.animator import SCHEDULER, MagicAnimate
 from stages.diffusion.model_cache import ModelCache
-from stages.diffusion.noise import frame_noise
+from stages.diffusion.sampling.noise import frame_noise
 from stages.poses.sequence import write_poses
 from stages.video.encode import EncodeRecipe
 from tests.conftest import CHECKOUT

@@ -22,11 +22,11 @@ from stages.diffusion.checkpoint import (
     weights_file,
     with_current_attention_names,
 )
-from stages.diffusion.ddim import ddim, read_scheduler_config
 from stages.diffusion.dreampose.clip_tokens import ClipTokens
 from stages.diffusion.magicanimate.animator import MagicAnimate
 from stages.diffusion.motion_checkpoint import motion_unet_state
 from stages.diffusion.networks.text import TextEncoder
+from stages.diffusion.sampling.ddim import ddim, read_scheduler_config
 from tests.conftest import CHECKOUT
 
 CHECKPOINT = CHECKOUT / "tests" / "golden" / "magicanimate" / "checkpoint"

@@ -7,9 +7,9 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from stages.diffusion.denoise import classifier_free_guidance, denoise
 from stages.diffusion.magicanimate.animator import SCHEDULER
-from stages.diffusion.windows import Window, open_windows
+from stages.diffusion.sampling.denoise import classifier_free_guidance, denoise
+from stages.diffusion.sampling.windows import Window, open_windows
 
 FRAMES, SHAPE, SCALE = 11, (4, 3, 2), 2.5
 

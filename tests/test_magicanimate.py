@@ -20,8 +20,8 @@ from stages.diffusion.magicanimate.animator import MagicAnimate, starting_noise
 from stages.diffusion.model_cache import ModelCache
 from stages.diffusion.networks import latent_images
 from stages.diffusion.networks.feature_cache import FeatureCache
-from stages.diffusion.noise import frame_noise
-from stages.diffusion.shared_frames import SharedFrames
+from stages.diffusion.sampling.noise import frame_noise
+from stages.diffusion.sampling.shared_frames import SharedFrames
 from tests.conftest import CHECKOUT
 
 CHECKPOINT = CHECKOUT / "tests" / "golden" / "magicanimate" / "checkpoint"

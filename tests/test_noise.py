@@ -5,7 +5,7 @@ import zlib
 import numpy as np
 import torch
 
-from stages.diffusion.noise import frame_noise, tiled_noise
+from stages.diffusion.sampling.noise import frame_noise, tiled_noise
 
 SHAPE = (4, 8, 6)
 LARGEST_SEED = 2**63 - 1  # of a manifest

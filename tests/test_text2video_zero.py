@@ -23,7 +23,7 @@ from pipelines.clip import StageChain
 from pipelines.configuration import RunConfig
 from stages.checkpoints import checkpoint_digest
 from stages.diffusion.animators import ANIMATORS, Segment
-from stages.diffusion.ddim import ddim
+from stages.diffusion.sampling.ddim import ddim
 from stages.diffusion.text2video_zero.animator import POSE_NEGATIVE, POSE_SUFFIX, TEXT_SUFFIX, Text2VideoZero, prompts
 from stages.diffusion.text2video_zero.background import Smoothing
 from stages.diffusion.text2video_zero.motion_field import STILL, MotionField

@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from stages.diffusion.windows import (
+from stages.diffusion.sampling.windows import (
     Fusion,
     Window,
     averaged,

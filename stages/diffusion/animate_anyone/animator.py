@@ -21,7 +21,6 @@ from stages.diffusion.animate_anyone.settings import PublishedSettings
 from stages.diffusion.animate_anyone.unet import PosedUNet, Stem
 from stages.diffusion.animators import ANIMATORS, PosePictures, Segment
 from stages.diffusion.checkpoint import State, load_strictly, read_config, read_state
-from stages.diffusion.denoise import Step, classifier_free_guidance, denoise
 from stages.diffusion.motion_checkpoint import motion_unet_state
 from stages.diffusion.networks.feature_cache import FeatureCache
 from stages.diffusion.networks.latent_images import LatentImages
@@ -29,10 +28,11 @@ from stages.diffusion.networks.motion_unet import build_motion_unet, span_frames
 from stages.diffusion.networks.pose_guider import PoseGuider
 from stages.diffusion.networks.reference_attention import transformer_blocks
 from stages.diffusion.networks.reference_network import ReferenceNetwork, build_reference_network, end_at_last_feature
-from stages.diffusion.noise import frame_noise, tiled_noise
 from stages.diffusion.options import AnimateAnyoneOptions
-from stages.diffusion.shared_frames import SharedFrames
-from stages.diffusion.windows import Window, window_plan
+from stages.diffusion.sampling.denoise import Step, classifier_free_guidance, denoise
+from stages.diffusion.sampling.noise import frame_noise, tiled_noise
+from stages.diffusion.sampling.shared_frames import SharedFrames
+from stages.diffusion.sampling.windows import Window, window_plan
 from stages.video.image import fit
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ from PIL import Image
 
 from manifests.errors import Problem, Rejected
 from stages.diffusion.animators import ANIMATORS, PosePictures, Segment
-from stages.diffusion.denoise import Step, denoise
 from stages.diffusion.dreampose.checkpoint import PublishedFiles, read_unet, read_wrapped
 from stages.diffusion.dreampose.clip_tokens import ClipTokens
 from stages.diffusion.dreampose.contrast_stretch import extremes, ranged_frames, stretched_frames
@@ -30,9 +29,10 @@ from stages.diffusion.dreampose.pose_packing import (
 )
 from stages.diffusion.dreampose.scheduler import PublishedScheduler
 from stages.diffusion.dreampose.unet import ContextUNet
-from stages.diffusion.frame_chunks import micro_batches
 from stages.diffusion.networks.latent_images import LatentImages
 from stages.diffusion.options import DreamPoseOptions
+from stages.diffusion.sampling.denoise import Step, denoise
+from stages.diffusion.sampling.frame_chunks import micro_batches
 from stages.video.image import fit
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import torch
 
 from stages.diffusion.dreampose.pose_packing import PackedPoses
 from stages.diffusion.dreampose.unet import ContextUNet
-from stages.diffusion.windows import Window
+from stages.diffusion.sampling.windows import Window
 
 
 class Row(NamedTuple):

@@ -18,7 +18,7 @@ from stages.diffusion.networks.clip_vision import normalised
 from stages.diffusion.networks.feature_cache import FeatureCache
 from stages.diffusion.networks.latent_images import LatentImages
 from stages.diffusion.networks.reference_attention import Features
-from stages.diffusion.noise import frame_noise
+from stages.diffusion.sampling.noise import frame_noise
 
 if TYPE_CHECKING:
     from diffusers import DDIMScheduler, PNDMScheduler

@@ -14,7 +14,7 @@ from diffusers import DDIMScheduler, PNDMScheduler
 
 from manifests.errors import Problem
 from stages.diffusion.checkpoint import read_object
-from stages.diffusion.ddim import clips_unasked
+from stages.diffusion.sampling.ddim import clips_unasked
 
 KINDS = {"pndm": PNDMScheduler, "ddim": DDIMScheduler}
 # PNDM begins with Runge-Kutta steps where the file does not say to skip them (DDIM's own do not), and needs four.

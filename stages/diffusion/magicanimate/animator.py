@@ -16,7 +16,6 @@ from diffusers import ControlNetModel, DDIMScheduler
 
 from stages.diffusion.animators import ANIMATORS, PosePictures, Segment
 from stages.diffusion.checkpoint import load_network, load_strictly, read_config, read_state, weights_file
-from stages.diffusion.denoise import Step, classifier_free_guidance, denoise
 from stages.diffusion.magicanimate.pose_control import PoseControl
 from stages.diffusion.magicanimate.unet import ControlledUNet
 from stages.diffusion.motion_checkpoint import motion_unet_state
@@ -26,9 +25,10 @@ from stages.diffusion.networks.motion_unet import build_motion_unet, span_frames
 from stages.diffusion.networks.reference_attention import reading_blocks
 from stages.diffusion.networks.reference_network import ReferenceNetwork, build_reference_network, end_at_last_feature
 from stages.diffusion.networks.text import TextEncoder
-from stages.diffusion.noise import frame_noise, tiled_noise
 from stages.diffusion.options import MagicAnimateOptions
-from stages.diffusion.windows import Window, window_plan
+from stages.diffusion.sampling.denoise import Step, classifier_free_guidance, denoise
+from stages.diffusion.sampling.noise import frame_noise, tiled_noise
+from stages.diffusion.sampling.windows import Window, window_plan
 from stages.video.image import fit
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from diffusers import ControlNetModel
 
-from stages.diffusion.shared_frames import SharedFrames
-from stages.diffusion.windows import Window
+from stages.diffusion.sampling.shared_frames import SharedFrames
+from stages.diffusion.sampling.windows import Window
 
 Residuals = tuple[list[torch.Tensor], torch.Tensor]  # (down, mid), each (frames, channels, height, width)
 

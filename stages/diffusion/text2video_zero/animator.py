@@ -18,19 +18,19 @@ from diffusers import ControlNetModel, DDIMScheduler, UNet2DConditionModel
 from manifests.errors import Problem
 from stages.diffusion.animators import ANIMATORS, PosePictures, Segment
 from stages.diffusion.checkpoint import load_network
-from stages.diffusion.ddim import ddim, read_scheduler_config
-from stages.diffusion.denoise import Step, classifier_free_guidance, denoise
-from stages.diffusion.frame_chunks import micro_batches
 from stages.diffusion.networks.latent_images import LatentImages
 from stages.diffusion.networks.text import TextEncoder
-from stages.diffusion.noise import tiled_noise
 from stages.diffusion.options import Text2VideoZeroOptions
+from stages.diffusion.sampling.ddim import ddim, read_scheduler_config
+from stages.diffusion.sampling.denoise import Step, classifier_free_guidance, denoise
+from stages.diffusion.sampling.frame_chunks import micro_batches
+from stages.diffusion.sampling.noise import tiled_noise
+from stages.diffusion.sampling.windows import Window
 from stages.diffusion.text2video_zero.background import Smoothing
 from stages.diffusion.text2video_zero.control import AnchoredControl
 from stages.diffusion.text2video_zero.control_picture import control_picture
 from stages.diffusion.text2video_zero.text_path import Noise, Pass, TextPath, starting_noise
 from stages.diffusion.text2video_zero.unet import AnchoredUNet, Wiring
-from stages.diffusion.windows import Window
 
 if TYPE_CHECKING:
     from manifests.clip import Clip

@@ -15,11 +15,11 @@ from diffusers import DDIMScheduler
 
 from manifests.errors import Rejected
 from stages.diffusion.animators import Segment
-from stages.diffusion.ddim import between
-from stages.diffusion.denoise import Step
-from stages.diffusion.frame_chunks import frame_chunks
-from stages.diffusion.noise import chunked_noise, frame_noise
 from stages.diffusion.options import Text2VideoZeroOptions
+from stages.diffusion.sampling.ddim import between
+from stages.diffusion.sampling.denoise import Step
+from stages.diffusion.sampling.frame_chunks import frame_chunks
+from stages.diffusion.sampling.noise import chunked_noise, frame_noise
 from stages.diffusion.text2video_zero.background import Smoothing
 from stages.diffusion.text2video_zero.motion_field import STILL, MotionField
 

@@ -37,7 +37,7 @@ from stages.diffusion.networks.latent_images import LatentImages
 from stages.diffusion.networks.pose_guider import PoseGuider, build_pose_guider
 from stages.diffusion.networks.reference_attention import transformer_blocks
 from stages.diffusion.networks.reference_network import ReferenceNetwork, build_reference_network
-from stages.diffusion.windows import bit_reversed_fraction, uniform_windows
+from stages.diffusion.sampling.windows import bit_reversed_fraction, uniform_windows
 from stages.video.image import fit
 from tests.parity.recording import Recording
 from tests.parity.runners.motion_layers import MotionLayers, frames_first, rows_first

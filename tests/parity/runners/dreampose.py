@@ -14,7 +14,6 @@ from PIL import Image
 
 from manifests.clip import Clip
 from stages.diffusion.animators import Segment
-from stages.diffusion.denoise import Step
 from stages.diffusion.dreampose.animator import DreamPose
 from stages.diffusion.dreampose.checkpoint import read_wrapped
 from stages.diffusion.dreampose.clip_tokens import ClipTokens
@@ -25,7 +24,8 @@ from stages.diffusion.dreampose.pose_packing import PackedPoses, pose_picture, p
 from stages.diffusion.dreampose.scheduler import PublishedScheduler
 from stages.diffusion.networks.clip_vision import normalised
 from stages.diffusion.networks.latent_images import LatentImages
-from stages.diffusion.windows import Window
+from stages.diffusion.sampling.denoise import Step
+from stages.diffusion.sampling.windows import Window
 from stages.video.image import fit
 from tests.parity.recording import Recording
 

@@ -16,7 +16,7 @@ from diffusers import DDIMScheduler
 from manifests.clip import Clip
 from stages.diffusion.animators import Segment
 from stages.diffusion.magicanimate.animator import SCHEDULER, MagicAnimate, starting_noise
-from stages.diffusion.windows import uniform_windows
+from stages.diffusion.sampling.windows import uniform_windows
 from stages.video.comparison import comparison_frame
 from stages.video.image import fit
 from tests.parity.recording import Recording

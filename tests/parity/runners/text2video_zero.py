@@ -18,9 +18,9 @@ from diffusers.models.attention_processor import Attention
 from manifests.clip import Clip
 from stages.diffusion.animators import Segment
 from stages.diffusion.checkpoint import load_network
-from stages.diffusion.denoise import Step
-from stages.diffusion.frame_chunks import frame_chunks
-from stages.diffusion.noise import tiled_noise
+from stages.diffusion.sampling.denoise import Step
+from stages.diffusion.sampling.frame_chunks import frame_chunks
+from stages.diffusion.sampling.noise import tiled_noise
 from stages.diffusion.text2video_zero.animator import CONTROL, Text2VideoZero, prompts
 from stages.diffusion.text2video_zero.background import Smoothing
 from stages.diffusion.text2video_zero.control import AnchoredControl

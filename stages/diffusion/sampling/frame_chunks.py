@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stages.diffusion.windows import Window, averaged
+from stages.diffusion.sampling.windows import Window, averaged
 
 
 def frame_chunks(num_frames: int, size: int) -> list[list[int]]:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import torch
 
-from stages.diffusion.windows import Fusion, Window
+from stages.diffusion.sampling.windows import Fusion, Window
 
 
 class WindowModel(Protocol):

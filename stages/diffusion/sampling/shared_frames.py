@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from stages.diffusion.windows import Window
+from stages.diffusion.sampling.windows import Window
 
 Kept = TypeVar("Kept")
 
