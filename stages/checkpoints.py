@@ -10,8 +10,8 @@ from manifests import storage
 from manifests.errors import Problem
 from manifests.work import Weights
 from stages.diffusion.animators import Facts
-from stages.diffusion.lora_file import LoraFile
-from stages.diffusion.parts import among, on_disk, the_one, varies
+from stages.diffusion.weights.lora_file import LoraFile
+from stages.diffusion.weights.published_names import among, on_disk, the_one, varies
 
 
 def checkpoint_digest(folder: str, facts: Facts, memo: storage.SourceMemo) -> str:

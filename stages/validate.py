@@ -14,7 +14,7 @@ from manifests.errors import Rejected
 from manifests.storage import Allowed, SourceMemo
 from manifests.work import Source, Weights, Work
 from stages.diffusion.animators import ANIMATORS, Facts
-from stages.diffusion.lora_file import probe_lora
+from stages.diffusion.weights.lora_file import probe_lora
 from stages.poses.keypoint_file import import_keypoints
 from stages.poses.recipes import Estimators
 from stages.poses.uv_file import probe_uv

@@ -10,8 +10,8 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from manifests.clip import Clip
-from stages.diffusion.checkpoint import read_config
 from stages.diffusion.dreampose.checkpoint import IN_CHANNELS
+from stages.diffusion.weights.checkpoint import read_config
 from tests.conftest import CHECKOUT
 
 RECORDED = CHECKOUT / "tests" / "golden" / "dreampose" / "checkpoint"

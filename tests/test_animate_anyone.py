@@ -23,10 +23,10 @@ from stages.diffusion.animate_anyone.latent_interpolation import interpolate, ke
 from stages.diffusion.animate_anyone.settings import PublishedSettings
 from stages.diffusion.animate_anyone.unet import SingleTokenAttention
 from stages.diffusion.animators import ANIMATORS, Segment
-from stages.diffusion.checkpoint import load_strictly, read_config, read_state
 from stages.diffusion.networks.reference_attention import transformer_blocks
 from stages.diffusion.networks.reference_network import ReferenceNetwork, build_reference_network
 from stages.diffusion.sampling.windows import averaged
+from stages.diffusion.weights.checkpoint import load_strictly, read_config, read_state
 from tests.conftest import CHECKOUT
 from tests.tiny_diffusion import write_animate_anyone
 

@@ -16,17 +16,17 @@ from safetensors.torch import save_file
 from manifests.errors import Problem
 from stages.diffusion.animate_anyone.image_encoder import ImageEncoder
 from stages.diffusion.animators import ANIMATORS, load_animator
-from stages.diffusion.checkpoint import (
+from stages.diffusion.dreampose.clip_tokens import ClipTokens
+from stages.diffusion.magicanimate.animator import MagicAnimate
+from stages.diffusion.networks.text import TextEncoder
+from stages.diffusion.sampling.ddim import ddim, read_scheduler_config
+from stages.diffusion.weights.checkpoint import (
     load_strictly,
     read_state,
     weights_file,
     with_current_attention_names,
 )
-from stages.diffusion.dreampose.clip_tokens import ClipTokens
-from stages.diffusion.magicanimate.animator import MagicAnimate
-from stages.diffusion.motion_checkpoint import motion_unet_state
-from stages.diffusion.networks.text import TextEncoder
-from stages.diffusion.sampling.ddim import ddim, read_scheduler_config
+from stages.diffusion.weights.motion_checkpoint import motion_unet_state
 from tests.conftest import CHECKOUT
 
 CHECKPOINT = CHECKOUT / "tests" / "golden" / "magicanimate" / "checkpoint"

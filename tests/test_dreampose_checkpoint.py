@@ -13,12 +13,12 @@ from manifests import storage
 from manifests.errors import Problem
 from stages.checkpoints import checkpoint_digest, local_checkpoint
 from stages.diffusion.animators import ANIMATORS
-from stages.diffusion.checkpoint import read_state
 from stages.diffusion.dreampose.animator import DreamPose
 from stages.diffusion.dreampose.clip_tokens import ClipTokens
 from stages.diffusion.dreampose.scheduler import PublishedScheduler
 from stages.diffusion.networks.latent_images import LatentImages
-from stages.diffusion.parts import among, on_disk, the_one
+from stages.diffusion.weights.checkpoint import read_state
+from stages.diffusion.weights.published_names import among, on_disk, the_one
 from tests.conftest import CHECKOUT
 from tests.dreampose_media import write_checkpoint
 

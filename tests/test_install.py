@@ -18,7 +18,7 @@ from manifests.build import build
 from manifests.clip import Clip
 from pipelines.configuration import RunConfig
 from stages.diffusion.animators import ANIMATORS
-from stages.diffusion.parts import ALTERNATIVES
+from stages.diffusion.weights.published_names import ALTERNATIVES
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 PINS = dict(

@@ -24,10 +24,10 @@ from pipelines.configuration import RunConfig
 from pipelines.plan import model
 from stages.checkpoints import local_lora
 from stages.diffusion.animators import ANIMATORS, Segment, load_animator
-from stages.diffusion.lora import Lora
-from stages.diffusion.lora_file import LoraFile
 from stages.diffusion.model_cache import ModelCache
 from stages.diffusion.text2video_zero.animator import Text2VideoZero
+from stages.diffusion.weights.lora import Lora
+from stages.diffusion.weights.lora_file import LoraFile
 from stages.poses.recipes import Estimators
 from stages.validate import Validate
 from stages.video.limits import Limits

@@ -7,10 +7,10 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from pipelines.studio.networks import MOTION, SPATIAL, UNET, initialise, save, with_fresh_motion
-from stages.diffusion.checkpoint import read_state, weights_file
 from stages.diffusion.drawn.codec import StudioCodec
 from stages.diffusion.drawn.networks import StudioNetworks
 from stages.diffusion.drawn.unet import build_unet, motion_modules
+from stages.diffusion.weights.checkpoint import read_state, weights_file
 
 BUDGET = 22.5e6  # bytes of all weights in half precision
 ROWS, FRAMES = 2, 3

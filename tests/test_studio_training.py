@@ -28,11 +28,11 @@ from pipelines.studio.networks import MOTION, initialise
 from pipelines.studio.objective import LAST, LAST_SHARE, last_error, timesteps, weighted_mean
 from pipelines.studio.pictures import FRAMES, PICTURES, SHAPES, STILLS
 from pipelines.studio.training import Settings, Training
-from stages.diffusion.checkpoint import read_state, weights_file
 from stages.diffusion.drawn.animator import Studio
 from stages.diffusion.drawn.codec import StudioCodec
 from stages.diffusion.drawn.networks import StudioNetworks
 from stages.diffusion.drawn.unet import motion_modules
+from stages.diffusion.weights.checkpoint import read_state, weights_file
 from stages.poses.conditioning import skeleton_pictures
 from stages.poses.keypoints import Keypoints, People
 from stages.poses.wholebody import openpose_order

@@ -10,8 +10,8 @@ from diffusers import ControlNetModel, UNet2DConditionModel
 
 from stages.diffusion.animate_anyone.animator import build_denoising_network
 from stages.diffusion.animate_anyone.settings import PublishedSettings
-from stages.diffusion.checkpoint import read_config
 from stages.diffusion.networks.reference_network import build_reference_network
+from stages.diffusion.weights.checkpoint import read_config
 from tests.conftest import CHECKOUT
 from tests.parity.runners.animate_anyone import published_file
 

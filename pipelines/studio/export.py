@@ -14,7 +14,7 @@ from manifests.errors import Problem
 from pipelines.studio.keypoints import ONNX
 from pipelines.studio.training import Settings
 from stages.bundled import bundled
-from stages.diffusion.checkpoint import read_object
+from stages.diffusion.weights.checkpoint import read_object
 
 BUNDLED = Path(bundled("bundled:studio"))
 KEYPOINTS = Path(bundled("bundled:keypoints")) / ONNX

@@ -12,9 +12,9 @@ from diffusers.models.embeddings import SinusoidalPositionalEmbedding
 from safetensors.torch import save_file
 from torch import nn
 
-from stages.diffusion.checkpoint import read_config
 from stages.diffusion.drawn.networks import LATENT_CHANNELS, PARTS, StudioNetworks
 from stages.diffusion.drawn.unet import motion_modules, motion_state
+from stages.diffusion.weights.checkpoint import read_config
 
 # Written beside the weights; an animator reads its folder's own.
 UNET: dict[str, Any] = {

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     import torch
 
     from manifests.clip import Clip
-    from stages.diffusion.lora import Lora
-    from stages.diffusion.lora_file import LoraFile
+    from stages.diffusion.weights.lora import Lora
+    from stages.diffusion.weights.lora_file import LoraFile
 
 
 @dataclass(frozen=True)
@@ -274,7 +274,7 @@ def load_animator(
     """
     module, _, attribute = ANIMATORS[name].implementation.partition(":")
     animator: type[Animator] = getattr(importlib.import_module(module), attribute)
-    added = () if lora is None else (importlib.import_module("stages.diffusion.lora").Lora.read(lora),)
+    added = () if lora is None else (importlib.import_module("stages.diffusion.weights.lora").Lora.read(lora),)
     try:
         return animator.load(checkpoint, device, dtype, *added)
     except (ValueError, TypeError, LookupError, AttributeError) as wrong:

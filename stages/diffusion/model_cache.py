@@ -10,7 +10,7 @@ import torch
 
 from manifests.errors import Problem
 from stages.diffusion.animators import Animator, load_animator
-from stages.diffusion.lora_file import LoraFile
+from stages.diffusion.weights.lora_file import LoraFile
 
 Key = tuple[str | float | None, ...]
 

@@ -20,8 +20,6 @@ from stages.diffusion.animate_anyone.latent_interpolation import interpolate, ke
 from stages.diffusion.animate_anyone.settings import PublishedSettings
 from stages.diffusion.animate_anyone.unet import PosedUNet, Stem
 from stages.diffusion.animators import ANIMATORS, PosePictures, Segment
-from stages.diffusion.checkpoint import State, load_strictly, read_config, read_state
-from stages.diffusion.motion_checkpoint import motion_unet_state
 from stages.diffusion.networks.feature_cache import FeatureCache
 from stages.diffusion.networks.latent_images import LatentImages
 from stages.diffusion.networks.motion_unet import build_motion_unet, span_frames
@@ -33,11 +31,13 @@ from stages.diffusion.sampling.denoise import Step, classifier_free_guidance, de
 from stages.diffusion.sampling.noise import frame_noise, tiled_noise
 from stages.diffusion.sampling.shared_frames import SharedFrames
 from stages.diffusion.sampling.windows import Window, window_plan
+from stages.diffusion.weights.checkpoint import State, load_strictly, read_config, read_state
+from stages.diffusion.weights.motion_checkpoint import motion_unet_state
 from stages.video.image import fit
 
 if TYPE_CHECKING:
     from manifests.clip import Clip
-    from stages.diffusion.lora import Lora
+    from stages.diffusion.weights.lora import Lora
 
 VAE_SCALE = 0.18215  # the VAE's config has none (section 1)
 REFERENCE_TIMESTEP = 0  # the reference is clean, once per clip (section 3)

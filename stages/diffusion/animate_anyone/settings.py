@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stages.diffusion.checkpoint import read_object
+from stages.diffusion.weights.checkpoint import read_object
 
 SCHEDULER = {
     "num_train_timesteps": 1000,

@@ -16,7 +16,6 @@ import torch
 from torch import nn
 
 from stages.diffusion.animators import ANIMATORS, PosePictures, Segment
-from stages.diffusion.checkpoint import check_digests, load_network
 from stages.diffusion.drawn.codec import StudioCodec
 from stages.diffusion.drawn.networks import LATENT_CHANNELS, StudioNetworks
 from stages.diffusion.networks.latent_images import LatentImages
@@ -26,6 +25,7 @@ from stages.diffusion.sampling.ddim import ddim, read_scheduler_config
 from stages.diffusion.sampling.denoise import Step, classifier_free_guidance, denoise
 from stages.diffusion.sampling.noise import frame_noise
 from stages.diffusion.sampling.windows import Window, window_plan
+from stages.diffusion.weights.checkpoint import check_digests, load_network
 from stages.video.image import fit
 
 if TYPE_CHECKING:

@@ -16,11 +16,11 @@ from torch import nn
 from torch.nn.functional import pixel_unshuffle
 
 from manifests.errors import Problem
-from stages.diffusion.checkpoint import State, load_strictly, read_config, read_state, weights_file
 from stages.diffusion.drawn.unet import Reference, StudioUNet, build_unet, without_text
-from stages.diffusion.motion_checkpoint import motion_unet_state
 from stages.diffusion.networks.reference_attention import transformer_blocks
 from stages.diffusion.networks.reference_network import ReferenceNetwork, build_reference_network, end_at_last_feature
+from stages.diffusion.weights.checkpoint import State, load_strictly, read_config, read_state, weights_file
+from stages.diffusion.weights.motion_checkpoint import motion_unet_state
 
 LATENT_CHANNELS = 8
 REFERENCE_TIMESTEP = 0  # the reference is clean

@@ -13,11 +13,11 @@ from diffusers.models.attention_processor import Attention
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from torch import nn
 
-from stages.diffusion.checkpoint import State
 from stages.diffusion.networks.attention_heads import KeysValues, attend, row_keys_values, split_heads
 from stages.diffusion.networks.batch_layout import Layout
 from stages.diffusion.networks.motion_unet import MotionUNet, build_motion_unet
 from stages.diffusion.networks.reference_attention import transformer_blocks
+from stages.diffusion.weights.checkpoint import State
 
 _NO_MOTION: dict[str, Any] = {"longest_window": 1, "heads": 1, "modules": []}
 

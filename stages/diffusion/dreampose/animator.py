@@ -37,7 +37,7 @@ from stages.video.image import fit
 
 if TYPE_CHECKING:
     from manifests.clip import Clip
-    from stages.diffusion.lora import Lora
+    from stages.diffusion.weights.lora import Lora
 
 
 class DreamPose:

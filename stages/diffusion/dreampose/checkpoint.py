@@ -13,8 +13,8 @@ from diffusers import UNet2DConditionModel
 
 from manifests.errors import Problem
 from stages.diffusion.animators import ANIMATORS
-from stages.diffusion.checkpoint import State, build, load_strictly, read_config, read_state
-from stages.diffusion.parts import on_disk, the_one
+from stages.diffusion.weights.checkpoint import State, build, load_strictly, read_config, read_state
+from stages.diffusion.weights.published_names import on_disk, the_one
 
 IN_CHANNELS = 14  # four of the latents, ten of the pose; the saved configuration still says four
 

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.functional import max_pool2d
 
 from manifests.errors import Problem
-from stages.diffusion.checkpoint import State, load_strictly
+from stages.diffusion.weights.checkpoint import State, load_strictly
 
 LATENT_TOKENS = 4  # one per latent channel
 

@@ -13,8 +13,8 @@ from typing import Any
 from diffusers import DDIMScheduler, PNDMScheduler
 
 from manifests.errors import Problem
-from stages.diffusion.checkpoint import read_object
 from stages.diffusion.sampling.ddim import clips_unasked
+from stages.diffusion.weights.checkpoint import read_object
 
 KINDS = {"pndm": PNDMScheduler, "ddim": DDIMScheduler}
 # PNDM begins with Runge-Kutta steps where the file does not say to skip them (DDIM's own do not), and needs four.

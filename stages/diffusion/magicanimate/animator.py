@@ -15,10 +15,8 @@ import torch
 from diffusers import ControlNetModel, DDIMScheduler
 
 from stages.diffusion.animators import ANIMATORS, PosePictures, Segment
-from stages.diffusion.checkpoint import load_network, load_strictly, read_config, read_state, weights_file
 from stages.diffusion.magicanimate.pose_control import PoseControl
 from stages.diffusion.magicanimate.unet import ControlledUNet
-from stages.diffusion.motion_checkpoint import motion_unet_state
 from stages.diffusion.networks.feature_cache import FeatureCache
 from stages.diffusion.networks.latent_images import LatentImages
 from stages.diffusion.networks.motion_unet import build_motion_unet, span_frames
@@ -29,11 +27,13 @@ from stages.diffusion.options import MagicAnimateOptions
 from stages.diffusion.sampling.denoise import Step, classifier_free_guidance, denoise
 from stages.diffusion.sampling.noise import frame_noise, tiled_noise
 from stages.diffusion.sampling.windows import Window, window_plan
+from stages.diffusion.weights.checkpoint import load_network, load_strictly, read_config, read_state, weights_file
+from stages.diffusion.weights.motion_checkpoint import motion_unet_state
 from stages.video.image import fit
 
 if TYPE_CHECKING:
     from manifests.clip import Clip
-    from stages.diffusion.lora import Lora
+    from stages.diffusion.weights.lora import Lora
 
 # Hard-coded in the published code, whatever the VAE's config says (quirk 10).
 VAE_SCALE = 0.18215

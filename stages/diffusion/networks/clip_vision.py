@@ -9,7 +9,7 @@ import torch
 from transformers import CLIPVisionConfig, CLIPVisionModel, CLIPVisionModelWithProjection
 
 from manifests.errors import Problem
-from stages.diffusion.checkpoint import load_strictly, read_config, read_state, weights_file
+from stages.diffusion.weights.checkpoint import load_strictly, read_config, read_state, weights_file
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 DEVIATION = (0.26862954, 0.26130258, 0.27577711)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 
-from stages.diffusion.checkpoint import (
+from stages.diffusion.weights.checkpoint import (
     State,
     build,
     load_strictly,

@@ -13,7 +13,7 @@ import torch
 from diffusers.models.controlnets.controlnet import ControlNetConditioningEmbedding
 
 from manifests.errors import Problem
-from stages.diffusion.checkpoint import State, load_strictly, read_state
+from stages.diffusion.weights.checkpoint import State, load_strictly, read_state
 
 # Frames of one call: their first layers at full resolution take about 0.4 GB at 512×768 in half precision.
 BATCH = 16

@@ -9,7 +9,7 @@ import torch
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from manifests.errors import Problem
-from stages.diffusion.checkpoint import load_strictly, read_config, read_state, weights_file
+from stages.diffusion.weights.checkpoint import load_strictly, read_config, read_state, weights_file
 
 
 class TextEncoder:

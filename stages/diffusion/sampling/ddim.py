@@ -14,7 +14,7 @@ from typing import Any
 from diffusers import DDIMScheduler
 
 from manifests.errors import Problem
-from stages.diffusion.checkpoint import read_object
+from stages.diffusion.weights.checkpoint import read_object
 
 # What the DDIM of the published code (diffusers 0.14) took from such a file.
 PUBLISHED = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas")

@@ -17,7 +17,6 @@ from diffusers import ControlNetModel, DDIMScheduler, UNet2DConditionModel
 
 from manifests.errors import Problem
 from stages.diffusion.animators import ANIMATORS, PosePictures, Segment
-from stages.diffusion.checkpoint import load_network
 from stages.diffusion.networks.latent_images import LatentImages
 from stages.diffusion.networks.text import TextEncoder
 from stages.diffusion.options import Text2VideoZeroOptions
@@ -31,10 +30,11 @@ from stages.diffusion.text2video_zero.control import AnchoredControl
 from stages.diffusion.text2video_zero.control_picture import control_picture
 from stages.diffusion.text2video_zero.text_path import Noise, Pass, TextPath, starting_noise
 from stages.diffusion.text2video_zero.unet import AnchoredUNet, Wiring
+from stages.diffusion.weights.checkpoint import load_network
 
 if TYPE_CHECKING:
     from manifests.clip import Clip
-    from stages.diffusion.lora import Lora
+    from stages.diffusion.weights.lora import Lora
 
 VAE_SCALE = 0.18215  # the VAE's config of that era has none (section 1)
 BASE, CONTROL = "stable-diffusion-v1-5", "stable-diffusion-v1-5-controlnet-openpose"

@@ -31,13 +31,13 @@ from stages.diffusion.animate_anyone.latent_interpolation import interpolate, ke
 from stages.diffusion.animate_anyone.settings import PublishedSettings
 from stages.diffusion.animate_anyone.unet import Conditioning
 from stages.diffusion.animators import Segment
-from stages.diffusion.checkpoint import load_strictly, read_config, read_state
-from stages.diffusion.motion_checkpoint import motion_unet_state
 from stages.diffusion.networks.latent_images import LatentImages
 from stages.diffusion.networks.pose_guider import PoseGuider, build_pose_guider
 from stages.diffusion.networks.reference_attention import transformer_blocks
 from stages.diffusion.networks.reference_network import ReferenceNetwork, build_reference_network
 from stages.diffusion.sampling.windows import bit_reversed_fraction, uniform_windows
+from stages.diffusion.weights.checkpoint import load_strictly, read_config, read_state
+from stages.diffusion.weights.motion_checkpoint import motion_unet_state
 from stages.video.image import fit
 from tests.parity.recording import Recording
 from tests.parity.runners.motion_layers import MotionLayers, frames_first, rows_first

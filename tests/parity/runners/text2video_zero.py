@@ -17,7 +17,6 @@ from diffusers.models.attention_processor import Attention
 
 from manifests.clip import Clip
 from stages.diffusion.animators import Segment
-from stages.diffusion.checkpoint import load_network
 from stages.diffusion.sampling.denoise import Step
 from stages.diffusion.sampling.frame_chunks import frame_chunks
 from stages.diffusion.sampling.noise import tiled_noise
@@ -28,6 +27,7 @@ from stages.diffusion.text2video_zero.control_picture import control_picture, re
 from stages.diffusion.text2video_zero.cross_frame_attention import AnchorAttention, Batch, TextAttention
 from stages.diffusion.text2video_zero.motion_field import MotionField
 from stages.diffusion.text2video_zero.text_path import starting_noise
+from stages.diffusion.weights.checkpoint import load_network
 from stages.poses.drawing_controlnet10 import draw_controlnet10
 from stages.poses.resize import size_of_long_side
 from stages.video.timing import select_evenly

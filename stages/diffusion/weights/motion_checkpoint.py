@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from manifests.errors import Problem
-from stages.diffusion.checkpoint import State, is_state
+from stages.diffusion.weights.checkpoint import State, is_state
 
 _RENAMED = (
     (r"\.temporal_transformer\.", "."),

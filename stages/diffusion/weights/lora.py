@@ -18,7 +18,7 @@ from diffusers.utils.state_dict_utils import StateDictType, convert_state_dict_t
 from safetensors import safe_open
 
 from manifests.errors import Problem, Rejected
-from stages.diffusion.lora_file import REMEDY, LoraFile
+from stages.diffusion.weights.lora_file import REMEDY, LoraFile
 
 UNET, TEXT_ENCODER = "unet", "text_encoder"
 
