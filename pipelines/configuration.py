@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from manifests.errors import WrongUsage
-from stages.poses.quality import QualityRules
+from stages.poses.motion.quality import QualityRules
 from stages.poses.recipes import Estimators
 from stages.video.encode import EncodeRecipe
 from stages.video.limits import Limits

@@ -22,9 +22,9 @@ def draw_poses(
     `documents` receives the keypoints as OpenPose JSON, one document per frame: a driving file of kind `keypoints`.
     Says what the quality report says. Raises `Problem` when the video or the estimator's files cannot be used.
     """
-    from stages.poses import openpose_json
     from stages.poses.conditioning import followed
-    from stages.poses.estimators import load_dwpose
+    from stages.poses.estimators.load import load_dwpose
+    from stages.poses.files import openpose_json
     from stages.video.encode import EncodeRecipe
     from stages.video.film import write_film
     from stages.video.read import Frames
@@ -57,8 +57,8 @@ def draw_poses(
 
 
 def _overlaid(video: object, keypoints: object) -> Iterator[np.ndarray]:
-    from stages.poses.drawing import draw
-    from stages.poses.skeleton import dwpose
+    from stages.poses.drawing.dwpose import draw
+    from stages.poses.drawing.skeleton import dwpose
 
     for number, frame in enumerate(video.read()):
         height, width, _ = frame.shape

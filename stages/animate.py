@@ -29,9 +29,9 @@ from stages.diffusion.animators import ANIMATORS, Animator, PosePictures, Segmen
 from stages.diffusion.model_cache import ModelCache
 from stages.extract_pose import recipe_of
 from stages.poses.conditioning import skeleton_pictures
-from stages.poses.keypoint_file import read_keypoints
-from stages.poses.quality import QualityRules
-from stages.poses.sequence import PoseSequence, ShownPoses
+from stages.poses.files.keypoint_file import read_keypoints
+from stages.poses.files.sequence import PoseSequence, ShownPoses
+from stages.poses.motion.quality import QualityRules
 from stages.prepare_inputs import keeps_sound
 from stages.validate import shown_frames
 from stages.video.encode import EncodeRecipe

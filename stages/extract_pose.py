@@ -12,10 +12,10 @@ from manifests.errors import Problem
 from manifests.layout import Places
 from manifests.work import Source
 from stages.diffusion.animators import ANIMATORS
-from stages.poses.keypoint_file import import_keypoints, write_keypoints
+from stages.poses.files.keypoint_file import import_keypoints, write_keypoints
+from stages.poses.files.sequence import write_poses
+from stages.poses.files.uv_file import probe_uv, read_uv
 from stages.poses.recipes import Estimators, Recipe, recipe_for
-from stages.poses.sequence import write_poses
-from stages.poses.uv_file import probe_uv, read_uv
 from stages.video.image import read_image
 from stages.video.limits import Limits
 from stages.video.read import Frames
@@ -66,13 +66,13 @@ class ExtractPose:
     def _from_video(self, video: Frames, recipe: Recipe, stored: Path) -> None:
         frames, fps = video.read(), video.facts.fps
         if recipe.stored == "keypoints":
-            from stages.poses.estimators import load_dwpose
+            from stages.poses.estimators.load import load_dwpose
 
             estimator = load_dwpose(getattr(self._estimators, recipe.estimator), recipe.channels, WEIGHTS)
             write_keypoints(stored, estimator(frames), video.timestamps, fps)
             return
         if recipe.estimator == "densepose":
-            from stages.poses.estimators import densepose_frames, densepose_uv
+            from stages.poses.estimators.load import densepose_frames, densepose_uv
 
             made = densepose_uv if recipe.stored == "uv" else densepose_frames
             frames = made(self._estimators.densepose, frames, WEIGHTS)
@@ -83,7 +83,7 @@ class ExtractPose:
         target = self._places.poses(key)
         if storage.exists(target):
             return False
-        from stages.poses.estimators import load_dwpose
+        from stages.poses.estimators.load import load_dwpose
 
         with tempfile.TemporaryDirectory(prefix="catwalk-pose-") as folder:
             pixels = read_image(fetch_unchanged(reference, Path(folder), self._limits), self._limits)

@@ -11,8 +11,8 @@ from manifests.errors import Rejected
 from manifests.field_error import choose
 from stages.diffusion.animators import ANIMATORS, Facts
 from stages.extract_pose import recipe_of
+from stages.poses.drawing.resize import MULTIPLE, size_of_long_side
 from stages.poses.recipes import Estimators
-from stages.poses.resize import MULTIPLE, size_of_long_side
 
 
 def known_animator(name: str) -> Facts:

@@ -15,9 +15,9 @@ from manifests.storage import Allowed, SourceMemo
 from manifests.work import Source, Weights, Work
 from stages.diffusion.animators import ANIMATORS, Facts
 from stages.diffusion.weights.lora_file import probe_lora
-from stages.poses.keypoint_file import import_keypoints
+from stages.poses.files.keypoint_file import import_keypoints
+from stages.poses.files.uv_file import probe_uv
 from stages.poses.recipes import Estimators
-from stages.poses.uv_file import probe_uv
 from stages.suitability import check_suitable, driven, known_animator, native_size
 from stages.video.image import read_image
 from stages.video.limits import Limits

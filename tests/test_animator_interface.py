@@ -25,7 +25,7 @@ from stages.diffusion.animators import ANIMATORS, Animator, PosePictures, Segmen
 from stages.diffusion.magicanimate.animator import SCHEDULER, MagicAnimate
 from stages.diffusion.model_cache import ModelCache
 from stages.diffusion.sampling.noise import frame_noise
-from stages.poses.sequence import write_poses
+from stages.poses.files.sequence import write_poses
 from stages.video.encode import EncodeRecipe
 from tests.conftest import CHECKOUT
 

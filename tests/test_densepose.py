@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from manifests.errors import Problem
-from stages.poses.densepose import Instance, instance, paint, part_colours, uv_array
-from stages.poses.densepose_model import DensePose
+from stages.poses.estimators.densepose import Instance, instance, paint, part_colours, uv_array
+from stages.poses.estimators.densepose_model import DensePose
 
 Outputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 

@@ -18,13 +18,13 @@ from manifests.errors import Problem, Rejected
 from manifests.layout import Places
 from manifests.work import Source
 from stages.extract_pose import ExtractPose
-from stages.poses import openpose_json
-from stages.poses.estimators import load_dwpose
-from stages.poses.keypoint_file import import_keypoints, read_keypoints, write_keypoints
+from stages.poses.estimators.load import load_dwpose
+from stages.poses.estimators.yolox import PersonDetector
+from stages.poses.files import openpose_json
+from stages.poses.files.keypoint_file import import_keypoints, read_keypoints, write_keypoints
+from stages.poses.files.sequence import PoseSequence
 from stages.poses.keypoints import Keypoints, People
 from stages.poses.recipes import DWPoseSettings, Estimators, Recipe, key_parts
-from stages.poses.sequence import PoseSequence
-from stages.poses.yolox import PersonDetector
 from stages.video.encode import Encoder, EncodeRecipe
 from stages.video.limits import Limits
 from stages.video.read import Frames
@@ -223,8 +223,8 @@ def test_following_people_between_detections_detects_in_every_nth_frame(
     frames = list(np.random.default_rng(0).integers(0, 255, (9, 240, 320, 3), dtype=np.uint8))
     settings = estimators.dwpose.model_copy(update={"detect_every": 4})
     estimator = load_dwpose(settings, "as_trained", Path("unused"))
-    monkeypatch.setattr("stages.poses.dwpose._ENOUGH_POINTS", 0)
-    monkeypatch.setattr("stages.poses.dwpose.VISIBLE", -np.inf)
+    monkeypatch.setattr("stages.poses.estimators.dwpose._ENOUGH_POINTS", 0)
+    monkeypatch.setattr("stages.poses.estimators.dwpose.VISIBLE", -np.inf)
     assert len(estimator(frames)) == 9
     assert len(looked) == 3
 

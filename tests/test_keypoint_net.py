@@ -25,11 +25,11 @@ from pipelines.studio.keypoint_onnx import write_onnx
 from pipelines.studio.pictures import HELD_OUT, Album
 from pipelines.studio.training import Settings, Training
 from stages.extract_pose import ExtractPose
-from stages.poses.dwpose import DWPose
-from stages.poses.keypoint_file import read_keypoints
+from stages.poses.estimators.dwpose import DWPose
+from stages.poses.estimators.rtmpose import PoseNet, decode_simcc
+from stages.poses.files.keypoint_file import read_keypoints
+from stages.poses.motion.subject import follow
 from stages.poses.recipes import DWPoseSettings, Estimators, Recipe, key_parts
-from stages.poses.rtmpose import PoseNet, decode_simcc
-from stages.poses.subject import follow
 from stages.poses.wholebody import VISIBLE, WHOLE_IMAGE, openpose_order
 from stages.video.encode import Encoder, EncodeRecipe
 from stages.video.limits import Limits

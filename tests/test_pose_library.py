@@ -10,16 +10,18 @@ import numpy as np
 import pytest
 
 from manifests.errors import Problem, Rejected
-from stages.poses import openpose_json, skeleton, wholebody, yolox
+from stages.poses import wholebody
 from stages.poses.alignment import align, used_frames
-from stages.poses.drawing import draw
-from stages.poses.drawing_controlnet10 import draw_controlnet10
+from stages.poses.drawing.controlnet10 import draw_controlnet10
+from stages.poses.drawing.dwpose import draw, skeleton
+from stages.poses.drawing.resize import resized_size
 from stages.poses.drawing_mimicmotion import draw_mimicmotion
-from stages.poses.dwpose import CALLERS, DWPose
+from stages.poses.estimators.dwpose import CALLERS, DWPose
+from stages.poses.estimators.load import yolox
+from stages.poses.estimators.rtmpose import PoseNet
+from stages.poses.estimators.yolox import PersonDetector
+from stages.poses.files import openpose_json
 from stages.poses.keypoints import Keypoints, People
-from stages.poses.resize import resized_size
-from stages.poses.rtmpose import PoseNet
-from stages.poses.yolox import PersonDetector
 from tests.conftest import CHECKOUT
 from tests.tiny_onnx import write_pose_net
 

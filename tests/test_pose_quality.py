@@ -10,9 +10,9 @@ import pytest
 
 from manifests.errors import Rejected
 from stages.poses.keypoints import Keypoints
-from stages.poses.quality import PoseReport, QualityRules, assess, judge
-from stages.poses.repair import repair
-from stages.poses.subject import follow
+from stages.poses.motion.quality import PoseReport, QualityRules, assess, judge
+from stages.poses.motion.repair import repair
+from stages.poses.motion.subject import follow
 from tests.pose_motions import FPS, Body, crossing, dancing, observe, walking, with_gap, with_jitter
 
 

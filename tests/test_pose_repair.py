@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from stages.poses.keypoints import Keypoints
-from stages.poses.repair import RepairSettings, repair
-from stages.poses.smoothing import noise, smooth
+from stages.poses.motion.repair import RepairSettings, repair
+from stages.poses.motion.smoothing import noise, smooth
 from stages.poses.wholebody import BODY, FACE, LEFT_HAND, POINTS, RIGHT_HAND, VISIBLE
 from tests.bench.pose_repair import ARM, errors
 from tests.pose_motions import FPS, LEGS, Body, Motion, dancing, turning, walking, with_flip, with_gap, with_jitter

@@ -9,8 +9,8 @@ import pytest
 
 from manifests.errors import Rejected
 from stages.poses.keypoints import Keypoints, People
-from stages.poses.repair import repair
-from stages.poses.retarget import retarget
+from stages.poses.motion.repair import repair
+from stages.poses.motion.retarget import retarget
 from stages.poses.wholebody import BODY, FACE, LEFT_HAND
 from tests.bench.pose_retarget import SIZE, limb_error, sliding
 from tests.pose_motions import BODIES, FPS, LANKY, STOCKY, Body, dancing, standing, walking, with_gap, with_jitter

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from stages.poses.assignment import assign
 from stages.poses.keypoints import Keypoints, People
-from stages.poses.subject import follow
+from stages.poses.motion.assignment import assign
+from stages.poses.motion.subject import follow
 from tests.bench.pose_crossings import kept
 from tests.pose_motions import FPS, Body, Motion, dancing, observe, observe_with_truth, walking, with_flip, with_gap
 

@@ -21,10 +21,10 @@ from manifests.work import Source, Work
 from pipelines.clip import StageChain
 from pipelines.configuration import RunConfig
 from stages.extract_pose import ExtractPose
-from stages.poses.keypoint_file import import_keypoints
+from stages.poses.files.keypoint_file import import_keypoints
+from stages.poses.files.sequence import PoseSequence, write_poses
+from stages.poses.files.uv_file import UVFacts, probe_uv, read_uv
 from stages.poses.recipes import DensePoseSettings, Estimators, Recipe, key_parts, recipe_for
-from stages.poses.sequence import PoseSequence, write_poses
-from stages.poses.uv_file import UVFacts, probe_uv, read_uv
 from stages.validate import Validate
 from stages.video.encode import Encoder, EncodeRecipe
 from stages.video.limits import Limits

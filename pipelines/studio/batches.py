@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from pipelines.studio.pictures import FRAMES, PICTURES, STILLS
-from stages.poses.drawing import draw
+from stages.poses.drawing.dwpose import draw
+from stages.poses.drawing.skeleton import dwpose
 from stages.poses.keypoints import People
-from stages.poses.skeleton import dwpose
 from stages.poses.wholebody import openpose_order
 
 HELD_BACK = 32  # characters at a dataset's end that are shown and measured, never trained on

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from stages.poses.rtmpose import KEYPOINTS, SPLIT_RATIO
+from stages.poses.estimators.rtmpose import KEYPOINTS, SPLIT_RATIO
 
 POINTS = 23  # body and feet, the first of COCO-WholeBody's 133
 WIDTH, HEIGHT = 192, 256  # of the crop, in pixels

@@ -23,7 +23,7 @@ from pipelines.studio.keypoint_net import (
     interpolation,
 )
 from pipelines.studio.onnx_file import Graph
-from stages.poses.rtmpose import KEYPOINTS, SPLIT_RATIO
+from stages.poses.estimators.rtmpose import KEYPOINTS, SPLIT_RATIO
 
 
 def write_onnx(network: KeypointNet, path: Path) -> None:

@@ -13,7 +13,7 @@ from pipelines.studio.keypoint_net import KeypointNet, losses
 from pipelines.studio.keypoint_onnx import write_onnx
 from pipelines.studio.pictures import SHAPES, Album, album
 from pipelines.studio.training import Settings, Training
-from stages.poses.rtmpose import MEAN, STD
+from stages.poses.estimators.rtmpose import MEAN, STD
 
 ONNX = "keypoints.onnx"
 SETTLING = 64  # batches that the averaged weights' batch statistics are taken of

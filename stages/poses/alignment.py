@@ -12,7 +12,7 @@ from fractions import Fraction
 import numpy as np
 
 from manifests.errors import Problem
-from stages.poses.skeleton import Skeleton
+from stages.poses.drawing.skeleton import Skeleton
 
 # All but elbows and wrists, which move most.
 JOINTS = (0, 1, 2, 5, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17)

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from manifests.errors import Rejected
-from stages.poses import skeleton
-from stages.poses.drawing import draw
-from stages.poses.drawing_controlnet10 import draw_controlnet10
+from stages.poses.drawing.controlnet10 import draw_controlnet10
+from stages.poses.drawing.dwpose import draw, skeleton
+from stages.poses.drawing.resize import resized_size
 from stages.poses.keypoints import Keypoints, People
-from stages.poses.quality import QualityRules, assess, judge
-from stages.poses.repair import repair
-from stages.poses.resize import resized_size
-from stages.poses.retarget import retarget
-from stages.poses.subject import Choice, follow
+from stages.poses.motion.quality import QualityRules, assess, judge
+from stages.poses.motion.repair import repair
+from stages.poses.motion.retarget import retarget
+from stages.poses.motion.subject import Choice, follow
 
 if TYPE_CHECKING:
     from manifests.clip import Clip

@@ -5,9 +5,19 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from stages.poses.drawing import LIMB_STRENGTH
-from stages.poses.limbs import COLOURS, EDGE_COLOURS, EDGE_WIDTH, EDGES, FACE_RADIUS, LIMBS, STICK, limb_polygon, pixel
-from stages.poses.skeleton import Skeleton
+from stages.poses.drawing.dwpose import LIMB_STRENGTH
+from stages.poses.drawing.limbs import (
+    COLOURS,
+    EDGE_COLOURS,
+    EDGE_WIDTH,
+    EDGES,
+    FACE_RADIUS,
+    LIMBS,
+    STICK,
+    limb_polygon,
+    pixel,
+)
+from stages.poses.drawing.skeleton import Skeleton
 from stages.poses.wholebody import VISIBLE
 
 REFERENCE_WIDTH = 2160  # the short side of the canvas that is drawn on

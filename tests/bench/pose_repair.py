@@ -14,8 +14,8 @@ from dataclasses import replace
 import numpy as np
 
 from stages.poses.keypoints import Keypoints
-from stages.poses.repair import repair
-from stages.poses.subject import follow
+from stages.poses.motion.repair import repair
+from stages.poses.motion.subject import follow
 from stages.poses.wholebody import BODY, FACE, LEFT_HAND, RIGHT_HAND, VISIBLE
 from tests.pose_motions import (
     BODIES,

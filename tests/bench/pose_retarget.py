@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.poses.repair import repair
-from stages.poses.retarget import Mode, RetargetSettings, retarget
+from stages.poses.motion.repair import repair
+from stages.poses.motion.retarget import Mode, RetargetSettings, retarget
 from tests.pose_motions import BODIES, FPS, Body, Motion, dancing, standing, turning, walking, with_jitter
 
 LIMBS = {(2, 3): "upper_arm", (3, 4): "forearm", (5, 6): "upper_arm", (6, 7): "forearm"}

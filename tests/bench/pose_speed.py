@@ -18,16 +18,16 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.poses.drawing import draw
-from stages.poses.drawing_controlnet10 import draw_controlnet10
+from stages.poses.drawing.controlnet10 import draw_controlnet10
+from stages.poses.drawing.dwpose import draw
+from stages.poses.drawing.skeleton import animate_anyone, dwpose, mimicmotion
 from stages.poses.drawing_mimicmotion import draw_mimicmotion
+from stages.poses.estimators.rtmpose import PoseNet
+from stages.poses.estimators.yolox import PersonDetector
 from stages.poses.keypoints import Keypoints
-from stages.poses.repair import repair
-from stages.poses.retarget import retarget
-from stages.poses.rtmpose import PoseNet
-from stages.poses.skeleton import animate_anyone, dwpose, mimicmotion
-from stages.poses.subject import follow
-from stages.poses.yolox import PersonDetector
+from stages.poses.motion.repair import repair
+from stages.poses.motion.retarget import retarget
+from stages.poses.motion.subject import follow
 from tests.conv_onnx import Layer, write_conv_net
 from tests.pose_motions import FPS, HEIGHT, WIDTH, Body, crossing, dancing, observe, standing
 

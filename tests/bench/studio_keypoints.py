@@ -22,7 +22,7 @@ import numpy as np
 
 from manifests.sample.people import draw, random_character, random_motion
 from pipelines.studio.pictures import HELD_OUT
-from stages.poses.dwpose import DWPose
+from stages.poses.estimators.dwpose import DWPose
 from stages.poses.wholebody import VISIBLE
 from stages.video.encode import Encoder, EncodeRecipe
 from stages.video.limits import Limits

@@ -26,7 +26,7 @@ from pipelines.studio.pictures import HELD_OUT
 from stages.bundled import bundled
 from stages.diffusion.animators import ANIMATORS, Segment, load_animator
 from stages.diffusion.drawn.animator import Studio
-from stages.poses.dwpose import DWPose
+from stages.poses.estimators.dwpose import DWPose
 from tests.bench.measures import flicker, flow_of, garment_drift, psnr, ssim, warping_error
 from tests.bench.studio_keypoints import NET, Found
 

@@ -1,6 +1,6 @@
 """DensePose of a posture: which part of the bare body every pixel shows, and where on that part.
 
-Parts are numbered as in `stages.poses.densepose`: 1 back, 2 front of the trunk, 3 right, 4 left hand, 5 left, 6 right
+Parts are numbered as in `stages.poses.estimators.densepose`: 1 back, 2 front of the trunk, 3 right, 4 left hand, 5 left, 6 right
 foot, 7/9 right and 8/10 left thigh (back/front), 11/13 right and 12/14 left lower leg, 15/17 left and 16/18 right upper
 arm (inner/outer), 19/21 left and 20/22 right forearm, 23 right, 24 left half of the head.
 """

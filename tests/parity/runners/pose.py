@@ -10,12 +10,14 @@ import cv2
 import numpy as np
 import torch
 
-from stages.poses import alignment, densepose, openpose_json, resize, rtmpose, skeleton, yolox
-from stages.poses.drawing import draw, draw_bodies, draw_faces, draw_hands
-from stages.poses.drawing_controlnet10 import draw_controlnet10
+from stages.poses import alignment
+from stages.poses.drawing.controlnet10 import draw_controlnet10
+from stages.poses.drawing.dwpose import draw, draw_bodies, draw_faces, draw_hands, resize, skeleton
+from stages.poses.drawing.skeleton import Skeleton
 from stages.poses.drawing_mimicmotion import draw_mimicmotion
-from stages.poses.dwpose import Channels, Detection, DWPose
-from stages.poses.skeleton import Skeleton
+from stages.poses.estimators.dwpose import Channels, Detection, DWPose
+from stages.poses.estimators.load import densepose, rtmpose, yolox
+from stages.poses.files import openpose_json
 from stages.poses.wholebody import openpose_order
 from tests.parity.recording import Recording
 

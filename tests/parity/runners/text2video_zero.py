@@ -28,8 +28,8 @@ from stages.diffusion.text2video_zero.cross_frame_attention import AnchorAttenti
 from stages.diffusion.text2video_zero.motion_field import MotionField
 from stages.diffusion.text2video_zero.text_path import starting_noise
 from stages.diffusion.weights.checkpoint import load_network
-from stages.poses.drawing_controlnet10 import draw_controlnet10
-from stages.poses.resize import size_of_long_side
+from stages.poses.drawing.controlnet10 import draw_controlnet10
+from stages.poses.drawing.resize import size_of_long_side
 from stages.video.timing import select_evenly
 from stages.video.watermark import watermark
 from tests.parity.recording import Recording

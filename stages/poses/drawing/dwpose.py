@@ -8,7 +8,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from stages.poses.limbs import (
+from stages.poses.drawing.limbs import (
     COLOURS,
     EDGE_COLOURS,
     EDGE_WIDTH,
@@ -19,7 +19,7 @@ from stages.poses.limbs import (
     limb_polygon,
     pixel,
 )
-from stages.poses.skeleton import Skeleton
+from stages.poses.drawing.skeleton import Skeleton
 
 LIMB_STRENGTH = 0.6
 

@@ -16,8 +16,8 @@ from pyarrow.types import is_floating, is_integer
 
 from manifests.errors import Problem, Rejected
 from manifests.frame_rate import frame_rate
-from stages.poses import openpose_json
-from stages.poses.array_file import read_header, read_number, read_rate
+from stages.poses.files import openpose_json
+from stages.poses.files.array_file import read_header, read_number, read_rate
 from stages.poses.keypoints import Keypoints, People
 from stages.poses.wholebody import BODY, POINTS, openpose_order, outlined
 from stages.video.limits import Limits

@@ -9,10 +9,10 @@ from typing import Literal, Self
 
 import numpy as np
 
+from stages.poses.estimators.rtmpose import Crop, PoseNet
+from stages.poses.estimators.yolox import PersonDetector
 from stages.poses.keypoints import Keypoints, People
-from stages.poses.rtmpose import Crop, PoseNet
 from stages.poses.wholebody import VISIBLE, openpose_order, outlined
-from stages.poses.yolox import PersonDetector
 
 Order = Literal["rgb", "bgr"]
 _ENOUGH_POINTS = 8  # visible ones, to follow a person without detecting them again

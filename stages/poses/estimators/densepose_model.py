@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from manifests.errors import Problem
-from stages.poses.densepose import PARTS, Instance, instance
+from stages.poses.estimators.densepose import PARTS, Instance, instance
 
 _EXPECTED = "boxes [n, 4], coarse [n, 2, h, w], fine [n, 25, h, w], u [n, 25, h, w] and v [n, 25, h, w], in this order"
 

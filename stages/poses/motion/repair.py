@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from stages.poses.anatomy import ATTACHED, clip_extent
 from stages.poses.keypoints import Keypoints
-from stages.poses.left_right import exchanged, runs, undo
-from stages.poses.mending import cross_gaps, leaps
-from stages.poses.smoothing import noise, smooth
+from stages.poses.motion.leaps_and_gaps import cross_gaps, leaps
+from stages.poses.motion.left_right import exchanged, runs, undo
+from stages.poses.motion.smoothing import noise, smooth
 from stages.poses.wholebody import BODY, VISIBLE
 
 _FADED = 0.05  # the score left to an outlier that nothing could replace

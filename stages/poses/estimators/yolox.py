@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from stages.poses.onnx_model import Contract, OnnxModel, Shape, agrees
+from stages.poses.estimators.onnx_model import Contract, OnnxModel, Shape, agrees
 
 STRIDES = (8, 16, 32)
 PAD = 114

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from manifests import storage
-from stages.poses.densepose import paint, uv_array
-from stages.poses.dwpose import CALLERS, DWPose
+from stages.poses.estimators.densepose import paint, uv_array
+from stages.poses.estimators.dwpose import CALLERS, DWPose
 from stages.poses.recipes import DensePoseSettings, DWPoseSettings
 
 
@@ -44,7 +44,7 @@ def densepose_uv(settings: DensePoseSettings, frames: Iterable[np.ndarray], scra
 
 @lru_cache(maxsize=1)
 def _load_densepose(settings: DensePoseSettings, scratch: Path):  # noqa: ANN202 - imports torch only when it is used
-    from stages.poses.densepose_model import DensePose
+    from stages.poses.estimators.densepose_model import DensePose
 
     return DensePose(_local(settings.model, scratch), channels=settings.channels)
 

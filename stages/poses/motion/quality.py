@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from manifests.errors import Rejected
 from stages.poses.anatomy import NECK, clip_extent
 from stages.poses.keypoints import Keypoints
-from stages.poses.left_right import runs
-from stages.poses.repair import Repairs
-from stages.poses.smoothing import noise
-from stages.poses.subject import Followed
+from stages.poses.motion.left_right import runs
+from stages.poses.motion.repair import Repairs
+from stages.poses.motion.smoothing import noise
+from stages.poses.motion.subject import Followed
 from stages.poses.wholebody import BODY, VISIBLE
 
 _CORE = (0, 2, 5)  # nose and shoulders: without any of them a body at the border is cut off

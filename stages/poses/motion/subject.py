@@ -9,7 +9,7 @@ import numpy as np
 
 from stages.poses.anatomy import clip_extent
 from stages.poses.keypoints import Keypoints
-from stages.poses.tracks import Association, TrackingSettings, associate
+from stages.poses.motion.tracks import Association, TrackingSettings, associate
 from stages.poses.wholebody import BODY, POINTS, VISIBLE
 
 Choice = Literal["largest", "central", "persistent"]

@@ -17,7 +17,7 @@ from typing import IO
 import numpy as np
 
 from manifests.errors import Rejected
-from stages.poses.array_file import read_header, read_rate
+from stages.poses.files.array_file import read_header, read_rate
 from stages.video.limits import Limits
 
 _REMEDY = "give an .npz file with `uv`, floats (frames, 2, height, width) in 0 … 1, and perhaps `fps`; see README"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from stages.poses.limbs import COLOURS, LIMBS, STICK, limb_polygon
+from stages.poses.drawing.limbs import COLOURS, LIMBS, STICK, limb_polygon
 
 LIMB_STRENGTH = 0.6
 

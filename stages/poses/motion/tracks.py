@@ -12,8 +12,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from stages.poses.anatomy import FRAME_BONES, NECK, extent
-from stages.poses.assignment import assign
 from stages.poses.keypoints import Keypoints, People
+from stages.poses.motion.assignment import assign
 from stages.poses.wholebody import BODY, VISIBLE
 
 _PATIENCE = 0.8  # seconds in which the velocity of somebody hidden dies down

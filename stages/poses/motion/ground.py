@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.poses.left_right import runs
+from stages.poses.motion.left_right import runs
 
 _STILL = 0.12  # extents per second: a foot that moves more slowly stands
 _BRIEFEST = 0.08  # seconds

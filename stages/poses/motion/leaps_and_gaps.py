@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.poses.left_right import runs
+from stages.poses.motion.left_right import runs
 
 _AROUND = 3  # frames on either side of a gap that say how it is crossed
 _PREDICTABLE = 12.0  # frames

@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from stages.poses.onnx_model import Contract, OnnxModel, Shape, agrees
+from stages.poses.estimators.onnx_model import Contract, OnnxModel, Shape, agrees
 
 KEYPOINTS = 133
 PADDING = 1.25  # the crop is so much larger than the box

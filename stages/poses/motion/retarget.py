@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from manifests.errors import Rejected
 from stages.poses.anatomy import ANKLES, ATTACHED, BONES, HIPS, NECK, NOSE, clip_extent
-from stages.poses.ground import contacts, planted_roots, reach_feet
 from stages.poses.keypoints import Keypoints, People
+from stages.poses.motion.ground import contacts, planted_roots, reach_feet
 from stages.poses.wholebody import BODY, VISIBLE
 
 Mode = Literal["none", "similarity", "bone_length"]
