@@ -10,9 +10,9 @@ import av
 import numpy as np
 import pytest
 
-from manifests.sample.people import densepose, random_character, random_motion
 from pipelines.animate import run
 from pipelines.configuration import RunConfig
+from pipelines.training.people import densepose, random_character, random_motion
 from tests.sample_media import write_manifest
 
 pytestmark = pytest.mark.usefixtures("cluster")

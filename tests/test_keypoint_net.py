@@ -14,16 +14,16 @@ import torch
 
 from manifests import storage
 from manifests.layout import Places
-from manifests.sample.people import draw, random_character, random_motion, standing
 from manifests.work import Source
 from pipelines.configuration import RunConfig
 from pipelines.doctor import estimators as doctor_estimators
-from pipelines.studio import keypoint_crops, keypoints
-from pipelines.studio.keypoint_crops import MIRRORED, training_crops
-from pipelines.studio.keypoint_net import HEIGHT, POINTS, SPREAD, STRIDE, WIDTH, KeypointNet, responses
-from pipelines.studio.keypoint_onnx import write_onnx
-from pipelines.studio.pictures import HELD_OUT, Album
-from pipelines.studio.training import Settings, Training
+from pipelines.training import keypoint_crops, keypoints
+from pipelines.training.keypoint_crops import MIRRORED, training_crops
+from pipelines.training.keypoint_net import HEIGHT, POINTS, SPREAD, STRIDE, WIDTH, KeypointNet, responses
+from pipelines.training.keypoint_onnx import write_onnx
+from pipelines.training.optimisation import Settings, Training
+from pipelines.training.people import draw, random_character, random_motion, standing
+from pipelines.training.pictures import HELD_OUT, Album
 from stages.extract_pose import ExtractPose
 from stages.poses.estimators.dwpose import DWPose
 from stages.poses.estimators.rtmpose import PoseNet, decode_simcc

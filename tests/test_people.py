@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from manifests.sample.people import (
+from pipelines.training.people import (
     MOTIONS,
     Character,
     Motion,
@@ -20,7 +20,7 @@ from manifests.sample.people import (
     random_motion,
     standing,
 )
-from manifests.sample.people.skeleton import pose_skeleton
+from pipelines.training.people.skeleton import pose_skeleton
 
 REPOSITORY = Path(__file__).parents[1]
 PORTRAIT, SQUARE = (192, 256), (224, 224)
@@ -59,7 +59,7 @@ def people(count: int) -> list[tuple[Character, Pose, tuple[int, int]]]:
 
 def test_a_seed_draws_the_same_picture_in_another_process() -> None:
     program = (
-        "import hashlib; from manifests.sample.people import *;"
+        "import hashlib; from pipelines.training.people import *;"
         "d = draw(random_character(5), random_motion(5).pose(1.5), 192, 256);"
         "print(hashlib.sha256(d.picture.tobytes() + d.keypoints.tobytes()).hexdigest())"
     )

@@ -51,7 +51,7 @@ def test_the_manifest_is_six_clips_of_people_who_perform_what_somebody_else_did(
 
 
 def test_everybody_in_the_catalogue_is_unknown_to_the_bundled_animator() -> None:
-    from pipelines.studio.pictures import HELD_OUT
+    from pipelines.training.pictures import HELD_OUT
 
     assert min(*REFERENCES.values(), *(person for person, _ in DRIVING.values())) >= HELD_OUT
 

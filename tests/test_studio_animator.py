@@ -11,7 +11,7 @@ from diffusers import DDIMScheduler
 
 from manifests.clip import Clip
 from manifests.errors import Problem
-from pipelines.studio.networks import MOTION, SCHEDULER, initialise, save
+from pipelines.training.networks import MOTION, SCHEDULER, initialise, save
 from stages.diffusion.animators import ANIMATORS, Segment
 from stages.diffusion.drawn.animator import Studio
 from stages.diffusion.drawn.codec import StudioCodec

@@ -15,12 +15,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from manifests.errors import Problem
-from pipelines.studio import codec as codec_stage
-from pipelines.studio import export
-from pipelines.studio.__main__ import STAGES, main
-from pipelines.studio.codec import as_input, as_pictures, crops, decibels, initialise, reconstruction_loss
-from pipelines.studio.pictures import Album
-from pipelines.studio.training import CHECKPOINT, Interrupted, Settings, Training
+from pipelines.training import codec as codec_stage
+from pipelines.training import export
+from pipelines.training.__main__ import STAGES, main
+from pipelines.training.codec import as_input, as_pictures, crops, decibels, initialise, reconstruction_loss
+from pipelines.training.optimisation import CHECKPOINT, Interrupted, Settings, Training
+from pipelines.training.pictures import Album
 from stages.diffusion.drawn.codec import StudioCodec
 
 SMALL = {"encoder_channels": (8, 8), "decoder_channels": (8, 8, 8), "decoder_layers": (1, 1, 1)}

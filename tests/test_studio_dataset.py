@@ -12,13 +12,13 @@ import torch
 from PIL import Image
 
 from manifests.errors import Problem
-from manifests.sample.people import Pose, random_motion, standing
-from pipelines.studio import dataset, pictures
-from pipelines.studio.codec import as_input
-from pipelines.studio.dataset import Dataset
-from pipelines.studio.pictures import FRAMES, HELD_OUT, PICTURES, SHAPES, TRAINING, sitting
-from pipelines.studio.sheets import sheet
-from pipelines.studio.training import Settings
+from pipelines.training import dataset, pictures
+from pipelines.training.codec import as_input
+from pipelines.training.dataset import Dataset
+from pipelines.training.optimisation import Settings
+from pipelines.training.people import Pose, random_motion, standing
+from pipelines.training.pictures import FRAMES, HELD_OUT, PICTURES, SHAPES, TRAINING, sitting
+from pipelines.training.sheets import sheet
 from stages.diffusion.drawn.codec import StudioCodec
 
 PEOPLE = (3, 2)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
-from pipelines.studio.networks import MOTION, SPATIAL, UNET, initialise, save, with_fresh_motion
+from pipelines.training.networks import MOTION, SPATIAL, UNET, initialise, save, with_fresh_motion
 from stages.diffusion.drawn.codec import StudioCodec
 from stages.diffusion.drawn.networks import StudioNetworks
 from stages.diffusion.drawn.unet import build_unet, motion_modules

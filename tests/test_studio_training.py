@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from manifests.clip import Clip
-from pipelines.studio import image, motion
-from pipelines.studio.batches import (
+from pipelines.training import image, motion
+from pipelines.training.batches import (
     HELD_BACK,
     REFERENCE_SHARES,
     clips_of,
@@ -23,11 +23,11 @@ from pipelines.studio.batches import (
     pictures_of,
     skeleton_picture,
 )
-from pipelines.studio.motion import shifted
-from pipelines.studio.networks import MOTION, initialise
-from pipelines.studio.objective import LAST, LAST_SHARE, last_error, timesteps, weighted_mean
-from pipelines.studio.pictures import FRAMES, PICTURES, SHAPES, STILLS
-from pipelines.studio.training import Settings, Training
+from pipelines.training.motion import shifted
+from pipelines.training.networks import MOTION, initialise
+from pipelines.training.objective import LAST, LAST_SHARE, last_error, timesteps, weighted_mean
+from pipelines.training.optimisation import Settings, Training
+from pipelines.training.pictures import FRAMES, PICTURES, SHAPES, STILLS
 from stages.diffusion.drawn.animator import Studio
 from stages.diffusion.drawn.codec import StudioCodec
 from stages.diffusion.drawn.networks import StudioNetworks

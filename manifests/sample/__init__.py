@@ -12,7 +12,7 @@ import imageio_ffmpeg
 import numpy as np
 from PIL import Image
 
-from manifests.sample.people import Motion, draw, random_character, standing
+from pipelines.training.people import Motion, draw, random_character, standing
 
 CATALOGUE = Path(__file__).parent / "catalogue"
 """The committed catalogue: `clips.jsonl`, one line per clip, and the media that its rows name relative to it."""

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from manifests.sample.people import draw, random_character, random_motion
-from pipelines.studio.pictures import HELD_OUT
+from pipelines.training.people import draw, random_character, random_motion
+from pipelines.training.pictures import HELD_OUT
 from stages.poses.estimators.dwpose import DWPose
 from stages.poses.wholebody import VISIBLE
 from stages.video.encode import Encoder, EncodeRecipe

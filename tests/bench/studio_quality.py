@@ -20,9 +20,9 @@ import torch
 from PIL import Image
 
 from manifests.clip import Clip
-from manifests.sample.people import draw, random_character, random_motion, standing
-from pipelines.studio.batches import skeleton_picture
-from pipelines.studio.pictures import HELD_OUT
+from pipelines.training.batches import skeleton_picture
+from pipelines.training.people import draw, random_character, random_motion, standing
+from pipelines.training.pictures import HELD_OUT
 from stages.bundled import bundled
 from stages.diffusion.animators import ANIMATORS, Segment, load_animator
 from stages.diffusion.drawn.animator import Studio

@@ -1,6 +1,6 @@
 """The bundled animator `studio`: small weights of our own, trained on procedurally drawn people alone.
 
-Animate Anyone's family of parts without text, image tokens and guidance; `pipelines/studio` trains it. It knows the
+Animate Anyone's family of parts without text, image tokens and guidance; `pipelines/training` trains it. It knows the
 drawn style it was trained on, not photographs.
 """
 

@@ -1,0 +1,87 @@
+"""The animator's first training: single pictures of a person from another picture and a skeleton."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from diffusers import DDIMScheduler
+
+from pipelines.training.batches import pictures_of
+from pipelines.training.dataset import Dataset
+from pipelines.training.networks import SCHEDULER, SPATIAL, initialise, save
+from pipelines.training.objective import (
+    last_error,
+    timesteps,
+    training_attention,
+    velocity_errors,
+    weighted_mean,
+)
+from pipelines.training.optimisation import Settings, Training
+from pipelines.training.pictures import SHAPES
+from pipelines.training.preview import Preview
+from pipelines.training.processes import launch, rank
+from stages.diffusion.drawn.codec import StudioCodec
+from stages.diffusion.drawn.networks import StudioNetworks
+
+SHAPE_SHARES = (0.85, 0.15)
+PREVIEW_SECONDS = 600
+
+
+def run(settings: Settings) -> None:
+    """Train into `output/unet`, `output/reference` and `output/pose_guider`, with sheets in `output/image`."""
+    launch(train, settings, settings.choose(cpu=2, gpu=1))
+
+
+def train(settings: Settings) -> None:
+    """One process's part of the training."""
+    torch.manual_seed(settings.seed)
+    datasets = read_datasets(settings)
+    networks = initialise(StudioNetworks(SPATIAL)).to(settings.device)
+    scheduler = DDIMScheduler.from_config(SCHEDULER)
+    training = Training(
+        networks,
+        torch.optim.AdamW(networks.parameters(), lr=1.3e-3, betas=(0.9, 0.98), weight_decay=1e-3, fused=True),
+        settings,
+        folder=settings.output / "image",
+        seconds=settings.seconds or settings.choose(cpu=4500, gpu=1200),
+    )
+    rows, frames = settings.choose(cpu=(4, 4), gpu=(32, 6))
+    shown = training.spent
+    for step in training.steps():
+        random, generator = training.random(), training.generator()
+        batch = pictures_of(datasets[shape_of(step)], rows, frames, random).to(settings.device)
+        drawn = timesteps(len(batch.targets), generator)
+        noise = torch.randn(batch.targets.shape, generator=generator, device=settings.device)
+        with settings.autocast(), training_attention(settings.device):
+            errors = velocity_errors(networks, batch, scheduler, noise, drawn)
+        training.update(weighted_mean(errors, batch.poses), last=last_error(errors, drawn))
+        if training.spent - shown >= PREVIEW_SECONDS:
+            finish(training, settings, datasets)
+            shown = training.spent
+    finish(training, settings, datasets)
+
+
+def shape_of(step: int) -> int:
+    """Which shape this step is about: the same in every process, so that none waits for a larger batch."""
+    return int(np.random.default_rng(step).choice(len(SHAPES), p=SHAPE_SHARES))
+
+
+def read_datasets(settings: Settings) -> list[Dataset]:
+    """The datasets of all shapes."""
+    return [Dataset(settings.output / "data" / f"{width}x{height}") for width, height in SHAPES]
+
+
+def finish(training: Training, settings: Settings, datasets: Sequence[Dataset]) -> None:
+    """Write the averaged weights as a checkpoint's parts, and show what they do."""
+    if rank():
+        return
+    codec = StudioCodec.from_pretrained(settings.output / "codec")
+    scheduler = DDIMScheduler.from_config(SCHEDULER)
+    with training.averaged() as networks:
+        save(networks, settings.output)
+        scheduler.save_config(settings.output / "scheduler")
+        for dataset, (width, height) in zip(datasets, SHAPES, strict=True):
+            name = f"{width}x{height}_{training.spent:05.0f}"
+            Preview(dataset, codec, scheduler, training.folder)(networks, name)
