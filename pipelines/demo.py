@@ -14,7 +14,7 @@ import numpy as np
 from manifests.build import build
 from manifests.errors import Problem
 from manifests.results import Result
-from manifests.sample import CATALOGUE
+from pipelines.code_version import HOUSE
 from pipelines.configuration import AnimatePool, RunConfig
 from pipelines.progress import Say
 from stages.diffusion.animators import ANIMATORS
@@ -23,6 +23,7 @@ from stages.video.image import read_image
 from stages.video.limits import Limits
 from stages.video.read import Frames
 
+CATALOGUE = HOUSE / "manifests" / "sample" / "catalogue"
 NOTE = "drawn people, animated by the small bundled model: it knows this style only, no photographs"
 
 
@@ -66,7 +67,7 @@ def write_manifest(clips: Sequence[dict], folder: Path) -> Path:
     source.write_text("".join(json.dumps(clip) + "\n" for clip in clips), encoding="utf-8")
     report = build(source, str(manifest), ANIMATORS)
     if not report.ok:
-        raise Problem("; ".join(report.lines()), "restore the sample catalogue: python -m manifests.sample")
+        raise Problem("; ".join(report.lines()), "restore the sample catalogue: git checkout manifests/sample")
     return manifest
 
 

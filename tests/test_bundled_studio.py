@@ -13,11 +13,12 @@ import torch
 
 from manifests.clip import Clip
 from manifests.errors import Problem
-from manifests.sample import CATALOGUE, clips
-from manifests.sample import FRAMES as FILMED
 from pipelines.clip import make_clip
 from pipelines.configuration import RunConfig
+from pipelines.demo import CATALOGUE
 from pipelines.training.batches import skeleton_picture
+from pipelines.training.catalogue import FRAMES as FILMED
+from pipelines.training.catalogue import clips
 from pipelines.training.people import draw, random_character, random_motion, standing
 from pipelines.training.pictures import HELD_OUT
 from stages.bundled import bundled

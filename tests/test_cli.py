@@ -9,9 +9,9 @@ import pytest
 
 from manifests.check import check
 from manifests.results import Result
-from manifests.sample import FRAMES
 from manifests.table import read_files
 from pipelines import cli, demo
+from pipelines.training.catalogue import FRAMES
 from stages.diffusion.animators import ANIMATORS
 
 CHECKOUT = Path(__file__).resolve().parent.parent

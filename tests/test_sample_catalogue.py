@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from manifests.clip import parse_clip
-from manifests.sample import CATALOGUE, DRIVING, FPS, FRAMES, HEIGHT, REFERENCES, WIDTH, clips, driving_frames
+from pipelines.demo import CATALOGUE
+from pipelines.training.catalogue import DRIVING, FPS, FRAMES, HEIGHT, REFERENCES, WIDTH, clips, driving_frames
 from stages.video.limits import Limits
 from stages.video.read import Frames
 
@@ -19,7 +20,9 @@ from stages.video.read import Frames
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("drawn")
-    subprocess.run([sys.executable, "-m", "manifests.sample", str(folder)], check=True, cwd=CATALOGUE.parents[2])
+    subprocess.run(
+        [sys.executable, "-m", "pipelines.training.catalogue", str(folder)], check=True, cwd=CATALOGUE.parents[2]
+    )
     return folder
 
 

@@ -1,10 +1,13 @@
 """The sample catalogue: drawn people and driving videos of other drawn people, so that a fresh checkout can animate.
 
-Everything here is drawn by rule (`people`), without photographs or models; `python -m manifests.sample OUT_DIR` draws
-it again, and `catalogue/` is what that command wrote. The bundled animator has seen none of these people.
+Everything in it is drawn by rule (`people`), without photographs or models. `manifests/sample/catalogue` is what
+`python -m pipelines.training.catalogue OUT_DIR` wrote: a line per clip in `clips.jsonl`, and the media that it names.
+The bundled animator has seen none of these people.
 """
 
+import argparse
 import json
+import sys
 from pathlib import Path
 
 import ffmpeg
@@ -13,9 +16,6 @@ import numpy as np
 from PIL import Image
 
 from pipelines.training.people import Motion, draw, random_character, standing
-
-CATALOGUE = Path(__file__).parent / "catalogue"
-"""The committed catalogue: `clips.jsonl`, one line per clip, and the media that its rows name relative to it."""
 
 WIDTH, HEIGHT = 192, 256
 FPS, FRAMES = 12, 30
@@ -87,3 +87,16 @@ def _encode(frames: np.ndarray, path: Path) -> None:
         movflags="+faststart",
     )
     film.overwrite_output().run(imageio_ffmpeg.get_ffmpeg_exe(), input=frames.tobytes(), quiet=True)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Draw the catalogue and say where it is."""
+    parser = argparse.ArgumentParser(prog="python -m pipelines.training.catalogue", description="Draw the catalogue.")
+    parser.add_argument("folder", type=Path, metavar="OUT_DIR", help="where the pictures, films and clips.jsonl go")
+    folder = parser.parse_args(arguments).folder
+    write_catalogue(folder)
+    sys.stdout.write(f"{len(clips())} clips in {folder / 'clips.jsonl'}\n")
+
+
+if __name__ == "__main__":
+    main()
