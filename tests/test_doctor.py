@@ -97,24 +97,24 @@ def test_no_checkpoint_at_all_is_a_warning() -> None:
     assert whole
     line = the_line(said, "no checkpoints are configured")
     assert line.startswith("warning")
-    assert "except for studio" in line
+    assert "except for drawn" in line
 
 
 def test_weights_that_come_with_catwalk_are_looked_at_like_configured_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     _, said = examined(RunConfig())
-    assert the_line(said, "checkpoint studio").startswith("ok")
-    _, said = examined(RunConfig(checkpoints={"studio": "bundled:studio"}))
-    assert the_line(said, "checkpoint studio").startswith("ok")
-    monkeypatch.setitem(ANIMATORS, "studio", replace(ANIMATORS["studio"], bundled="bundled:gone"))
+    assert the_line(said, "checkpoint drawn").startswith("ok")
+    _, said = examined(RunConfig(checkpoints={"drawn": "bundled:drawn"}))
+    assert the_line(said, "checkpoint drawn").startswith("ok")
+    monkeypatch.setitem(ANIMATORS, "drawn", replace(ANIMATORS["drawn"], bundled="bundled:gone"))
     whole, said = examined(RunConfig())
     assert not whole
-    assert "→ run `make setup`" in the_line(said, "FAIL", "checkpoint studio", "lacks codec")
+    assert "→ run `make setup`" in the_line(said, "FAIL", "checkpoint drawn", "lacks codec")
 
 
 def test_a_bundled_folder_in_the_configuration_stays_named_as_such() -> None:
-    config = RunConfig(checkpoints={"studio": "bundled:studio", "magicanimate": "weights"})
+    config = RunConfig(checkpoints={"drawn": "bundled:drawn", "magicanimate": "weights"})
     folders = settled(config, "clips.parquet", "out", None).config.checkpoints
-    assert folders == {"studio": "bundled:studio", "magicanimate": str(Path.cwd() / "weights")}
+    assert folders == {"drawn": "bundled:drawn", "magicanimate": str(Path.cwd() / "weights")}
 
 
 def test_a_configured_estimator_whose_file_is_not_there_fails(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from stages.poses.recipes import DWPoseSettings, Estimators, Recipe, key_parts
 from stages.poses.wholebody import VISIBLE, WHOLE_IMAGE, openpose_order
 from stages.video.encode import Encoder, EncodeRecipe
 from stages.video.limits import Limits
-from tests.bench.studio_keypoints import NET
+from tests.bench.drawn_keypoints import NET
 
 ESTIMATORS = Estimators(dwpose=DWPoseSettings(detector=WHOLE_IMAGE, pose=str(NET)))
 BODY_AND_FEET = [joint for joint in range(24) if joint != 1]  # of the stored points: all but the neck

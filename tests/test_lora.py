@@ -251,7 +251,7 @@ def test_what_fits_no_layer_is_rejected_and_changes_nothing(
 
 
 def validated(folder: Path, limits: Limits | None = None, **fields: Any) -> Work:
-    weights = {"text2video_zero": "/models/t2v", "studio": "/models/studio"}
+    weights = {"text2video_zero": "/models/t2v", "drawn": "/models/drawn"}
     allowed, sources = Allowed(prefixes=[str(folder)]), str(folder / "sources")
     stage = Validate(str(folder), allowed, limits or Limits(), weights, sources, Estimators())
     return stage(0, {"id": "a", "animator": "text2video_zero", "duration": 1, **fields})

@@ -224,7 +224,7 @@ def test_a_missing_column_is_named_once_and_not_for_every_row(tmp_path: Path) ->
 
 def test_an_unknown_animator_is_refused_with_a_suggestion(tmp_path: Path) -> None:
     uri = parquet(tmp_path / "m.parquet", [{**GOOD, "animator": "magic_animate"}])
-    (bad,) = check(uri, {"magicanimate", "studio"}).bad
+    (bad,) = check(uri, {"magicanimate", "drawn"}).bad
     assert "did you mean 'magicanimate'" in bad.error.remedy
     assert check(uri, None).ok
 

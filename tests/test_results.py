@@ -27,7 +27,7 @@ def test_results_survive_parquet_in_the_order_of_rows(tmp_path: Path) -> None:
     rate = Clip(id="a", animator="x", fps=29.97).fps
     full = done(
         2, stage="publish", film="s3://films/a.mp4", poster="s3://films/a.jpg", frames=225, fps=rate,
-        width=512, height=768, mode="standard", animator="studio", checkpoint="tiny",
+        width=512, height=768, mode="standard", animator="drawn", checkpoint="tiny",
         seconds={"pose": 1.5, "animate": 2.25}, pose_key="p", latents_key="l", film_key="f", reference_digest="r",
         driving_digest="d", checkpoint_digest="c", code="1.0", attempts=2, metadata={"sku": "Ä", "n": [1, None]},
         started=NOON, finished=NOON + datetime.timedelta(microseconds=1),

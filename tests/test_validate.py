@@ -47,8 +47,8 @@ def test_a_row_becomes_work_with_every_default_resolved(media: Path) -> None:
 
 
 def test_work_without_guidance_reads_back_as_it_was_sent(media: Path) -> None:
-    work = validate(media, animator="studio", driving_kind="video", width=64, height=64, steps=None)
-    assert (work.checkpoint, work.clip.guidance, work.clip.steps) == ("bundled:studio", None, 2)
+    work = validate(media, animator="drawn", driving_kind="video", width=64, height=64, steps=None)
+    assert (work.checkpoint, work.clip.guidance, work.clip.steps) == ("bundled:drawn", None, 2)
     assert Work.model_validate_json(work.model_dump_json()) == work
 
 
@@ -104,8 +104,8 @@ def test_the_length_of_the_film_follows_range_and_rate(media: Path, range_: dict
             {"animator": "text2video_zero", "driving": None, "driving_kind": None, "duration": 1},
             "reference: text2video_zero takes none",
         ),
-        ({"animator": "studio", "mode": "parity"}, "mode 'parity'"),
-        ({"animator": "studio", "driving_kind": "skeleton", "width": 64, "guidance": 3}, "takes 0"),
+        ({"animator": "drawn", "mode": "parity"}, "mode 'parity'"),
+        ({"animator": "drawn", "driving_kind": "skeleton", "width": 64, "guidance": 3}, "takes 0"),
         ({"animator": "text2video_zero", "driving_kind": "skeleton", "loop": True}, "loop"),
         ({"animator": "magicanimat"}, "did you mean 'magicanimate'"),
         ({"reference": "nobody.png"}, "no such file"),

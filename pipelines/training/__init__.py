@@ -1,1 +1,1 @@
-"""How the bundled animator `studio` is trained, from procedurally drawn people to the weights in `stages/bundled`."""
+"""How the bundled animator `drawn` is trained, from procedurally drawn people to the weights in `stages/bundled`."""

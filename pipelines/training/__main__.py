@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             # a stage imports what only it needs, and the ones before it can be done without that
             importlib.import_module(f"pipelines.training.{name}").run(settings)
     except Problem as problem:
-        sys.stderr.write(f"studio: {problem.error}\n  → {problem.remedy}\n")
+        sys.stderr.write(f"training: {problem.error}\n  → {problem.remedy}\n")
         return 1
     return 0
 
@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="\n".join(["stages:", *stages, "  all        in this order"]),
     )
     made.add_argument("stage", choices=[*STAGES, "all"], metavar="STAGE")
-    made.add_argument("--output", type=Path, default=Path("out/studio"), help="folder of everything that is made")
+    made.add_argument("--output", type=Path, default=Path("out/training"), help="folder of everything that is made")
     made.add_argument("--seconds", type=float, help="training time of each stage, instead of the recipe's")
     made.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1")
     made.add_argument("--seed", type=int, default=0)

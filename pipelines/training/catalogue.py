@@ -48,7 +48,7 @@ def clips() -> list[dict]:
             "id": f"{person}-{motion}",
             "reference": f"{person}.png",
             "driving": f"{motion}.mp4",
-            "animator": "studio",
+            "animator": "drawn",
             "retarget": "bone_length",
             "seed": 7,
             "metadata": {"sku": f"CW-{1000 + seed % 1000}", "motion": motion},

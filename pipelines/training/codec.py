@@ -11,7 +11,7 @@ from torch.nn import functional
 from pipelines.training.optimisation import Settings, Training
 from pipelines.training.pictures import HELD_OUT, SHAPES, Album, album
 from pipelines.training.sheets import sheet
-from stages.diffusion.drawn.codec import PATCH, StudioCodec
+from stages.diffusion.drawn.codec import PATCH, DrawnCodec
 
 CROP = 64
 CHECKED = 200  # held-out pictures that the quality is measured on
@@ -27,10 +27,10 @@ def run(settings: Settings) -> None:
     check(codec.to("cpu"), settings)
 
 
-def train(albums: list[Album], settings: Settings, seconds: float) -> StudioCodec:
+def train(albums: list[Album], settings: Settings, seconds: float) -> DrawnCodec:
     """The codec after `seconds` of training on crops of the pictures, with its averaged weights."""
     torch.manual_seed(settings.seed)
-    codec = StudioCodec().to(settings.device, memory_format=torch.channels_last)
+    codec = DrawnCodec().to(settings.device, memory_format=torch.channels_last)
     initialise(codec, crops(albums, 256, np.random.default_rng(settings.seed)))
     optimiser = torch.optim.AdamW(codec.parameters(), lr=1.5e-3, betas=(0.9, 0.98), fused=True)
     training = Training(codec, optimiser, settings, folder=settings.output / "codec", seconds=seconds, warm_up=100)
@@ -72,7 +72,7 @@ def as_input(pictures: np.ndarray) -> torch.Tensor:
 
 
 @torch.no_grad()
-def initialise(codec: StudioCodec, pictures: torch.Tensor) -> None:
+def initialise(codec: DrawnCodec, pictures: torch.Tensor) -> None:
     """Give the codec's linear maps the principal components of the pictures' 8×8 patches, at unit variance in all."""
     patches = functional.unfold(pictures, PATCH, stride=PATCH).transpose(1, 2).reshape(-1, 3 * PATCH * PATCH).double()
     mean = patches.mean(0)
@@ -102,7 +102,7 @@ def decibels(decoded: torch.Tensor, pictures: torch.Tensor) -> float:
 
 
 @torch.inference_mode()
-def check(codec: StudioCodec, settings: Settings) -> float:
+def check(codec: DrawnCodec, settings: Settings) -> float:
     """Decibels on held-out pictures; the first of them beside their reconstructions as `sheet.png`."""
     found, rows = [], []
     for width, height in SHAPES:

@@ -19,7 +19,7 @@ from manifests.errors import Problem
 from pipelines.training.codec import as_input
 from pipelines.training.optimisation import Settings
 from pipelines.training.pictures import SHAPES, sitting
-from stages.diffusion.drawn.codec import StudioCodec
+from stages.diffusion.drawn.codec import DrawnCodec
 
 SHARD = 50  # characters of one file of pictures
 
@@ -148,8 +148,8 @@ def encode_shard(shard: Shard, codec: Path, device: str) -> tuple[np.ndarray, np
 
 
 @functools.cache
-def _codec(folder: Path, device: str) -> StudioCodec:
-    return StudioCodec.from_pretrained(folder).to(device, memory_format=torch.channels_last).eval()
+def _codec(folder: Path, device: str) -> DrawnCodec:
+    return DrawnCodec.from_pretrained(folder).to(device, memory_format=torch.channels_last).eval()
 
 
 def latent_std(moments: np.ndarray) -> float:

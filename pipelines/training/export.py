@@ -16,7 +16,7 @@ from pipelines.training.optimisation import Settings
 from stages.bundled import bundled
 from stages.diffusion.weights.checkpoint import read_object
 
-BUNDLED = Path(bundled("bundled:studio"))
+BUNDLED = Path(bundled("bundled:drawn"))
 KEYPOINTS = Path(bundled("bundled:keypoints")) / ONNX
 PARTS = ("codec", "unet", "reference", "pose_guider", "motion")
 CONFIG = "config.json"

@@ -22,8 +22,8 @@ from pipelines.training.optimisation import Settings, Training
 from pipelines.training.pictures import SHAPES
 from pipelines.training.preview import Preview
 from pipelines.training.processes import launch, rank
-from stages.diffusion.drawn.codec import StudioCodec
-from stages.diffusion.drawn.networks import StudioNetworks
+from stages.diffusion.drawn.codec import DrawnCodec
+from stages.diffusion.drawn.networks import DrawnNetworks
 
 SHAPE_SHARES = (0.85, 0.15)
 PREVIEW_SECONDS = 600
@@ -38,7 +38,7 @@ def train(settings: Settings) -> None:
     """One process's part of the training."""
     torch.manual_seed(settings.seed)
     datasets = read_datasets(settings)
-    networks = initialise(StudioNetworks(SPATIAL)).to(settings.device)
+    networks = initialise(DrawnNetworks(SPATIAL)).to(settings.device)
     scheduler = DDIMScheduler.from_config(SCHEDULER)
     training = Training(
         networks,
@@ -77,7 +77,7 @@ def finish(training: Training, settings: Settings, datasets: Sequence[Dataset]) 
     """Write the averaged weights as a checkpoint's parts, and show what they do."""
     if rank():
         return
-    codec = StudioCodec.from_pretrained(settings.output / "codec")
+    codec = DrawnCodec.from_pretrained(settings.output / "codec")
     scheduler = DDIMScheduler.from_config(SCHEDULER)
     with training.averaged() as networks:
         save(networks, settings.output)

@@ -22,7 +22,7 @@ from pipelines.training.objective import (
 from pipelines.training.optimisation import Settings, Training
 from pipelines.training.pictures import FRAMES
 from pipelines.training.processes import launch, rank
-from stages.diffusion.drawn.networks import StudioNetworks
+from stages.diffusion.drawn.networks import DrawnNetworks
 from stages.diffusion.drawn.unet import motion_modules
 
 
@@ -61,7 +61,7 @@ def train(settings: Settings) -> None:
 
 
 @contextmanager
-def shifted(networks: StudioNetworks, random: np.random.Generator) -> Iterator[None]:
+def shifted(networks: DrawnNetworks, random: np.random.Generator) -> Iterator[None]:
     """Let clips begin at any position of the motion modules, so that all are trained although a clip is shorter."""
     first = int(random.integers(MOTION["longest_window"] - FRAMES + 1))
     tables = [block.pos_embed for _, module in motion_modules(networks.unet) for block in module.transformer_blocks]

@@ -1,4 +1,4 @@
-"""The studio's networks as they are trained: their configurations, first weights and how they are written."""
+"""The bundled animator's networks as they are trained: their configurations, first weights and how they are written."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from diffusers.models.embeddings import SinusoidalPositionalEmbedding
 from safetensors.torch import save_file
 from torch import nn
 
-from stages.diffusion.drawn.networks import LATENT_CHANNELS, PARTS, StudioNetworks
+from stages.diffusion.drawn.networks import LATENT_CHANNELS, PARTS, DrawnNetworks
 from stages.diffusion.drawn.unet import motion_modules, motion_state
 from stages.diffusion.weights.checkpoint import read_config
 
@@ -70,12 +70,12 @@ def initialise(network: nn.Module) -> nn.Module:
     return network
 
 
-def with_fresh_motion(checkpoint: Path, motion: Mapping[str, Any]) -> StudioNetworks:
+def with_fresh_motion(checkpoint: Path, motion: Mapping[str, Any]) -> DrawnNetworks:
     """The networks of a folder that needs no motion yet, on the CPU in float32, with untrained motion modules.
 
     Only these take gradients. Draws from torch's global generator.
     """
-    networks = StudioNetworks({**{part: read_config(checkpoint / part) for part in PARTS}, "motion": motion})
+    networks = DrawnNetworks({**{part: read_config(checkpoint / part) for part in PARTS}, "motion": motion})
     initialise(networks)
     networks.fill(checkpoint, motion_state(networks.unet), torch.float32)
     for _, module in motion_modules(networks.unet):
@@ -83,7 +83,7 @@ def with_fresh_motion(checkpoint: Path, motion: Mapping[str, Any]) -> StudioNetw
     return networks
 
 
-def save(networks: StudioNetworks, checkpoint: Path) -> None:
+def save(networks: DrawnNetworks, checkpoint: Path) -> None:
     """Write every part: `config.json` and its weights as safetensors, in the dtype they have."""
     moving = motion_state(networks.unet)
     spatial = {name: tensor for name, tensor in networks.unet.state_dict().items() if name not in moving}

@@ -10,7 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import max_pool2d
 
 from pipelines.training.batches import Batch
-from stages.diffusion.drawn.networks import StudioNetworks
+from stages.diffusion.drawn.networks import DrawnNetworks
 
 LAST = 999  # the timestep that is noise alone: a film of one step is made there
 LAST_SHARE = 0.15
@@ -24,7 +24,7 @@ def timesteps(count: int, generator: torch.Generator) -> torch.Tensor:
 
 
 def velocity_errors(
-    networks: StudioNetworks, batch: Batch, scheduler: DDIMScheduler, noise: torch.Tensor, steps: torch.Tensor
+    networks: DrawnNetworks, batch: Batch, scheduler: DDIMScheduler, noise: torch.Tensor, steps: torch.Tensor
 ) -> torch.Tensor:
     """Squared errors of the predicted velocities, (rows · frames, height, width); `noise`, `steps` one per target."""
     noisy = scheduler.add_noise(batch.targets, noise, steps)

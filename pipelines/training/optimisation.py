@@ -41,7 +41,7 @@ LOG_SECONDS = 10
 class Settings:
     """What the command was asked for. `seconds` is None where the stage's own default holds."""
 
-    output: Path = Path("out/studio")
+    output: Path = Path("out/training")
     seconds: float | None = None
     device: str = "cpu"
     seed: int = 0

@@ -13,8 +13,8 @@ from pipelines.training.batches import HELD_BACK, Batch, Latents, gathered
 from pipelines.training.codec import as_pictures
 from pipelines.training.pictures import STILLS
 from pipelines.training.sheets import sheet
-from stages.diffusion.drawn.codec import StudioCodec
-from stages.diffusion.drawn.networks import StudioNetworks
+from stages.diffusion.drawn.codec import DrawnCodec
+from stages.diffusion.drawn.networks import DrawnNetworks
 
 SHOWN = 6
 STEPS = 4
@@ -23,7 +23,7 @@ STEPS = 4
 class Preview:
     """Draws the dataset's held-back characters from their first still."""
 
-    def __init__(self, dataset: Latents, codec: StudioCodec, scheduler: DDIMScheduler, folder: Path) -> None:
+    def __init__(self, dataset: Latents, codec: DrawnCodec, scheduler: DDIMScheduler, folder: Path) -> None:
         """Sheets and `preview.jsonl` go to `folder`."""
         first, each = len(dataset.latents) - HELD_BACK, 3
         # every held-back character from its first still: a frame of its motion, and another
@@ -31,7 +31,7 @@ class Preview:
         self._std, self._codec, self._scheduler, self._folder = dataset.latent_std, codec, scheduler, folder
 
     @torch.no_grad()
-    def __call__(self, networks: StudioNetworks, name: str) -> dict[str, float]:
+    def __call__(self, networks: DrawnNetworks, name: str) -> dict[str, float]:
         """Write the sheet `name`.png: reference, skeleton, result, truth. → decibels, also of copied references."""
         batch = self._batch
         made = animated(networks, batch, self._scheduler)
@@ -60,7 +60,7 @@ class Preview:
         return as_pictures(self._codec.decode(latents * self._std))
 
 
-def animated(networks: StudioNetworks, batch: Batch, scheduler: DDIMScheduler, steps: int = STEPS) -> torch.Tensor:
+def animated(networks: DrawnNetworks, batch: Batch, scheduler: DDIMScheduler, steps: int = STEPS) -> torch.Tensor:
     """The batch's targets as the networks make them of its references and poses, all from the same noise."""
     device = next(networks.parameters()).device
     noise = torch.randn(batch.targets[:1].shape, generator=torch.Generator().manual_seed(0))

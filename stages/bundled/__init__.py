@@ -1,4 +1,4 @@
-"""Weights that come with Catwalk: `bundled:studio` names the folder `studio` here, wherever this checkout lies."""
+"""Weights that come with Catwalk: `bundled:drawn` names the folder `drawn` here, wherever this checkout lies."""
 
 from __future__ import annotations
 

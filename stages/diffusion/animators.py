@@ -14,10 +14,10 @@ import numpy as np
 from manifests.errors import Problem
 from stages.diffusion.options import (
     AnimateAnyoneOptions,
+    DrawnOptions,
     DreamPoseOptions,
     MagicAnimateOptions,
     Options,
-    StudioOptions,
     Text2VideoZeroOptions,
 )
 
@@ -241,8 +241,8 @@ ANIMATORS = {
             parity_frames="evenly",
         ),
         Facts(
-            name="studio",
-            implementation="stages.diffusion.drawn.animator:Studio",
+            name="drawn",
+            implementation="stages.diffusion.drawn.animator:Drawn",
             pose="skeleton",
             reference=True,
             size_multiple=32,
@@ -255,11 +255,11 @@ ANIMATORS = {
             segments="independent",
             checkpoint=("codec", "unet", "reference", "pose_guider", "motion", "scheduler"),
             licence="Apache-2.0, trained by this repository on people it draws itself",
-            options=StudioOptions,
+            options=DrawnOptions,
             checkpoint_settings=("digests.json",),
             modes=("standard",),  # there is no published implementation to be equal to
             keypoints="drawn",
-            bundled="bundled:studio",
+            bundled="bundled:drawn",
         ),
     )
 }

@@ -62,7 +62,7 @@ class Text2VideoZeroOptions(Options):
     )
 
 
-class StudioOptions(Options):
+class DrawnOptions(Options):
     """The bundled animator's own options: both exist to show what they are for."""
 
     noise: Literal["shared", "independent"] = Field("shared", description="one noise for all frames, or one for each")

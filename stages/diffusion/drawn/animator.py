@@ -1,4 +1,4 @@
-"""The bundled animator `studio`: small weights of our own, trained on procedurally drawn people alone.
+"""The bundled animator `drawn`: small weights of our own, trained on procedurally drawn people alone.
 
 Animate Anyone's family of parts without text, image tokens and guidance; `pipelines/training` trains it. It knows the
 drawn style it was trained on, not photographs.
@@ -16,11 +16,11 @@ import torch
 from torch import nn
 
 from stages.diffusion.animators import ANIMATORS, PosePictures, Segment
-from stages.diffusion.drawn.codec import StudioCodec
-from stages.diffusion.drawn.networks import LATENT_CHANNELS, StudioNetworks
+from stages.diffusion.drawn.codec import DrawnCodec
+from stages.diffusion.drawn.networks import LATENT_CHANNELS, DrawnNetworks
 from stages.diffusion.networks.latent_images import LatentImages
 from stages.diffusion.networks.pose_guider import PoseGuider
-from stages.diffusion.options import StudioOptions
+from stages.diffusion.options import DrawnOptions
 from stages.diffusion.sampling.ddim import ddim, read_scheduler_config
 from stages.diffusion.sampling.denoise import Step, classifier_free_guidance, denoise
 from stages.diffusion.sampling.noise import frame_noise
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from manifests.clip import Clip
 
 
-class Studio:
+class Drawn:
     """The networks with their weights, ready to animate one clip after another."""
 
-    facts = ANIMATORS["studio"]
+    facts = ANIMATORS["drawn"]
 
-    def __init__(self, networks: StudioNetworks, images: LatentImages, scheduler: dict[str, Any]) -> None:
+    def __init__(self, networks: DrawnNetworks, images: LatentImages, scheduler: dict[str, Any]) -> None:
         """`scheduler` is the configuration of a DDIM scheduler."""
         self.networks = networks
         self.guider = PoseGuider(networks.pose_guider)
@@ -49,12 +49,12 @@ class Studio:
         self.nbytes = sum(weight.nbytes for weight in weights)
 
     @classmethod
-    def load(cls, checkpoint: Path, device: str, dtype: torch.dtype) -> Studio:
+    def load(cls, checkpoint: Path, device: str, dtype: torch.dtype) -> Drawn:
         """Read a folder as the training leaves it. Raises `Problem` where a part is missing or does not fit."""
         check_digests(checkpoint)
-        codec = load_network(StudioCodec, checkpoint / "codec", device, dtype)
+        codec = load_network(DrawnCodec, checkpoint / "codec", device, dtype)
         return cls(
-            StudioNetworks.load(checkpoint, device, dtype),
+            DrawnNetworks.load(checkpoint, device, dtype),
             LatentImages(_Autoencoder(codec), 1 / codec.config.latent_std),
             read_scheduler_config(checkpoint / "scheduler"),
         )
@@ -74,7 +74,7 @@ class Studio:
 
     def steps(self, clip: Clip, reference: np.ndarray, poses: PosePictures, segment: Segment) -> Iterator[Step]:
         """The denoising steps of one segment, on the networks' device."""
-        options = StudioOptions(**clip.options)
+        options = DrawnOptions(**clip.options)
         shape = (LATENT_CHANNELS, clip.height // 8, clip.width // 8)
         start = starting_noise(clip.seed, segment, shape, options)
         model = _ConditionedClip(self, clip, reference, [poses[at] for at in range(segment.start, segment.stop)])
@@ -90,7 +90,7 @@ class Studio:
         )
 
 
-def starting_noise(seed: int, segment: Segment, shape: tuple[int, int, int], options: StudioOptions) -> torch.Tensor:
+def starting_noise(seed: int, segment: Segment, shape: tuple[int, int, int], options: DrawnOptions) -> torch.Tensor:
     """Noise of a segment's frames: by default frame 0's for every one of them, which keeps a backdrop still."""
     if options.noise == "shared":
         return frame_noise(seed, 0, 1, shape).repeat(len(segment), 1, 1, 1)
@@ -100,9 +100,9 @@ def starting_noise(seed: int, segment: Segment, shape: tuple[int, int, int], opt
 class _ConditionedClip:
     """The window model of one clip: reference and poses around the shared networks."""
 
-    def __init__(self, animator: Studio, clip: Clip, reference: np.ndarray, poses: Sequence[np.ndarray]) -> None:
+    def __init__(self, animator: Drawn, clip: Clip, reference: np.ndarray, poses: Sequence[np.ndarray]) -> None:
         self._networks = animator.networks
-        self._motion = StudioOptions(**clip.options).motion
+        self._motion = DrawnOptions(**clip.options).motion
         latents = animator.images.encode(fit(reference, clip.width, clip.height, clip.fit))
         self._reference = animator.networks.look(latents)
         self._pose = animator.guider.features([fit(pose, clip.width, clip.height, clip.fit) for pose in poses])
@@ -120,7 +120,7 @@ class _ConditionedClip:
 class _Autoencoder(nn.Module):
     """The codec under the names by which diffusers' autoencoders are called."""
 
-    def __init__(self, codec: StudioCodec) -> None:
+    def __init__(self, codec: DrawnCodec) -> None:
         super().__init__()
         self.codec = codec
 

@@ -16,7 +16,7 @@ from torch.nn import functional
 PATCH = 8
 
 
-class StudioCodec(ModelMixin, ConfigMixin):
+class DrawnCodec(ModelMixin, ConfigMixin):
     """Pictures ↔ latents of an eighth of their width and height.
 
     `latent_std` is the standard deviation of all latents of the training pictures; denoisers work on latents divided

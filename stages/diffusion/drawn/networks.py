@@ -1,4 +1,4 @@
-"""The studio's networks: a denoising UNet, a reference network and a pose guider, put together for training and use.
+"""`drawn`: a denoising UNet, a reference network and a pose guider, put together for training and use.
 
 The family is Animate Anyone's without text and image tokens: the blocks have no cross-attention. The reference reaches
 the UNet twice, as features beside the keys and values of every self-attention and as latents beside the noisy ones.
@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.functional import pixel_unshuffle
 
 from manifests.errors import Problem
-from stages.diffusion.drawn.unet import Reference, StudioUNet, build_unet, without_text
+from stages.diffusion.drawn.unet import DrawnUNet, Reference, build_unet, without_text
 from stages.diffusion.networks.reference_attention import transformer_blocks
 from stages.diffusion.networks.reference_network import ReferenceNetwork, build_reference_network, end_at_last_feature
 from stages.diffusion.weights.checkpoint import State, load_strictly, read_config, read_state, weights_file
@@ -54,7 +54,7 @@ def build_pose_guider(config: Mapping[str, Any]) -> SkeletonEmbedding:
         return SkeletonEmbedding(config["channels"], config["hidden_channels"])
 
 
-class StudioNetworks(nn.Module):
+class DrawnNetworks(nn.Module):
     """The three networks as one, with the configurations that they were built from by part of the checkpoint."""
 
     def __init__(self, configs: Mapping[str, Mapping[str, Any]]) -> None:
@@ -67,18 +67,18 @@ class StudioNetworks(nn.Module):
         self.unet = build_unet(configs["unet"], configs.get("motion"))
         self.reference = build_reference(configs["reference"])
         self.pose_guider = build_pose_guider(configs["pose_guider"])
-        self.denoiser = StudioUNet(self.unet)
+        self.denoiser = DrawnUNet(self.unet)
         self._features = ReferenceNetwork(self.reference, transformer_blocks(self.unet))
 
     @classmethod
-    def load(cls, checkpoint: Path, device: str, dtype: torch.dtype) -> StudioNetworks:
+    def load(cls, checkpoint: Path, device: str, dtype: torch.dtype) -> DrawnNetworks:
         """Read the parts of a checkpoint folder. Raises `Problem` where one is missing or does not fit."""
         configs = {part: read_config(checkpoint / part) for part in (*PARTS, "motion")}
         try:
             networks = cls(configs)
         except Exception as wrong:  # whatever a foreign configuration makes of the constructors
             reason = (str(wrong) or type(wrong).__name__).splitlines()[0]
-            error = f"the configurations in checkpoint {checkpoint} describe no networks of the studio: {reason}"
+            error = f"the configurations in checkpoint {checkpoint} describe no networks of `drawn`: {reason}"
             raise Problem(error, "copy the folder again") from None
         networks.fill(checkpoint, read_state(weights_file(checkpoint / "motion")), dtype)
         return networks.to(device)

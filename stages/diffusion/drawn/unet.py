@@ -1,4 +1,4 @@
-"""The studio's denoising UNet: a reference for every row beside its self-attention, poses after `conv_in`, no text."""
+"""The denoising UNet of `drawn`: a reference for every row beside its self-attention, poses after `conv_in`, no text."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Reference:
     read: Mapping[str, KeysValues]  # by transformer block
 
 
-class StudioUNet(MotionUNet):
+class DrawnUNet(MotionUNet):
     """The denoising UNet: every block reads the references, poses are added after `conv_in`."""
 
     def __init__(self, network: UNetMotionModel) -> None:

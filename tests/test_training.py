@@ -28,15 +28,15 @@ from pipelines.training.networks import MOTION, initialise
 from pipelines.training.objective import LAST, LAST_SHARE, last_error, timesteps, weighted_mean
 from pipelines.training.optimisation import Settings, Training
 from pipelines.training.pictures import FRAMES, PICTURES, SHAPES, STILLS
-from stages.diffusion.drawn.animator import Studio
-from stages.diffusion.drawn.codec import StudioCodec
-from stages.diffusion.drawn.networks import StudioNetworks
+from stages.diffusion.drawn.animator import Drawn
+from stages.diffusion.drawn.codec import DrawnCodec
+from stages.diffusion.drawn.networks import DrawnNetworks
 from stages.diffusion.drawn.unet import motion_modules
 from stages.diffusion.weights.checkpoint import read_state, weights_file
 from stages.poses.conditioning import skeleton_pictures
 from stages.poses.keypoints import Keypoints, People
 from stages.poses.wholebody import openpose_order
-from tests.test_studio_networks import TINY
+from tests.test_drawn_networks import TINY
 
 WIDTH, HEIGHT = 64, 96
 CHARACTERS = HELD_BACK + 8
@@ -69,7 +69,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
         np.save(folder / "keypoints.npy", dataset.keypoints)
         index = {"width": WIDTH, "height": HEIGHT, "characters": CHARACTERS, "first_seed": 0, "latent_std": 2.0}
         (folder / "index.json").write_text(json.dumps(index))
-    codec = StudioCodec(encoder_channels=(8, 8), decoder_channels=(8, 8, 8), latent_std=2.0)
+    codec = DrawnCodec(encoder_channels=(8, 8), decoder_channels=(8, 8, 8), latent_std=2.0)
     codec.save_pretrained(tmp_path / "codec")
     monkeypatch.setattr(image, "SPATIAL", TINY)
     for stage in (image, motion):
@@ -111,14 +111,14 @@ def test_the_motion_stage_trains_motion_modules_alone_into_a_whole_checkpoint(se
         after = read_state(weights_file(settings.output / part))
         assert state.keys() == after.keys()
         assert all(torch.equal(state[name], after[name]) for name in state)
-    animator = Studio.load(settings.output, "cpu", torch.float32)
+    animator = Drawn.load(settings.output, "cpu", torch.float32)
     trained = [module.proj_out.weight for _, module in motion_modules(animator.networks.unet)]
     assert len(trained) == len(MOTION["modules"])
     assert all(bool(weight.any()) for weight in trained)
 
 
 def test_clips_begin_at_any_position_of_the_motion_modules() -> None:
-    networks = initialise(StudioNetworks({**TINY, "motion": MOTION}))
+    networks = initialise(DrawnNetworks({**TINY, "motion": MOTION}))
     tables = [module.transformer_blocks[0].pos_embed for _, module in motion_modules(networks.unet)]
     whole = tables[0].pe
     seen = set()
@@ -162,7 +162,7 @@ def test_the_skeleton_is_the_one_an_animator_is_shown() -> None:
     points[0, :23], scores[0, :23] = drawn[:, :2], 1
     points, scores = openpose_order(points, scores)
     found = Keypoints.from_people([People(points, scores, np.array([[0.0, 0, WIDTH, HEIGHT]]))], WIDTH, HEIGHT)
-    clip = Clip(id="c", animator="studio", width=WIDTH, height=HEIGHT, fit="cover")
+    clip = Clip(id="c", animator="drawn", width=WIDTH, height=HEIGHT, fit="cover")
     shown, _ = skeleton_pictures(found, Fraction(10), clip, [0])
     assert np.array_equal(skeleton_picture(drawn, WIDTH, HEIGHT), shown[0])
 

@@ -1,4 +1,4 @@
-"""How well the bundled animator draws people it has never seen: `python -m tests.bench.studio_quality`.
+"""How well the bundled animator draws people it has never seen: `python -m tests.bench.drawn_quality`.
 
 Every clip is a held-out character with a held-out motion; the truth is drawn, so is the reference in a catalogue pose.
 Needs the extra `bench`. Prints Markdown tables: against copying the reference and the codec's ceiling, and with the
@@ -25,10 +25,10 @@ from pipelines.training.people import draw, random_character, random_motion, sta
 from pipelines.training.pictures import HELD_OUT
 from stages.bundled import bundled
 from stages.diffusion.animators import ANIMATORS, Segment, load_animator
-from stages.diffusion.drawn.animator import Studio
+from stages.diffusion.drawn.animator import Drawn
 from stages.poses.estimators.dwpose import DWPose
+from tests.bench.drawn_keypoints import NET, Found
 from tests.bench.measures import flicker, flow_of, garment_drift, psnr, ssim, warping_error
-from tests.bench.studio_keypoints import NET, Found
 
 FPS = 12
 
@@ -47,14 +47,14 @@ class Sample:
 
 def samples(count: int, frames: int, width: int, height: int, steps: int) -> Iterator[Sample]:
     """Held-out clips, drawn one after the other."""
-    facts = ANIMATORS["studio"]
+    facts = ANIMATORS["drawn"]
     for seed in range(HELD_OUT, HELD_OUT + count):
         character, motion = random_character(seed), random_motion(seed)
         reference = draw(character, standing(seed), width, height)
         shown = [draw(character, motion.pose(frame / FPS), width, height) for frame in range(frames)]
         clip = Clip(
             id=f"held-out-{seed}",
-            animator="studio",
+            animator="drawn",
             width=width,
             height=height,
             fit="cover",
@@ -69,14 +69,14 @@ def samples(count: int, frames: int, width: int, height: int, steps: int) -> Ite
         yield Sample(clip, reference.picture, reference.keypoints, truth, keypoints, poses)
 
 
-def animated(animator: Studio, sample: Sample, **options: object) -> np.ndarray:
+def animated(animator: Drawn, sample: Sample, **options: object) -> np.ndarray:
     """The film of a sample, uint8 (frames, height, width, 3)."""
     clip = sample.clip.model_copy(update={"options": options})
     latents = animator.latents(clip, sample.reference, sample.poses, Segment(0, len(sample.poses)))
     return np.concatenate(list(animator.frames(latents, clip)))
 
 
-def decoded_again(animator: Studio, film: np.ndarray) -> np.ndarray:
+def decoded_again(animator: Drawn, film: np.ndarray) -> np.ndarray:
     """What the codec alone leaves of a film."""
     with torch.inference_mode():
         latents = torch.cat([animator.images.encode(frame) for frame in film])
@@ -108,14 +108,14 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=48)
     parser.add_argument("--frames", type=int, default=16)
     parser.add_argument("--size", type=int, nargs=2, default=(192, 256), metavar=("WIDTH", "HEIGHT"))
-    parser.add_argument("--steps", type=int, default=ANIMATORS["studio"].steps)
+    parser.add_argument("--steps", type=int, default=ANIMATORS["drawn"].steps)
     parser.add_argument("--ablations", type=int, default=16, help="clips for the second table")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--checkpoint", type=Path, default=Path(bundled("bundled:studio")))
+    parser.add_argument("--checkpoint", type=Path, default=Path(bundled("bundled:drawn")))
     parser.add_argument("--sheet", type=Path, help="reference | truth | result of the first clips, as a picture")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    animator, net = load_animator("studio", given.checkpoint, "cpu", torch.float32), DWPose.load(None, NET)
+    animator, net = load_animator("drawn", given.checkpoint, "cpu", torch.float32), DWPose.load(None, NET)
     quality: dict[str, list[tuple[float, ...]]] = defaultdict(list)
     steadiness: dict[str, list[tuple[float, float]]] = defaultdict(list)
     rows = []

@@ -19,7 +19,7 @@ from pipelines.training.optimisation import Settings
 from pipelines.training.people import Pose, random_motion, standing
 from pipelines.training.pictures import FRAMES, HELD_OUT, PICTURES, SHAPES, TRAINING, sitting
 from pipelines.training.sheets import sheet
-from stages.diffusion.drawn.codec import StudioCodec
+from stages.diffusion.drawn.codec import DrawnCodec
 
 PEOPLE = (3, 2)
 
@@ -27,9 +27,9 @@ PEOPLE = (3, 2)
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The output folder after a tiny dataset stage, its codec untrained."""
-    output = tmp_path_factory.mktemp("studio")
+    output = tmp_path_factory.mktemp("drawn")
     torch.manual_seed(0)
-    StudioCodec(encoder_channels=(8, 8), decoder_channels=(8, 8, 8)).save_pretrained(output / "codec")
+    DrawnCodec(encoder_channels=(8, 8), decoder_channels=(8, 8, 8)).save_pretrained(output / "codec")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dataset, "SHARD", 2)
         patch.setattr(dataset, "workers", lambda: ThreadPoolExecutor(1))  # processes would take longer to begin
@@ -49,7 +49,7 @@ def test_every_shape_has_its_people_as_latents_with_keypoints(built: Path) -> No
 
 
 def test_latents_are_those_of_the_characters_own_pictures(built: Path) -> None:
-    codec = StudioCodec.from_pretrained(built / "codec")
+    codec = DrawnCodec.from_pretrained(built / "codec")
     for (width, height), first in zip(SHAPES, (0, PEOPLE[0]), strict=True):
         data = Dataset(built / "data" / f"{width}x{height}")
         sat = sitting(first + len(data) - 1, width, height)
@@ -72,7 +72,7 @@ def test_pictures_are_gone_once_they_are_encoded(built: Path) -> None:
 
 
 def test_a_missing_dataset_names_the_stage_that_makes_it(tmp_path: Path) -> None:
-    with pytest.raises(Problem, match=r"pipelines\.studio dataset"):
+    with pytest.raises(Problem, match=r"pipelines\.training dataset"):
         Dataset(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Promises of the studio's networks: their size, their names, and what reaches what."""
+"""Promises of the drawn animator's networks: their size, their names, and what reaches what."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from pipelines.training.networks import MOTION, SPATIAL, UNET, initialise, save, with_fresh_motion
-from stages.diffusion.drawn.codec import StudioCodec
-from stages.diffusion.drawn.networks import StudioNetworks
+from stages.diffusion.drawn.codec import DrawnCodec
+from stages.diffusion.drawn.networks import DrawnNetworks
 from stages.diffusion.drawn.unet import build_unet, motion_modules
 from stages.diffusion.weights.checkpoint import read_state, weights_file
 
@@ -24,14 +24,14 @@ TINY = {
 
 
 @pytest.fixture(scope="module")
-def networks() -> StudioNetworks:
+def networks() -> DrawnNetworks:
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    return initialise(StudioNetworks(TINY)).eval().requires_grad_(False)
+    return initialise(DrawnNetworks(TINY)).eval().requires_grad_(False)
 
 
 @pytest.fixture
-def moving(networks: StudioNetworks, tmp_path: Path) -> StudioNetworks:
+def moving(networks: DrawnNetworks, tmp_path: Path) -> DrawnNetworks:
     """The same weights with motion modules as they are before training."""
     save(networks, tmp_path)
     return with_fresh_motion(tmp_path, MOTION)
@@ -50,8 +50,8 @@ def tensors(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, to
 
 def test_all_weights_fit_the_budget() -> None:
     with torch.device("meta"):
-        codec = StudioCodec()
-    parts = StudioNetworks({**SPATIAL, "motion": MOTION}), codec
+        codec = DrawnCodec()
+    parts = DrawnNetworks({**SPATIAL, "motion": MOTION}), codec
     assert 2 * sum(tensor.numel() for part in parts for tensor in part.state_dict().values()) < BUDGET
 
 
@@ -66,29 +66,29 @@ def test_the_weights_are_those_of_a_published_unet_without_its_text_layers() -> 
     assert all(".attn2." in name or (".norm2." in name and ".attentions." in name) for name in dropped)
 
 
-def test_untrained_motion_modules_change_nothing(networks: StudioNetworks, moving: StudioNetworks) -> None:
+def test_untrained_motion_modules_change_nothing(networks: DrawnNetworks, moving: DrawnNetworks) -> None:
     assert motion_modules(moving.unet)
     with torch.no_grad():
         assert torch.equal(moving(*tensors()), networks(*tensors()))
 
 
-def test_only_motion_modules_take_gradients_after_the_image_stage(moving: StudioNetworks) -> None:
+def test_only_motion_modules_take_gradients_after_the_image_stage(moving: DrawnNetworks) -> None:
     taking = {name for name, weight in moving.named_parameters() if weight.requires_grad}
     assert taking
     assert taking == {name for name, _ in moving.named_parameters() if ".motion_modules." in name}
 
 
-def test_saved_parts_are_loaded_again(moving: StudioNetworks, tmp_path: Path) -> None:
+def test_saved_parts_are_loaded_again(moving: DrawnNetworks, tmp_path: Path) -> None:
     stir(moving)
     save(moving, tmp_path / "saved")
-    loaded = StudioNetworks.load(tmp_path / "saved", "cpu", torch.float32)
+    loaded = DrawnNetworks.load(tmp_path / "saved", "cpu", torch.float32)
     with torch.no_grad():
         assert torch.equal(loaded(*tensors()), moving(*tensors()))
     spatial = read_state(weights_file(tmp_path / "saved" / "unet"))
     assert not [name for name in spatial if ".motion_modules." in name]
 
 
-def test_frames_see_each_other_through_motion_modules_alone(moving: StudioNetworks) -> None:
+def test_frames_see_each_other_through_motion_modules_alone(moving: DrawnNetworks) -> None:
     stir(moving)
     latents, timesteps, references, poses = tensors()
     other = latents.clone()
@@ -102,7 +102,7 @@ def test_frames_see_each_other_through_motion_modules_alone(moving: StudioNetwor
             assert not changed[1].any()
 
 
-def test_every_row_reads_its_own_reference(networks: StudioNetworks) -> None:
+def test_every_row_reads_its_own_reference(networks: DrawnNetworks) -> None:
     latents, timesteps, references, poses = tensors()
     with torch.no_grad():
         together = networks(latents, timesteps, references, poses)
@@ -115,7 +115,7 @@ def test_every_row_reads_its_own_reference(networks: StudioNetworks) -> None:
     assert not torch.allclose(together, swapped, atol=1e-2)
 
 
-def test_features_of_the_reference_count_besides_its_latents(networks: StudioNetworks) -> None:
+def test_features_of_the_reference_count_besides_its_latents(networks: DrawnNetworks) -> None:
     latents, timesteps, references, poses = tensors()
     with torch.no_grad():
         look, other, pose = networks.look(references), networks.look(references.flip(0)), networks.pose_guider(poses)
@@ -129,13 +129,13 @@ def test_features_of_the_reference_count_besides_its_latents(networks: StudioNet
         )
 
 
-def test_an_untrained_pose_guider_already_shows_the_pose(networks: StudioNetworks) -> None:
+def test_an_untrained_pose_guider_already_shows_the_pose(networks: DrawnNetworks) -> None:
     *others, poses = tensors()
     with torch.no_grad():
         assert not torch.allclose(networks(*others, poses), networks(*others, 1 - poses), atol=1e-3)
 
 
-def stir(networks: StudioNetworks) -> None:
+def stir(networks: DrawnNetworks) -> None:
     """Give the motion modules an effect."""
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Promises of the bundled animator `studio`, on tiny random weights."""
+"""Promises of the bundled animator `drawn`, on tiny random weights."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,10 +13,10 @@ from manifests.clip import Clip
 from manifests.errors import Problem
 from pipelines.training.networks import MOTION, SCHEDULER, initialise, save
 from stages.diffusion.animators import ANIMATORS, Segment
-from stages.diffusion.drawn.animator import Studio
-from stages.diffusion.drawn.codec import StudioCodec
-from stages.diffusion.drawn.networks import StudioNetworks
-from tests.test_studio_networks import TINY, stir
+from stages.diffusion.drawn.animator import Drawn
+from stages.diffusion.drawn.codec import DrawnCodec
+from stages.diffusion.drawn.networks import DrawnNetworks
+from tests.test_drawn_networks import TINY, stir
 
 WIDTH, HEIGHT = 64, 96
 WINDOW, OVERLAP = 4, 1
@@ -26,24 +26,24 @@ WINDOW, OVERLAP = 4, 1
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("studio") / "checkpoint"
-    networks = initialise(StudioNetworks({**TINY, "motion": MOTION}))
+    folder = tmp_path_factory.mktemp("drawn") / "checkpoint"
+    networks = initialise(DrawnNetworks({**TINY, "motion": MOTION}))
     stir(networks)
     save(networks, folder)
-    codec = StudioCodec(encoder_channels=(8, 8), decoder_channels=(8, 8, 8), latent_std=0.5)
+    codec = DrawnCodec(encoder_channels=(8, 8), decoder_channels=(8, 8, 8), latent_std=0.5)
     codec.save_pretrained(folder / "codec")
     DDIMScheduler.from_config(SCHEDULER).save_config(folder / "scheduler")
     return folder
 
 
 @pytest.fixture(scope="module")
-def animator(checkpoint: Path) -> Studio:
-    return Studio.load(checkpoint, "cpu", torch.float32)
+def animator(checkpoint: Path) -> Drawn:
+    return Drawn.load(checkpoint, "cpu", torch.float32)
 
 
 def clip(**fields: object) -> Clip:
     given = {"width": WIDTH, "height": HEIGHT, "fit": "cover", "steps": 2, "seed": 1}
-    return Clip(id="c", animator="studio", **{**given, "window": WINDOW, "overlap": OVERLAP, **fields})
+    return Clip(id="c", animator="drawn", **{**given, "window": WINDOW, "overlap": OVERLAP, **fields})
 
 
 def image(seed: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
@@ -54,12 +54,12 @@ def poses(frames: int, width: int = WIDTH, height: int = HEIGHT) -> list[np.ndar
     return [image(100 + frame, width, height) for frame in range(frames)]
 
 
-def animate(animator: Studio, frames: int, reference: int = 0, **fields: object) -> torch.Tensor:
+def animate(animator: Drawn, frames: int, reference: int = 0, **fields: object) -> torch.Tensor:
     return animator.latents(clip(**fields), image(reference), poses(frames), Segment(0, frames))
 
 
 @pytest.mark.parametrize(("frames", "width", "height"), [(1, 64, 96), (4, 96, 64), (9, 64, 64)])
-def test_films_of_any_length_and_shape(animator: Studio, frames: int, width: int, height: int) -> None:
+def test_films_of_any_length_and_shape(animator: Drawn, frames: int, width: int, height: int) -> None:
     made = clip(width=width, height=height)
     latents = animator.latents(made, image(0, 70, 50), poses(frames, 64, 96), Segment(0, frames))
     assert latents.shape == (frames, 8, height // 8, width // 8)
@@ -69,14 +69,14 @@ def test_films_of_any_length_and_shape(animator: Studio, frames: int, width: int
     assert (film.shape, film.dtype) == ((frames, height, width, 3), np.uint8)
 
 
-def test_a_seed_is_a_film_whatever_was_made_before_it(animator: Studio) -> None:
+def test_a_seed_is_a_film_whatever_was_made_before_it(animator: Drawn) -> None:
     first = animate(animator, 6)
     other = animate(animator, 6, seed=2, reference=1, options={"motion": False})
     assert torch.equal(animate(animator, 6), first)
     assert not torch.equal(other, first)
 
 
-def test_all_frames_start_from_one_noise_whatever_segment_they_are_in(animator: Studio) -> None:
+def test_all_frames_start_from_one_noise_whatever_segment_they_are_in(animator: Drawn) -> None:
     def starts(segment: Segment, **options: str) -> torch.Tensor:
         begun: list[torch.Tensor] = []
         layer = animator.networks.unet.conv_in
@@ -93,7 +93,7 @@ def test_all_frames_start_from_one_noise_whatever_segment_they_are_in(animator: 
     assert torch.equal(own_part, own[5:8])
 
 
-def test_without_motion_every_frame_is_made_by_itself(animator: Studio) -> None:
+def test_without_motion_every_frame_is_made_by_itself(animator: Drawn) -> None:
     def changed(**options: bool) -> list[bool]:
         shown, other = poses(WINDOW), poses(WINDOW)
         other[-1] = 255 - other[-1]
@@ -106,14 +106,14 @@ def test_without_motion_every_frame_is_made_by_itself(animator: Studio) -> None:
     assert changed() == [True, True, True, True]
 
 
-def test_a_segment_is_driven_by_its_own_frames_poses(animator: Studio) -> None:
+def test_a_segment_is_driven_by_its_own_frames_poses(animator: Drawn) -> None:
     settings = clip(options={"motion": False})
     whole = animator.latents(settings, image(0), poses(6), Segment(0, 6))
     part = animator.latents(settings, image(0), poses(6), Segment(3, 6))
     torch.testing.assert_close(part, whole[3:], atol=1e-4, rtol=1e-4)
 
 
-def test_reference_and_poses_are_fitted_to_the_film(animator: Studio) -> None:
+def test_reference_and_poses_are_fitted_to_the_film(animator: Drawn) -> None:
     large, shown = image(0, 2 * WIDTH, HEIGHT), poses(2, 2 * WIDTH, HEIGHT)
     centre = slice(WIDTH // 2, WIDTH // 2 + WIDTH)
     whole = animator.latents(clip(), large, shown, Segment(0, 2))
@@ -122,8 +122,8 @@ def test_reference_and_poses_are_fitted_to_the_film(animator: Studio) -> None:
 
 
 def test_the_facts_name_what_is_read(checkpoint: Path) -> None:
-    assert sorted(entry.name for entry in checkpoint.iterdir()) == sorted(ANIMATORS["studio"].checkpoint)
-    assert ANIMATORS["studio"].longest_window == MOTION["longest_window"]
+    assert sorted(entry.name for entry in checkpoint.iterdir()) == sorted(ANIMATORS["drawn"].checkpoint)
+    assert ANIMATORS["drawn"].longest_window == MOTION["longest_window"]
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_folder_that_does_not_fit_is_refused(
     folder = copytree(checkpoint, tmp_path / "checkpoint")
     damage(folder)
     with pytest.raises(Problem, match=named):
-        Studio.load(folder, "cpu", torch.float32)
+        Drawn.load(folder, "cpu", torch.float32)
 
 
 def exchange(folder: Path, one: str, other: str) -> None:

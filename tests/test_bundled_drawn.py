@@ -23,16 +23,16 @@ from pipelines.training.people import draw, random_character, random_motion, sta
 from pipelines.training.pictures import HELD_OUT
 from stages.bundled import bundled
 from stages.diffusion.animators import ANIMATORS, Segment, load_animator
-from stages.diffusion.drawn.animator import Studio
+from stages.diffusion.drawn.animator import Drawn
 
-FOLDER = Path(bundled("bundled:studio"))
+FOLDER = Path(bundled("bundled:drawn"))
 FRAMES = 4
 
 
 @pytest.fixture(scope="module")
-def studio() -> Studio:
+def animator() -> Drawn:
     torch.set_num_threads(1)
-    return load_animator("studio", FOLDER, "cpu", torch.float32)
+    return load_animator("drawn", FOLDER, "cpu", torch.float32)
 
 
 def decibels(film: np.ndarray, truth: np.ndarray) -> float:
@@ -46,27 +46,27 @@ def test_the_weights_are_small_enough_for_a_clone() -> None:
 
 
 def test_weights_with_a_bit_flipped_are_refused(tmp_path: Path) -> None:
-    folder = shutil.copytree(FOLDER, tmp_path / "studio")
+    folder = shutil.copytree(FOLDER, tmp_path / "drawn")
     weights = folder / "motion" / "diffusion_pytorch_model.safetensors"
     assert str(weights.relative_to(folder)) in json.loads((folder / "digests.json").read_text())
     changed = bytearray(weights.read_bytes())
     changed[-1] ^= 1
     weights.write_bytes(changed)
     with pytest.raises(Problem, match=r"motion.*digests"):
-        load_animator("studio", folder, "cpu", torch.float32)
+        load_animator("drawn", folder, "cpu", torch.float32)
 
 
 @pytest.mark.parametrize(("seed", "width", "height"), [(0, 192, 256), (1, 192, 256), (2, 224, 224)])
 def test_a_person_never_seen_follows_the_motion_in_their_own_clothes(
-    studio: Studio, seed: int, width: int, height: int
+    animator: Drawn, seed: int, width: int, height: int
 ) -> None:
     character, motion = random_character(HELD_OUT + seed), random_motion(HELD_OUT + seed)
     reference = draw(character, standing(HELD_OUT + seed), width, height).picture
     drawn = [draw(character, motion.pose(frame / 4), width, height) for frame in range(FRAMES)]
-    facts = ANIMATORS["studio"]
+    facts = ANIMATORS["drawn"]
     clip = Clip(
         id="clip",
-        animator="studio",
+        animator="drawn",
         width=width,
         height=height,
         fit="cover",
@@ -76,8 +76,8 @@ def test_a_person_never_seen_follows_the_motion_in_their_own_clothes(
         overlap=facts.overlap,
     )
     poses = np.stack([skeleton_picture(one.keypoints, width, height) for one in drawn])
-    latents = studio.latents(clip, reference, poses, Segment(0, FRAMES))
-    film = np.concatenate(list(studio.frames(latents, clip)))
+    latents = animator.latents(clip, reference, poses, Segment(0, FRAMES))
+    film = np.concatenate(list(animator.frames(latents, clip)))
     truth = np.stack([one.picture for one in drawn])
     assert decibels(film, truth) > decibels(np.broadcast_to(reference, truth.shape), truth) + 3
 
@@ -88,6 +88,6 @@ def test_the_sample_catalogue_is_animated_from_its_videos_with_what_is_bundled_a
     monkeypatch.chdir(CATALOGUE)
     row = {**clips()[0], "frame_count": 3}
     result = make_clip(RunConfig(), row, tmp_path / "film.mp4", None, lambda line: None)
-    assert (result.frames, result.width, result.height, result.checkpoint) == (3, 192, 256, "bundled:studio")
+    assert (result.frames, result.width, result.height, result.checkpoint) == (3, 192, 256, "bundled:drawn")
     assert (result.pose["people"], result.pose["present"]) == (1, FILMED)
     assert result.pose["visible"] > 0.9

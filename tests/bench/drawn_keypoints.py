@@ -1,6 +1,6 @@
 """How well the bundled keypoint net finds drawn people it was never shown, through film, decoder and pose stage.
 
-    python -m tests.bench.studio_keypoints [--net FILE] [--people N]
+    python -m tests.bench.drawn_keypoints [--net FILE] [--people N]
 
 Each held-out character performs one held-out motion, 12 frames of which are encoded as H.264, read back and shown to
 DWPose with the whole image as the person's box. Errors are distances in pixels of a picture 256 high, over the points

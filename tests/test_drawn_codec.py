@@ -21,7 +21,7 @@ from pipelines.training.__main__ import STAGES, main
 from pipelines.training.codec import as_input, as_pictures, crops, decibels, initialise, reconstruction_loss
 from pipelines.training.optimisation import CHECKPOINT, Interrupted, Settings, Training
 from pipelines.training.pictures import Album
-from stages.diffusion.drawn.codec import StudioCodec
+from stages.diffusion.drawn.codec import DrawnCodec
 
 SMALL = {"encoder_channels": (8, 8), "decoder_channels": (8, 8, 8), "decoder_layers": (1, 1, 1)}
 
@@ -47,7 +47,7 @@ def smooth() -> Album:
 
 @pytest.mark.parametrize(("height", "width"), [(256, 192), (224, 224), (32, 64)])
 def test_latents_have_an_eighth_of_the_pictures_sides(height: int, width: int) -> None:
-    codec = StudioCodec(**SMALL)
+    codec = DrawnCodec(**SMALL)
     pictures = torch.zeros(2, 3, height, width)
     latents = codec.encode(pictures)
     assert latents.shape == (2, 8, height // 8, width // 8)
@@ -55,9 +55,9 @@ def test_latents_have_an_eighth_of_the_pictures_sides(height: int, width: int) -
 
 
 def test_a_codec_reads_back_from_its_folder_as_it_was_built(tmp_path: Path) -> None:
-    codec = StudioCodec(latent_channels=6, latent_std=1.7, **SMALL)
+    codec = DrawnCodec(latent_channels=6, latent_std=1.7, **SMALL)
     codec.save_pretrained(tmp_path)
-    again = StudioCodec.from_pretrained(tmp_path)
+    again = DrawnCodec.from_pretrained(tmp_path)
     assert again.config.latent_std == 1.7
     assert again.config.latent_channels == 6
     pictures = torch.rand(1, 3, 32, 32)
@@ -65,7 +65,7 @@ def test_a_codec_reads_back_from_its_folder_as_it_was_built(tmp_path: Path) -> N
 
 
 def test_principal_components_alone_keep_smooth_pictures(smooth: Album) -> None:
-    codec = StudioCodec(**SMALL)
+    codec = DrawnCodec(**SMALL)
     pictures = as_input(smooth.pictures)
     initialise(codec, pictures)
     with torch.no_grad():
@@ -99,7 +99,7 @@ def test_crops_lie_within_their_pictures_and_are_the_same_again(smooth: Album) -
 def trained(smooth: Album, folder: Path, seconds: float, stop_at: int | None = None) -> Training:
     """A small codec after `seconds` steps; `stop_at` sends a signal in the middle of that step."""
     torch.manual_seed(0)
-    network = StudioCodec(**SMALL)
+    network = DrawnCodec(**SMALL)
     initialise(network, as_input(smooth.pictures))
     optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3)
     clock = partial(next, count())  # goes on by a second whenever it is read: once a step
@@ -164,7 +164,7 @@ def test_an_overflow_in_one_step_leaves_the_weights_as_they_are(tmp_path: Path) 
 def test_the_codec_stage_gives_back_averaged_weights(
     smooth: Album, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(codec_stage, "StudioCodec", lambda: StudioCodec(**SMALL))
+    monkeypatch.setattr(codec_stage, "DrawnCodec", lambda: DrawnCodec(**SMALL))
     codec = codec_stage.train([smooth], Settings(output=tmp_path), seconds=0.5)
     state = torch.load(tmp_path / "codec" / CHECKPOINT, weights_only=True)
     for name, value in codec.state_dict().items():
@@ -197,7 +197,7 @@ def test_export_halves_every_part_and_signs_every_file(parts: Path, tmp_path: Pa
 
 def test_export_refuses_a_missing_part_and_names_the_stage(parts: Path, tmp_path: Path) -> None:
     (parts / "motion" / export.WEIGHTS).unlink()
-    with pytest.raises(Problem, match=r"pipelines\.studio motion"):
+    with pytest.raises(Problem, match=r"pipelines\.training motion"):
         export.export(parts, tmp_path / "bundled")
     assert not (tmp_path / "bundled").exists()
 
