@@ -7,8 +7,8 @@ import pytest
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command sets it, before torch is imported
 
-from tests.s3_server import s3, s3_endpoint  # noqa: F401
-from tests.sample_media import cluster, media  # noqa: F401
+from tests.made.s3_server import s3, s3_endpoint  # noqa: F401
+from tests.made.sample_media import cluster, media  # noqa: F401
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 SHARED = CHECKOUT.parent / "shared"

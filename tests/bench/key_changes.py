@@ -17,7 +17,7 @@ from typing import Any
 from manifests.errors import Problem
 from pipelines.clip import StageChain
 from pipelines.plan import make_plan
-from tests.sample_media import CHECKPOINT, clip_row, config, write_driving, write_reference
+from tests.made.sample_media import CHECKPOINT, clip_row, config, write_driving, write_reference
 
 STAGES = {"reference": "cache/references", "pose": "cache/poses", "denoise": "cache/latents", "encode": "films"}
 

@@ -25,7 +25,7 @@ from pipelines.configuration import RunConfig
 from stages.diffusion.animators import Segment, load_animator
 from stages.video.encode import EncodeRecipe
 from stages.video.film import write_film
-from tests.sample_media import CHECKPOINT, clip_row, write_driving, write_manifest, write_reference
+from tests.made.sample_media import CHECKPOINT, clip_row, write_driving, write_manifest, write_reference
 
 
 def bare_loop(rows: list[dict], folder: Path, frames: int) -> float:

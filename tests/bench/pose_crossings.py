@@ -15,7 +15,7 @@ import numpy as np
 
 from stages.poses.keypoints import Keypoints
 from stages.poses.motion.subject import Followed, follow
-from tests.pose_motions import FPS, crossing, observe_with_truth
+from tests.made.pose_motions import FPS, crossing, observe_with_truth
 
 SETTLED = 20  # frames at either end in which the two are told apart
 

@@ -17,7 +17,7 @@ from stages.poses.keypoints import Keypoints
 from stages.poses.motion.repair import repair
 from stages.poses.motion.subject import follow
 from stages.poses.wholebody import BODY, FACE, LEFT_HAND, RIGHT_HAND, VISIBLE
-from tests.pose_motions import (
+from tests.made.pose_motions import (
     BODIES,
     FPS,
     LEGS,

@@ -13,7 +13,7 @@ import numpy as np
 
 from stages.poses.motion.repair import repair
 from stages.poses.motion.retarget import Mode, RetargetSettings, retarget
-from tests.pose_motions import BODIES, FPS, Body, Motion, dancing, standing, turning, walking, with_jitter
+from tests.made.pose_motions import BODIES, FPS, Body, Motion, dancing, standing, turning, walking, with_jitter
 
 LIMBS = {(2, 3): "upper_arm", (3, 4): "forearm", (5, 6): "upper_arm", (6, 7): "forearm"}
 LIMBS |= {(8, 9): "thigh", (9, 10): "shin", (11, 12): "thigh", (12, 13): "shin"}

@@ -28,8 +28,8 @@ from stages.poses.keypoints import Keypoints
 from stages.poses.motion.repair import repair
 from stages.poses.motion.retarget import retarget
 from stages.poses.motion.subject import follow
-from tests.conv_onnx import Layer, write_conv_net
-from tests.pose_motions import FPS, HEIGHT, WIDTH, Body, crossing, dancing, observe, standing
+from tests.made.conv_onnx import Layer, write_conv_net
+from tests.made.pose_motions import FPS, HEIGHT, WIDTH, Body, crossing, dancing, observe, standing
 
 DETECTOR_GFLOP, POSE_GFLOP = 155.6, 20.0
 

@@ -1,4 +1,4 @@
-"""The denoising UNet of `drawn`: a reference for every row beside its self-attention, poses after `conv_in`, no text."""
+"""The denoising UNet of `drawn`: a reference per row beside its self-attention, poses after `conv_in`, no text."""
 
 from __future__ import annotations
 

@@ -1,0 +1,179 @@
+"""The command line: it explains itself, answers at once, and its exit code says how things went."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from manifests.check import check
+from manifests.results import Result
+from manifests.table import read_files
+from pipelines import cli, demo
+from pipelines.training.catalogue import FRAMES
+from stages.diffusion.animators import ANIMATORS
+from tests.conftest import CHECKOUT
+
+COMMANDS = [
+    [],
+    ["animate"],
+    ["clip"],
+    ["manifest"],
+    ["manifest", "build"],
+    ["manifest", "check"],
+    ["poses"],
+    ["doctor"],
+    ["config"],
+]
+HEAVY = {"torch", "ray", "diffusers", "transformers", "pyarrow", "numpy", "av", "decord", "fsspec", "pydantic"}
+
+GOOD = {"id": "a", "reference": "a.png", "driving": "a.mp4", "driving_kind": "densepose", "animator": "magicanimate"}
+
+
+def json_lines(path: Path, *rows: dict) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+# It explains itself.
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_explains_itself(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([*command, "--help"])
+    assert ended.value.code == cli.OK
+    shown = " ".join(capsys.readouterr().out.split())
+    assert shown.startswith(" ".join(["usage: catwalk", *command]))
+    if command != ["manifest"]:
+        assert (
+            "exit codes: 0 all done, 1 the run itself failed, 2 wrong usage, 3 finished but some rows failed" in shown
+        )
+
+
+def test_the_module_that_a_cluster_job_names_is_the_same_command() -> None:
+    command = [sys.executable, "-m", "pipelines.animate", "--help"]
+    shown = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert shown.startswith("usage: catwalk animate")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    script = "import sys, pipelines.cli as cli; cli.build_parser().format_help(); print(*sys.modules)"
+    imported = subprocess.run([sys.executable, "-c", script], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert not HEAVY.intersection(imported.stdout.split())
+
+
+def test_the_printed_configuration_can_be_read_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        cli.main(["config", "--crf", "23", "--allow", "s3://media", "--checkpoint", "magicanimate=/models"]) == cli.OK
+    )
+    printed = capsys.readouterr()
+    assert "crf: 23" in printed.out
+    assert printed.err == ""
+    saved = tmp_path / "catwalk.yaml"
+    saved.write_text(printed.out)
+    assert cli.main(["config", "--config", str(saved)]) == cli.OK
+    assert capsys.readouterr().out == printed.out
+
+
+# Its exit code says how things went.
+
+
+def test_a_good_manifest_is_built_and_checked_with_exit_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, target = json_lines(tmp_path / "clips.jsonl", GOOD), str(tmp_path / "clips.parquet")
+    assert cli.main(["manifest", "build", str(source), target]) == cli.OK
+    assert cli.main(["manifest", "check", target]) == cli.OK
+    assert capsys.readouterr().out == "", "what a person reads goes to stderr"
+
+
+def test_a_manifest_is_built_from_and_into_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    json_lines(Path("clips.jsonl"), GOOD)
+    assert cli.main(["manifest", "build", "clips.jsonl", "clips.parquet"]) == cli.OK
+    assert cli.main(["manifest", "check", "clips.parquet"]) == cli.OK
+    assert read_files("clips.parquet")[0][1]["reference"].to_pylist() == ["a.png"], "beside its source, paths stay"
+    Path("sub").mkdir()
+    assert cli.main(["manifest", "build", "clips.jsonl", "sub/clips.parquet"]) == cli.OK
+    assert read_files("sub/clips.parquet")[0][1]["reference"].to_pylist() == [str(tmp_path / "a.png")]
+
+
+def test_bad_rows_end_with_exit_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = json_lines(tmp_path / "clips.jsonl", GOOD, {**GOOD, "id": "../b"})
+    assert cli.main(["manifest", "build", str(source), str(tmp_path / "clips.parquet")]) == cli.SOME_FAILED
+    said = capsys.readouterr().err
+    assert "line 2: id '../b'" in said
+    assert not (tmp_path / "clips.parquet").exists()
+
+
+def test_one_clip_that_cannot_be_made_ends_with_exit_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    film = tmp_path / "film.mp4"
+    media = [str(tmp_path / "nobody.png"), str(tmp_path / "nothing.mp4"), str(film), "--set", "driving_kind=densepose"]
+    assert cli.main(["clip", *media, "--checkpoint", "magicanimate=/models"]) == cli.SOME_FAILED
+    assert "nobody.png" in capsys.readouterr().err
+    assert not film.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["animate", "m.parquet", "out", "--limit", "0"], "--limit 0"),
+        (["animate", "m.parquet", "out", "--workers", "0"], "animate_pool.size"),
+        (["animate", "m.parquet", "out", "--checkpoint", "magicanimate"], "NAME=FOLDER"),
+        (["clip", "a.png", "a.mp4", "film.mp4", "--set", "steps"], "FIELD=VALUE"),
+        (["clip", "a.png", "a.mp4", "film.mp4", "--crf", "99"], "encode.crf"),
+        (["config", "--config", "no-such-file.yaml"], "no-such-file.yaml"),
+        (["manifest", "build", "clips.xlsx", "clips.parquet"], "clips.xlsx"),
+        ([], "usage: catwalk"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_usage_ends_with_exit_2_and_names_what_is_wrong(
+    arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(arguments) == cli.WRONG_USAGE
+    printed = capsys.readouterr()
+    assert named in printed.err + printed.out
+
+
+@pytest.mark.parametrize("arguments", [["fly"], ["animate"], ["animate", "m", "o", "--limit", "x"]], ids=" ".join)
+def test_what_the_parser_refuses_ends_with_exit_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == cli.WRONG_USAGE
+    assert "usage: catwalk" in capsys.readouterr().err
+
+
+def test_an_interrupted_command_ends_with_exit_1_and_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "config", interrupted)
+    assert cli.main(["config"]) == cli.BROKE_OFF
+    assert capsys.readouterr().err == "catwalk: interrupted\n"
+
+
+# The demo, as far as it goes without Ray.
+
+
+def test_the_demo_animates_a_manifest_without_a_fault(tmp_path: Path) -> None:
+    manifest = demo.write_manifest(demo.demo_clips(), tmp_path)
+    report = check(str(manifest), ANIMATORS)
+    assert report.ok, report.lines()
+    assert report.rows == 6
+
+
+def test_the_demo_writes_the_same_manifest_again_so_that_films_are_found(tmp_path: Path) -> None:
+    first = demo.write_manifest(demo.demo_clips(), tmp_path / "first").read_bytes()
+    assert demo.write_manifest(demo.demo_clips(), tmp_path / "second").read_bytes() == first
+
+
+def test_a_clip_that_failed_stands_on_the_contact_sheet_without_a_film() -> None:
+    clip = demo.demo_clips()[0]
+    row = demo.sheet_row(clip, Result(row=0, status="failed", error="the disk is full", remedy="make room"))
+    assert row.title == f"{clip['id']} (failed)"
+    assert row.reference is not None
+    assert len(row.driving) == FRAMES
+    assert row.result is None

@@ -1,0 +1,206 @@
+"""Promises of the animator's training, on a tiny network and people of one colour each."""
+
+import json
+from collections.abc import Callable
+from fractions import Fraction
+from functools import partial
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from manifests.clip import Clip
+from pipelines.training import image, motion
+from pipelines.training.batches import (
+    HELD_BACK,
+    REFERENCE_SHARES,
+    clips_of,
+    disturbed,
+    gathered,
+    pictures_of,
+    skeleton_picture,
+)
+from pipelines.training.motion import shifted
+from pipelines.training.networks import MOTION, initialise
+from pipelines.training.objective import LAST, LAST_SHARE, last_error, timesteps, weighted_mean
+from pipelines.training.optimisation import Settings, Training
+from pipelines.training.pictures import FRAMES, PICTURES, SHAPES, STILLS
+from stages.diffusion.drawn.animator import Drawn
+from stages.diffusion.drawn.codec import DrawnCodec
+from stages.diffusion.drawn.networks import DrawnNetworks
+from stages.diffusion.drawn.unet import motion_modules
+from stages.diffusion.weights.checkpoint import read_state, weights_file
+from stages.poses.conditioning import skeleton_pictures
+from stages.poses.keypoints import Keypoints, People
+from stages.poses.wholebody import openpose_order
+from tests.stages.diffusion.test_drawn_networks import TINY
+
+WIDTH, HEIGHT = 64, 96
+CHARACTERS = HELD_BACK + 8
+
+
+def person(random: np.random.Generator) -> np.ndarray:
+    """Keypoints (23, 3) all over a small picture."""
+    return np.concatenate([random.uniform(8, (WIDTH - 8, HEIGHT - 8), (23, 2)), np.ones((23, 1))], axis=1)
+
+
+def people(seed: int = 0) -> SimpleNamespace:
+    """A dataset whose characters are told apart by colour, and whose pictures by brightness."""
+    random = np.random.default_rng(seed)
+    colours = random.normal(size=(CHARACTERS, 1, 8, 1, 1)) + np.linspace(0, 0.1, PICTURES)[:, None, None, None]
+    latents = np.broadcast_to(colours, (CHARACTERS, PICTURES, 8, HEIGHT // 8, WIDTH // 8)).astype(np.float16)
+    keypoints = np.stack([[person(random) for _ in range(PICTURES)] for _ in range(CHARACTERS)]).astype(np.float32)
+    return SimpleNamespace(latents=latents, keypoints=keypoints, latent_std=2.0)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A folder with data and a codec, and stages that train the tiny network for as many steps as seconds are given."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    dataset = people()
+    for width, height in SHAPES:
+        folder = tmp_path / "data" / f"{width}x{height}"
+        folder.mkdir(parents=True)
+        np.save(folder / "latents.npy", dataset.latents)
+        np.save(folder / "keypoints.npy", dataset.keypoints)
+        index = {"width": WIDTH, "height": HEIGHT, "characters": CHARACTERS, "first_seed": 0, "latent_std": 2.0}
+        (folder / "index.json").write_text(json.dumps(index))
+    codec = DrawnCodec(encoder_channels=(8, 8), decoder_channels=(8, 8, 8), latent_std=2.0)
+    codec.save_pretrained(tmp_path / "codec")
+    monkeypatch.setattr(image, "SPATIAL", TINY)
+    for stage in (image, motion):
+        monkeypatch.setattr(stage, "Training", lambda *given, **named: Training(*given, **named, clock=ticks()))
+    return Settings(output=tmp_path, seconds=35)
+
+
+def ticks() -> Callable[[], float]:
+    """A clock that goes on by one second whenever it is looked at."""
+    return partial(next, count(1.0))
+
+
+def log(settings: Settings, stage: str) -> list[dict]:
+    return [json.loads(line) for line in (settings.output / stage / "log.jsonl").read_text().splitlines()]
+
+
+def test_the_image_stage_learns_goes_on_where_it_stopped_and_shows_what_it_does(settings: Settings) -> None:
+    image.train(settings)
+    first = log(settings, "image")
+    assert first[-1]["loss"] < 0.75 * first[0]["loss"]
+    assert (settings.output / "image" / "192x256_00035.png").exists()
+
+    image.train(Settings(output=settings.output, seconds=45))
+    steps = [line["step"] for line in log(settings, "image")]
+    assert steps == sorted(set(steps))
+    assert steps[-1] > first[-1]["step"]
+
+    figures = [json.loads(line) for line in (settings.output / "image" / "preview.jsonl").read_text().splitlines()]
+    assert [figure["name"] for figure in figures] == [
+        f"{width}x{height}_{seconds}" for seconds in ("00035", "00045") for width, height in SHAPES
+    ]
+
+
+def test_the_motion_stage_trains_motion_modules_alone_into_a_whole_checkpoint(settings: Settings) -> None:
+    image.train(Settings(output=settings.output, seconds=5))
+    before = {part: read_state(weights_file(settings.output / part)) for part in TINY}
+    motion.train(Settings(output=settings.output, seconds=20))
+    for part, state in before.items():
+        after = read_state(weights_file(settings.output / part))
+        assert state.keys() == after.keys()
+        assert all(torch.equal(state[name], after[name]) for name in state)
+    animator = Drawn.load(settings.output, "cpu", torch.float32)
+    trained = [module.proj_out.weight for _, module in motion_modules(animator.networks.unet)]
+    assert len(trained) == len(MOTION["modules"])
+    assert all(bool(weight.any()) for weight in trained)
+
+
+def test_clips_begin_at_any_position_of_the_motion_modules() -> None:
+    networks = initialise(DrawnNetworks({**TINY, "motion": MOTION}))
+    tables = [module.transformer_blocks[0].pos_embed for _, module in motion_modules(networks.unet)]
+    whole = tables[0].pe
+    seen = set()
+    for seed in range(200):
+        with shifted(networks, np.random.default_rng(seed)):
+            assert all(table.pe.shape[1] >= FRAMES for table in tables)
+            seen.add(int((whole[0] == tables[0].pe[0, 0]).all(dim=1).nonzero()))
+    assert seen == set(range(MOTION["longest_window"] - FRAMES + 1))
+    assert tables[0].pe is whole
+
+
+def test_batches_pair_pictures_of_one_character_and_leave_the_held_back_out() -> None:
+    dataset, seen = people(), set()
+    characters = dataset.latents[:, 0, :, 0, 0].astype(np.float32) / dataset.latent_std
+    for seed in range(40):
+        batch = pictures_of(dataset, 4, 4, np.random.default_rng(seed))
+        assert (batch.targets.shape, batch.poses.shape) == ((16, 8, 12, 8), (16, 3, HEIGHT, WIDTH))
+        references = [np.abs(characters - one[:, 0, 0].numpy()).max(1).argmin() for one in batch.references]
+        targets = [np.abs(characters - one[:, 0, 0].numpy()).max(1).argmin() for one in batch.targets]
+        assert targets == np.repeat(references, 4).tolist()
+        seen |= set(targets)
+        for row in range(4):
+            same = (batch.targets[row * 4 : row * 4 + 4] == batch.references[row]).flatten(1).all(1)
+            assert not same.any(), "a picture is its own reference"
+    assert seen == set(range(CHARACTERS - HELD_BACK))
+
+
+def test_clips_are_the_frames_of_a_motion_in_either_direction() -> None:
+    dataset, directions = people(), set()
+    for seed in range(20):
+        batch = clips_of(dataset, 2, np.random.default_rng(seed))
+        brightness = batch.targets[:, 0, 0, 0].unflatten(0, (2, FRAMES)).diff(dim=1)
+        assert bool((brightness > 0).all(1).logical_or((brightness < 0).all(1)).all())
+        directions |= set((brightness[:, 0] > 0).tolist())
+    assert directions == {True, False}
+
+
+def test_the_skeleton_is_the_one_an_animator_is_shown() -> None:
+    drawn = person(np.random.default_rng(0))
+    points, scores = np.zeros((1, 133, 2)), np.zeros((1, 133))
+    points[0, :23], scores[0, :23] = drawn[:, :2], 1
+    points, scores = openpose_order(points, scores)
+    found = Keypoints.from_people([People(points, scores, np.array([[0.0, 0, WIDTH, HEIGHT]]))], WIDTH, HEIGHT)
+    clip = Clip(id="c", animator="drawn", width=WIDTH, height=HEIGHT, fit="cover")
+    shown, _ = skeleton_pictures(found, Fraction(10), clip, [0])
+    assert np.array_equal(skeleton_picture(drawn, WIDTH, HEIGHT), shown[0])
+
+
+def test_disturbed_keypoints_move_a_little_and_go_missing_now_and_then() -> None:
+    given = np.stack([person(np.random.default_rng(0))] * 500)
+    moved = disturbed(given, np.random.default_rng(1))
+    assert 0.4 < (moved - given)[..., :2].std() < 0.6
+    assert 0.01 < 1 - moved[..., 2].mean() < 0.03
+    dataset = people()
+    assert not torch.equal(
+        gathered(dataset, [(0, 0, [1])]).poses, gathered(dataset, [(0, 0, [1])], np.random.default_rng(0)).poses
+    )
+
+
+def test_a_share_of_the_timesteps_is_the_last() -> None:
+    drawn = timesteps(20_000, torch.Generator().manual_seed(0))
+    assert (int(drawn.min()) >= 0, int(drawn.max())) == (True, LAST)
+    assert abs(float((drawn == LAST).float().mean()) - LAST_SHARE) < 0.01
+    others = drawn[drawn != LAST].float() / 1000
+    assert abs(float((others < 0.5).float().mean()) - 0.25) < 0.02
+
+
+def test_the_error_at_the_last_timestep_is_estimated_without_bias() -> None:
+    drawn = timesteps(50_000, torch.Generator().manual_seed(0))
+    errors = torch.where(drawn == LAST, 3.0, 1.0)[:, None, None].expand(-1, 2, 2)
+    assert abs(float(last_error(errors, drawn)) - 3) < 0.1
+
+
+def test_errors_on_people_count_more() -> None:
+    poses = torch.zeros(1, 3, 64, 64)
+    poses[0, 1, 32, 32] = 1
+    near, far = torch.zeros(2, 1, 8, 8)
+    near[0, 4, 4], far[0, 0, 0] = 1, 1
+    assert float(weighted_mean(near, poses)) == pytest.approx(3 * float(weighted_mean(far, poses)))
+    assert float(weighted_mean(torch.ones(1, 8, 8), poses)) == pytest.approx(1)
+
+
+def test_references_are_mostly_catalogue_stills() -> None:
+    assert len(REFERENCE_SHARES) == STILLS
+    assert sum(REFERENCE_SHARES[:2]) > 0.8

@@ -1,0 +1,152 @@
+"""Promises of the bundled animator `drawn`, on tiny random weights."""
+
+from collections.abc import Callable
+from pathlib import Path
+from shutil import copy, copytree, rmtree
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMScheduler
+
+from manifests.clip import Clip
+from manifests.errors import Problem
+from pipelines.training.networks import MOTION, SCHEDULER, initialise, save
+from stages.diffusion.animators import ANIMATORS, Segment
+from stages.diffusion.drawn.animator import Drawn
+from stages.diffusion.drawn.codec import DrawnCodec
+from stages.diffusion.drawn.networks import DrawnNetworks
+from tests.stages.diffusion.test_drawn_networks import TINY, stir
+
+WIDTH, HEIGHT = 64, 96
+WINDOW, OVERLAP = 4, 1
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("drawn") / "checkpoint"
+    networks = initialise(DrawnNetworks({**TINY, "motion": MOTION}))
+    stir(networks)
+    save(networks, folder)
+    codec = DrawnCodec(encoder_channels=(8, 8), decoder_channels=(8, 8, 8), latent_std=0.5)
+    codec.save_pretrained(folder / "codec")
+    DDIMScheduler.from_config(SCHEDULER).save_config(folder / "scheduler")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def animator(checkpoint: Path) -> Drawn:
+    return Drawn.load(checkpoint, "cpu", torch.float32)
+
+
+def clip(**fields: object) -> Clip:
+    given = {"width": WIDTH, "height": HEIGHT, "fit": "cover", "steps": 2, "seed": 1}
+    return Clip(id="c", animator="drawn", **{**given, "window": WINDOW, "overlap": OVERLAP, **fields})
+
+
+def image(seed: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def poses(frames: int, width: int = WIDTH, height: int = HEIGHT) -> list[np.ndarray]:
+    return [image(100 + frame, width, height) for frame in range(frames)]
+
+
+def animate(animator: Drawn, frames: int, reference: int = 0, **fields: object) -> torch.Tensor:
+    return animator.latents(clip(**fields), image(reference), poses(frames), Segment(0, frames))
+
+
+@pytest.mark.parametrize(("frames", "width", "height"), [(1, 64, 96), (4, 96, 64), (9, 64, 64)])
+def test_films_of_any_length_and_shape(animator: Drawn, frames: int, width: int, height: int) -> None:
+    made = clip(width=width, height=height)
+    latents = animator.latents(made, image(0, 70, 50), poses(frames, 64, 96), Segment(0, frames))
+    assert latents.shape == (frames, 8, height // 8, width // 8)
+    assert latents.isfinite().all()
+    assert (latents.dtype, latents.device.type) == (torch.float32, "cpu")
+    film = np.concatenate(list(animator.frames(latents, made)))
+    assert (film.shape, film.dtype) == ((frames, height, width, 3), np.uint8)
+
+
+def test_a_seed_is_a_film_whatever_was_made_before_it(animator: Drawn) -> None:
+    first = animate(animator, 6)
+    other = animate(animator, 6, seed=2, reference=1, options={"motion": False})
+    assert torch.equal(animate(animator, 6), first)
+    assert not torch.equal(other, first)
+
+
+def test_all_frames_start_from_one_noise_whatever_segment_they_are_in(animator: Drawn) -> None:
+    def starts(segment: Segment, **options: str) -> torch.Tensor:
+        begun: list[torch.Tensor] = []
+        layer = animator.networks.unet.conv_in
+        handle = layer.register_forward_pre_hook(lambda _, given: begun.append(given[0][:, :8]))
+        next(iter(animator.steps(clip(options=options, window=24), image(0), poses(9), segment)))
+        handle.remove()
+        return begun[0]
+
+    whole, part = starts(Segment(0, 9)), starts(Segment(5, 8))
+    assert torch.equal(whole, whole[:1].expand_as(whole))
+    assert torch.equal(part, whole[5:8])
+    own, own_part = starts(Segment(0, 9), noise="independent"), starts(Segment(5, 8), noise="independent")
+    assert len(own.unique(dim=0)) == 9
+    assert torch.equal(own_part, own[5:8])
+
+
+def test_without_motion_every_frame_is_made_by_itself(animator: Drawn) -> None:
+    def changed(**options: bool) -> list[bool]:
+        shown, other = poses(WINDOW), poses(WINDOW)
+        other[-1] = 255 - other[-1]
+        one, two = (
+            animator.latents(clip(options=options), image(0), given, Segment(0, WINDOW)) for given in (shown, other)
+        )
+        return ((one - two).abs().amax(dim=(1, 2, 3)) > 1e-5).tolist()
+
+    assert changed(motion=False) == [False, False, False, True]
+    assert changed() == [True, True, True, True]
+
+
+def test_a_segment_is_driven_by_its_own_frames_poses(animator: Drawn) -> None:
+    settings = clip(options={"motion": False})
+    whole = animator.latents(settings, image(0), poses(6), Segment(0, 6))
+    part = animator.latents(settings, image(0), poses(6), Segment(3, 6))
+    torch.testing.assert_close(part, whole[3:], atol=1e-4, rtol=1e-4)
+
+
+def test_reference_and_poses_are_fitted_to_the_film(animator: Drawn) -> None:
+    large, shown = image(0, 2 * WIDTH, HEIGHT), poses(2, 2 * WIDTH, HEIGHT)
+    centre = slice(WIDTH // 2, WIDTH // 2 + WIDTH)
+    whole = animator.latents(clip(), large, shown, Segment(0, 2))
+    cropped = animator.latents(clip(), large[:, centre], [pose[:, centre] for pose in shown], Segment(0, 2))
+    assert torch.equal(whole, cropped)
+
+
+def test_the_facts_name_what_is_read(checkpoint: Path) -> None:
+    assert sorted(entry.name for entry in checkpoint.iterdir()) == sorted(ANIMATORS["drawn"].checkpoint)
+    assert ANIMATORS["drawn"].longest_window == MOTION["longest_window"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        (lambda folder: rmtree(folder / "motion"), r"motion.config\.json is missing"),
+        (lambda folder: rmtree(folder / "codec"), r"codec.config\.json is missing"),
+        (lambda folder: rmtree(folder / "scheduler"), r"scheduler_config\.json is missing"),
+        (lambda folder: (folder / "unet" / "config.json").write_text('{"in_channels": "x"}'), "describe no"),
+        (lambda folder: exchange(folder, "unet", "reference"), "does not fit"),
+        (lambda folder: exchange(folder, "motion", "pose_guider"), "unexpected"),
+    ],
+)
+def test_a_folder_that_does_not_fit_is_refused(
+    checkpoint: Path, tmp_path: Path, damage: Callable[[Path], object], named: str
+) -> None:
+    folder = copytree(checkpoint, tmp_path / "checkpoint")
+    damage(folder)
+    with pytest.raises(Problem, match=named):
+        Drawn.load(folder, "cpu", torch.float32)
+
+
+def exchange(folder: Path, one: str, other: str) -> None:
+    """Put the weights of one part in place of another's."""
+    name = "diffusion_pytorch_model.safetensors"
+    copy(folder / other / name, folder / one / name)

@@ -1,0 +1,194 @@
+"""Validation: what a row becomes, what is refused, and what is remembered of a file."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from manifests.errors import Problem, Rejected
+from manifests.layout import latents_key
+from manifests.storage import Allowed, SourceMemo
+from manifests.work import Work
+from stages.checkpoints import checkpoint_digest
+from stages.diffusion.animators import ANIMATORS, Facts
+from stages.poses.recipes import Estimators
+from stages.validate import Validate
+from stages.video.limits import Limits
+from tests.made.sample_media import CHECKPOINT, clip_row, write_driving, write_reference
+
+WEIGHTS = {"magicanimate": "/models/magicanimate", "tuned": "/models/tuned"}
+
+
+def validate(folder: Path, limits: Limits | None = None, **fields: Any) -> Work:
+    stage = Validate(
+        str(folder),
+        Allowed(prefixes=[str(folder)]),
+        limits or Limits(),
+        WEIGHTS,
+        str(folder / "cache" / "sources"),
+        Estimators(),
+    )
+    return stage(5, clip_row("a", **fields))
+
+
+def test_a_row_becomes_work_with_every_default_resolved(media: Path) -> None:
+    work = validate(media, width=None, height=None, steps=None)
+    clip = work.clip
+    assert (work.row, work.frames, work.checkpoint) == (5, 6, "/models/magicanimate")
+    assert (clip.width, clip.height, clip.fps, clip.steps) == (48, 64, Fraction(25), 25)
+    assert (clip.guidance, clip.window, clip.overlap, clip.fit) == ((7.5,), 16, 4, "cover")
+    assert clip.options == {"context_stride": 1, "controlnet_conditioning_scale": 1.0}
+    assert validate(media, mode="parity").clip.fit == "stretch"
+    assert Work.model_validate_json(work.model_dump_json()) == work
+
+
+def test_work_without_guidance_reads_back_as_it_was_sent(media: Path) -> None:
+    work = validate(media, animator="drawn", driving_kind="video", width=64, height=64, steps=None)
+    assert (work.checkpoint, work.clip.guidance, work.clip.steps) == ("bundled:drawn", None, 2)
+    assert Work.model_validate_json(work.model_dump_json()) == work
+
+
+def test_a_large_driving_video_is_scaled_to_the_native_area_in_its_own_shape(media: Path) -> None:
+    from stages.suitability import native_size
+
+    facts = ANIMATORS["magicanimate"]
+    assert native_size(facts, {"width": 512, "height": 512}) == (512, 512)
+    assert native_size(facts, {"width": 48, "height": 64}) == (48, 64)
+    width, height = native_size(facts, {"width": 2160, "height": 3840})
+    assert (width % 8, height % 8) == (0, 0)
+    assert width * height <= 1.05 * 512 * 512
+    assert width / height == pytest.approx(9 / 16, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("range_", "frames"),
+    [
+        ({}, 6),
+        ({"fps": "50"}, 12),
+        ({"fps": "25/2"}, 3),
+        ({"start": 0.08}, 4),
+        ({"duration": 0.08}, 2),
+        ({"first_frame": 1, "frame_count": 3}, 3),
+    ],
+)
+def test_the_length_of_the_film_follows_range_and_rate(media: Path, range_: dict, frames: int) -> None:
+    assert validate(media, **range_).frames == frames
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"reference": None}, "reference: magicanimate needs"),
+        ({"driving": None}, "driving: magicanimate needs"),
+        ({"driving_kind": "video"}, "no densepose estimator"),
+        ({"driving_kind": "skeleton"}, "driving_kind 'skeleton'"),
+        ({"retarget": "bone_length"}, "retarget 'bone_length'"),
+        ({"width": 50, "height": 64}, "multiples of 8"),
+        ({"window": 25}, "window 25"),
+        ({"overlap": 16}, "overlap 16"),
+        ({"guidance": [7.5, 3.0]}, "guidance 7.5, 3.0"),
+        ({"options": {"context_stride": 0}}, "options: context_stride 0"),
+        ({"options": {"colour": "red"}}, "options: colour"),
+        ({"mode": "fast"}, "mode 'fast'"),
+        ({"lora_scale": 0.5}, "lora_scale 0.5: there is no lora"),
+        ({"mode": "parity", "loop": True}, "loop: mode 'parity'"),
+        (
+            {"animator": "animate_anyone", "driving_kind": "keypoints", "mode": "parity", "retarget": "similarity"},
+            "retarget 'similarity': mode 'parity'",
+        ),
+        (
+            {"animator": "text2video_zero", "driving": None, "driving_kind": None, "duration": 1},
+            "reference: text2video_zero takes none",
+        ),
+        ({"animator": "drawn", "mode": "parity"}, "mode 'parity'"),
+        ({"animator": "drawn", "driving_kind": "skeleton", "width": 64, "guidance": 3}, "takes 0"),
+        ({"animator": "text2video_zero", "driving_kind": "skeleton", "loop": True}, "loop"),
+        ({"animator": "magicanimat"}, "did you mean 'magicanimate'"),
+        ({"reference": "nobody.png"}, "no such file"),
+        ({"reference": "../../etc/passwd"}, "outside the allowed folders"),
+        ({"driving": "http://example.com/a.mp4"}, "not allowed"),
+        ({"first_frame": 6}, "no frame"),
+        ({"checkpoint": "/etc"}, "outside the allowed folders"),
+    ],
+)
+def test_what_cannot_be_done_is_rejected_with_field_and_remedy(media: Path, fields: dict, says: str) -> None:
+    with pytest.raises(Rejected) as refused:
+        validate(media, **fields)
+    assert says in str(refused.value)
+    assert refused.value.remedy
+
+
+def test_an_animator_without_weights_says_where_to_name_them(media: Path) -> None:
+    stage = Validate(str(media), Allowed(), Limits(), {}, str(media / "cache"), Estimators())
+    with pytest.raises(Rejected, match="none is configured for magicanimate"):
+        stage(0, clip_row("a"))
+    assert validate(media, checkpoint="tuned").checkpoint == "/models/tuned"
+    assert validate(media, checkpoint="mine").checkpoint == str(media / "mine")
+
+
+@pytest.mark.parametrize(("animator", "told"), [("magicanimate", True), ("animate_anyone", False)])
+def test_a_prompt_counts_only_for_animators_that_take_text(media: Path, animator: str, told: bool) -> None:
+    kind = {"driving_kind": "densepose" if told else "skeleton", "animator": animator, "checkpoint": "tuned"}
+    keys = {
+        latents_key(validate(media, prompt=prompt, negative_prompt=other, **kind).clip, "r", ["p"], "c", "d", (0, 6))
+        for prompt, other in (("red", ""), ("blue", ""), ("red", "blurred"))
+    }
+    assert len(keys) == (3 if told else 1)
+
+
+@pytest.mark.parametrize("facts", ANIMATORS.values(), ids=list(ANIMATORS))
+def test_options_left_out_are_the_same_as_their_defaults_given(facts: Facts) -> None:
+    given = {name: field.default for name, field in facts.options.model_fields.items()}
+    assert json.dumps(facts.options().model_dump()) == json.dumps(facts.options(**given).model_dump())
+
+
+def test_limits_are_checked_before_anything_is_decoded(media: Path) -> None:
+    tight = ({"bytes": 100}, {"pixels": 100}, {"frames": 3}, {"seconds": 0.1}, {"frame_pixels": 9})
+    for limits in tight:
+        with pytest.raises(Rejected):
+            validate(media, Limits(**limits))
+    assert validate(media).frames == 6  # a refusal under one limit is not remembered under another
+
+
+def test_a_changed_file_is_examined_again(media: Path) -> None:
+    before = validate(media)
+    write_reference(media / "reference.png", seed=9)
+    write_driving(media / "driving.mp4", frames=8)
+    after = validate(media)
+    assert after.frames == 8
+    assert after.reference.digest != before.reference.digest
+    assert after.driving.digest != before.driving.digest
+
+
+def test_a_damaged_file_is_not_decoded_twice(media: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (media / "driving.mp4").write_text("no video")
+    with pytest.raises(Rejected) as first:
+        validate(media)
+    monkeypatch.setattr("stages.validate._probe_video", None)  # whoever calls it now fails otherwise
+    with pytest.raises(Rejected) as second:
+        validate(media)
+    assert str(first.value) == str(second.value)
+
+
+def test_the_digest_of_a_checkpoint_is_of_the_files_that_are_read(tmp_path: Path) -> None:
+    facts, memo = ANIMATORS["magicanimate"], SourceMemo(str(tmp_path / "memo"))
+    copy = tmp_path / "weights"
+    for path in CHECKPOINT.rglob("*"):
+        if path.is_file():
+            target = copy / path.relative_to(CHECKPOINT)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    digest = checkpoint_digest(str(copy), facts, memo)
+    assert digest == checkpoint_digest(str(CHECKPOINT), facts, memo)
+    (copy / "stable-diffusion-v1-5" / "v1-5-pruned.ckpt").write_bytes(b"never read")
+    assert checkpoint_digest(str(copy), facts, memo) == digest
+    (copy / "MagicAnimate" / "temporal_attention" / "temporal_attention.ckpt").write_bytes(b"other")
+    assert checkpoint_digest(str(copy), facts, memo) != digest
+    (copy / "sd-vae-ft-mse" / "config.json").unlink()
+    (copy / "sd-vae-ft-mse" / "diffusion_pytorch_model.safetensors").unlink()
+    with pytest.raises(Problem, match="lacks sd-vae-ft-mse"):
+        checkpoint_digest(str(copy), facts, memo)

@@ -1,0 +1,197 @@
+"""Installation: `make setup` is quick or says what is missing, what it installs is pinned, and the README is true."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from manifests.build import build
+from manifests.clip import Clip
+from pipelines.configuration import RunConfig
+from stages.diffusion.animators import ANIMATORS
+from stages.diffusion.weights.published_names import ALTERNATIVES
+from tests.conftest import CHECKOUT
+
+PINS = dict(
+    line.split("==") for line in (CHECKOUT / "constraints.txt").read_text().splitlines() if not line.startswith("#")
+)
+
+needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="there is no make on this machine")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A folder with all that `make setup` reads, and no .venv."""
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy2(CHECKOUT / name, tmp_path)
+    return tmp_path
+
+
+def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    return subprocess.run(["make", *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+
+
+def python_with(folder: Path, statement: str) -> str:
+    """A Python that runs `statement` before what it is asked to."""
+    program = folder / "other-python"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "import sys; {statement}; exec(sys.argv[1])" "$2"\n')
+    program.chmod(0o755)
+    return str(program)
+
+
+@needs_make
+def test_a_python_that_is_too_old_is_refused_in_one_sentence(checkout: Path) -> None:
+    old = python_with(checkout, "sys.version_info = (3, 9, 18)")
+    refused = make(checkout, "setup", f"PYTHON={old}")
+    assert refused.returncode != 0
+    sentence, *rest = refused.stderr.splitlines()
+    assert sentence.startswith(f"setup: Catwalk needs Python 3.11 or newer, but '{old}' is 3.9.18")
+    assert [line for line in rest if not line.startswith("make")] == []
+    assert not (checkout / ".venv").exists()
+
+
+@needs_make
+def test_a_python_that_is_not_there_is_refused_in_one_sentence(checkout: Path) -> None:
+    refused = make(checkout, "test", "PYTHON=python-of-nobody")
+    assert refused.returncode != 0
+    assert "needs Python 3.11 or newer, but 'python-of-nobody' does not run" in refused.stderr.splitlines()[0]
+
+
+@needs_make
+def test_a_python_without_venv_is_refused_in_one_sentence(checkout: Path) -> None:
+    bare = python_with(checkout, "sys.modules['ensurepip'] = None")
+    refused = make(checkout, "demo", f"PYTHON={bare}")
+    assert refused.returncode != 0
+    assert "lacks its venv module: install it (Debian, Ubuntu: python3-venv)" in refused.stderr.splitlines()[0]
+
+
+@needs_make
+def test_setup_does_nothing_until_a_requirement_changes(checkout: Path) -> None:
+    ready = checkout / ".venv" / ".ready"
+    ready.parent.mkdir()
+    ready.touch()
+    assert make(checkout, "--question", "setup").returncode == 0
+    for name in ("pyproject.toml", "constraints.txt"):
+        later = ready.stat().st_mtime + 10
+        os.utime(checkout / name, (later, later))
+        assert make(checkout, "--question", "setup").returncode == 1, f"{name} changed"
+        os.utime(ready, (later, later))
+        assert make(checkout, "--question", "setup").returncode == 0
+
+
+@needs_make
+def test_plain_make_names_the_two_commands(checkout: Path) -> None:
+    assert make(checkout).stdout.splitlines()[0].startswith("make demo")
+    assert "make test" in make(checkout).stdout
+
+
+def required(*extras: str) -> set[str]:
+    """Names of everything that the project needs here, directly or not."""
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    optional = [text for extra in extras for text in project["optional-dependencies"][extra]]
+    waiting = [Requirement(text) for text in project["dependencies"] + optional]
+    seen: set[tuple[str, frozenset[str]]] = set()
+    while waiting:
+        one = waiting.pop()
+        known = canonicalize_name(one.name), frozenset(one.extras)
+        if known in seen or (one.marker and not one.marker.evaluate({"extra": ""})):
+            continue
+        seen.add(known)
+        try:
+            needs = metadata.requires(one.name) or []
+        except metadata.PackageNotFoundError:
+            continue
+        for need in map(Requirement, needs):
+            if need.marker is None or any(need.marker.evaluate({"extra": extra}) for extra in {"", *one.extras}):
+                need.marker = None
+                waiting.append(need)
+    return {name for name, _ in seen}
+
+
+def test_everything_that_is_installed_is_pinned() -> None:
+    # torch pins its own CUDA packages, in step with its build
+    cuda = ("nvidia-", "cuda-", "triton")
+    missing = {name for name in required("dev") if name not in PINS and not name.startswith(cuda)}
+    assert missing == set(), "renew constraints.txt"
+
+
+def test_nothing_is_pinned_that_the_project_does_not_need() -> None:
+    if sys.version_info[:2] != (3, 11) or sys.platform != "linux":
+        pytest.skip("constraints.txt lists what Python 3.11 on Linux needs")
+    assert set(PINS) - required("dev") == set()
+
+
+def test_pins_fit_the_requirements_of_the_project() -> None:
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    for text in project["dependencies"] + project["optional-dependencies"]["dev"]:
+        one = Requirement(text)
+        assert one.specifier.contains(PINS[canonicalize_name(one.name)]), text
+
+
+def test_pins_name_no_build_of_one_machine_and_no_place() -> None:
+    lines = [line for line in (CHECKOUT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    assert lines == sorted(lines)
+    for line in lines:
+        name, _, version = line.partition("==")
+        assert name == canonicalize_name(name)
+        assert Requirement(line).url is None
+        assert "+" not in version, f"{line}: a local version can be installed from one index only"
+
+
+def test_ci_runs_the_command_of_the_readme() -> None:
+    script = CHECKOUT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    subprocess.run(["bash", "-n", str(script)], check=True, timeout=20)
+    assert " make test " in script.read_text()
+    assert "\nmake test " in README
+
+
+# What the README says is so.
+
+README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_example_of_the_readme_is_a_good_manifest(tmp_path: Path) -> None:
+    row = json.loads(re.search(r"```json\n(.*?)\n```", README, re.DOTALL)[1])
+    source = tmp_path / "clips.jsonl"
+    source.write_text(json.dumps(row))
+    report = build(source, str(tmp_path / "clips.parquet"), ANIMATORS)
+    assert report.ok, report.lines()
+    assert not report.unknown
+    for field in ("reference", "driving"):
+        assert (CHECKOUT / row[field]).is_file()
+
+
+def test_the_readme_names_every_field_of_a_row() -> None:
+    table = README[README.index("### Fields of a row") : README.index("**Modes.**")]
+    assert [name for name in Clip.model_fields if f"`{name}`" not in table] == []
+
+
+def test_the_configuration_of_the_readme_is_valid(tmp_path: Path) -> None:
+    saved = tmp_path / "night.yaml"
+    saved.write_text(re.search(r"```yaml\n(.*?)\n```", README, re.DOTALL)[1])
+    assert RunConfig.load(saved).animate_pool.num_gpus == 1
+
+
+def test_the_readme_lists_every_part_of_a_published_checkpoint() -> None:
+    layout = README[README.index("## Checkpoints") : README.index("## Driving videos")]
+    parts = [name for facts in ANIMATORS.values() for part in facts.checkpoint for name in part.split(ALTERNATIVES)]
+    names = {name for part in parts for name in part.split("/")}
+    assert [name for name in names if name not in layout] == []
+    assert [name for name in ANIMATORS if f"\n{name} " not in layout] == []
+
+
+def test_links_of_the_readme_lead_somewhere() -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert len(links) >= 3
+    assert [link for link in links if not (CHECKOUT / link).exists()] == []
