@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from manifests.errors import Rejected
+from stages.poses.drawing import skeleton
 from stages.poses.drawing.controlnet10 import draw_controlnet10
-from stages.poses.drawing.dwpose import draw, skeleton
+from stages.poses.drawing.dwpose import draw
 from stages.poses.drawing.resize import resized_size
 from stages.poses.keypoints import Keypoints, People
 from stages.poses.motion.quality import QualityRules, assess, judge

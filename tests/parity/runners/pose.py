@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from stages.poses import alignment
+from stages.poses.drawing import resize, skeleton
 from stages.poses.drawing.controlnet10 import draw_controlnet10
-from stages.poses.drawing.dwpose import draw, draw_bodies, draw_faces, draw_hands, resize, skeleton
+from stages.poses.drawing.dwpose import draw, draw_bodies, draw_faces, draw_hands
 from stages.poses.drawing.skeleton import Skeleton
 from stages.poses.drawing_mimicmotion import draw_mimicmotion
 from stages.poses.estimators.dwpose import Channels, Detection, DWPose

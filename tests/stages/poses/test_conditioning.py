@@ -11,8 +11,8 @@ import pytest
 from manifests.clip import Clip
 from manifests.errors import Rejected
 from stages.poses.conditioning import placed, skeleton_pictures
+from stages.poses.drawing import skeleton
 from stages.poses.drawing.controlnet10 import draw_controlnet10
-from stages.poses.drawing.dwpose import skeleton
 from stages.poses.keypoints import Keypoints, People
 from stages.video.image import fit
 

@@ -12,8 +12,9 @@ import pytest
 from manifests.errors import Problem, Rejected
 from stages.poses import wholebody
 from stages.poses.alignment import align, used_frames
+from stages.poses.drawing import skeleton
 from stages.poses.drawing.controlnet10 import draw_controlnet10
-from stages.poses.drawing.dwpose import draw, skeleton
+from stages.poses.drawing.dwpose import draw
 from stages.poses.drawing.resize import resized_size
 from stages.poses.drawing_mimicmotion import draw_mimicmotion
 from stages.poses.estimators.dwpose import CALLERS, DWPose
