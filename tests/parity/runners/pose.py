@@ -16,8 +16,8 @@ from stages.poses.drawing.controlnet10 import draw_controlnet10
 from stages.poses.drawing.dwpose import draw, draw_bodies, draw_faces, draw_hands
 from stages.poses.drawing.skeleton import Skeleton
 from stages.poses.drawing_mimicmotion import draw_mimicmotion
+from stages.poses.estimators import densepose, rtmpose, yolox
 from stages.poses.estimators.dwpose import Channels, Detection, DWPose
-from stages.poses.estimators.load import densepose, rtmpose, yolox
 from stages.poses.files import openpose_json
 from stages.poses.wholebody import openpose_order
 from tests.parity.recording import Recording

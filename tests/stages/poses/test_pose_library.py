@@ -17,8 +17,8 @@ from stages.poses.drawing.controlnet10 import draw_controlnet10
 from stages.poses.drawing.dwpose import draw
 from stages.poses.drawing.resize import resized_size
 from stages.poses.drawing_mimicmotion import draw_mimicmotion
+from stages.poses.estimators import yolox
 from stages.poses.estimators.dwpose import CALLERS, DWPose
-from stages.poses.estimators.load import yolox
 from stages.poses.estimators.rtmpose import PoseNet
 from stages.poses.estimators.yolox import PersonDetector
 from stages.poses.files import openpose_json
