@@ -107,7 +107,7 @@ def recipe_for(pose: str, clip: Clip, keypoints: Literal["dwpose", "drawn"] = "d
     """The recipe for an animator driven by `pose`, whose `keypoints` that estimator finds.
 
     Raises `Rejected` when it cannot be driven by such a file.
-    Parity shows the networks the channel order that the animator's published code does (specs/pose.md, Q1). There is
+    Parity shows the networks the channel order that the animator's published code does (SPEC.md, Q1). There is
     none for "openpose": that code is given skeletons.
     """
     recipe = _RECIPES.get((pose, clip.driving_kind))

@@ -78,7 +78,7 @@ def select_evenly(
     """Return the source frame of every output frame as Text2Video-Zero's published code chooses them.
 
     Seconds [start, end) of a constant-rate source; a part of an output frame at the end is left out, which may leave
-    none at all. Source: specs/text2video_zero.md section 5, in its floating-point arithmetic.
+    none at all. Source: stages/diffusion/text2video_zero/SPEC.md section 5, in its floating-point arithmetic.
     """
     end = num_frames / native_fps if end is None else end
     count = max(0, int((end - start) * fps))

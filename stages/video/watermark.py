@@ -1,6 +1,6 @@
 """A logo in the corner of a picture, as the published Text2Video-Zero pastes its own.
 
-Source: specs/text2video_zero.md section 8.
+Source: stages/diffusion/text2video_zero/SPEC.md section 8.
 """
 
 from __future__ import annotations

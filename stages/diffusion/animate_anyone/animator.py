@@ -1,6 +1,6 @@
 """Animate Anyone (Hu et al., 2023) as implemented and published by Moore Threads: a reference performs a skeleton.
 
-Source: specs/animate_anyone.md; the sections named below are its.
+Source: SPEC.md; the sections named below are its.
 """
 
 from __future__ import annotations

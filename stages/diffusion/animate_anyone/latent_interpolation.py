@@ -22,7 +22,7 @@ def key_frames(start: int, stop: int, factor: int) -> list[int]:
 def interpolate(latents: torch.Tensor, frames: Sequence[int], method: Method) -> torch.Tensor:
     """Latents (keys, channels, height, width) of the ascending `frames` → of all frames from the first to the last.
 
-    Source: specs/animate_anyone.md section 9.
+    Source: SPEC.md section 9.
     """
     mix = _MIXES[method]
     made = [latents[0]]

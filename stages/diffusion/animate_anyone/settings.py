@@ -1,6 +1,6 @@
 """What no weight file of Animate Anyone holds.
 
-Source: specs/animate_anyone.md sections 1 and 5.
+Source: SPEC.md sections 1 and 5.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The denoising network of Animate Anyone: one image token, reference tokens in every block, poses after `conv_in`.
 
-Source: specs/animate_anyone.md sections 2.2 and 3; section 13 ("Wasted work") items 1, 2, 4, 5 and 6.
+Source: SPEC.md sections 2.2 and 3; section 13 ("Wasted work") items 1, 2, 4, 5 and 6.
 """
 
 from __future__ import annotations

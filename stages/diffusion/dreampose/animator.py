@@ -1,6 +1,6 @@
 """DreamPose (Karras et al., 2023): a key image performs a sequence of DensePose coordinates, every frame by itself.
 
-Source: specs/dreampose.md; the sections named below are its.
+Source: SPEC.md; the sections named below are its.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The files of a DreamPose checkpoint: fine-tuned on one subject, with numbers of epochs in their names.
 
-Source: specs/dreampose.md section 2.
+Source: SPEC.md section 2.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import torch
 def stretched_frames(decoded: Iterable[torch.Tensor]) -> Iterator[np.ndarray]:
     """Batches (n, 3, height, width) in [0, 1] → uint8 (n, height, width, 3), every frame over its own full range.
 
-    Rounded to 8 bits, then stretched and truncated, as DreamPose's script does (specs/dreampose.md section 7). A frame
+    Rounded to 8 bits, then stretched and truncated, as DreamPose's script does (SPEC.md section 7). A frame
     of one colour, of which the script makes NaN, is black.
     """
     for batch in decoded:

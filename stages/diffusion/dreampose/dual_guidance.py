@@ -1,6 +1,6 @@
 """Guidance by image and by pose: three predictions of every frame, of which only those that count are made.
 
-Source: specs/dreampose.md sections 6 and 12.
+Source: SPEC.md sections 6 and 12.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """DreamPose's embedding adapter: a picture's CLIP tokens and its latents as the tokens the denoising network reads.
 
-Source: specs/dreampose.md section 3.
+Source: SPEC.md section 3.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """DreamPose's key image: tokens that every frame attends to, and the latents that every frame starts from.
 
-Source: specs/dreampose.md sections 3, 4 and 6.
+Source: SPEC.md sections 3, 4 and 6.
 """
 
 from __future__ import annotations

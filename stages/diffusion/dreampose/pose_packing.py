@@ -1,6 +1,6 @@
 """DreamPose's pose input: DensePose's U and V of a frame, of the two before it and of the two after it.
 
-Source: specs/dreampose.md section 5.
+Source: SPEC.md section 5.
 """
 
 from __future__ import annotations

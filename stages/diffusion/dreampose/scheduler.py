@@ -1,6 +1,6 @@
 """The scheduler of a DreamPose checkpoint.
 
-Source: specs/dreampose.md section 6.
+Source: SPEC.md section 6.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """MagicAnimate (Xu et al., 2023): a reference image performs a DensePose sequence.
 
-Source: specs/magicanimate.md; the sections named below are its.
+Source: SPEC.md; the sections named below are its.
 """
 
 from __future__ import annotations

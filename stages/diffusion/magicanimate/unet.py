@@ -1,6 +1,6 @@
 """The denoising network of MagicAnimate: text in every block, poses as ControlNet residuals.
 
-Source: specs/magicanimate.md sections 3 and 5, "Wasted work" 1 and 2.
+Source: SPEC.md sections 3 and 5, "Wasted work" 1 and 2.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """SD 1.5 UNets with motion modules: diffusers' layers, and what every short forward of ours through them shares.
 
-Source: specs/magicanimate.md sections 3 and 5; specs/animate_anyone.md section 2.2.
+Source: magicanimate/SPEC.md sections 3 and 5; animate_anyone/SPEC.md section 2.2.
 """
 
 from __future__ import annotations

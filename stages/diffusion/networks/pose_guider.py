@@ -1,6 +1,6 @@
 """Pose frames as features that a denoising network adds to its input.
 
-Source: specs/animate_anyone.md section 2.3. The network is the one that ControlNet sees its images through.
+Source: animate_anyone/SPEC.md section 2.3. The network is the one that ControlNet sees its images through.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Reference attention: a reference network writes its self-attention inputs, the denoising network reads them.
 
-Blocks of the same name are paired. Source: specs/magicanimate.md sections 4 and 5; specs/animate_anyone.md section 3.
+Blocks of the same name are paired. Source: magicanimate/SPEC.md sections 4 and 5; animate_anyone/SPEC.md section 3.
 """
 
 from __future__ import annotations

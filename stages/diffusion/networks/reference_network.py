@@ -1,6 +1,6 @@
 """Reference networks: an SD 1.5 UNet that ends at its last captured feature.
 
-Source: specs/magicanimate.md section 4 ("appearance encoder"); specs/animate_anyone.md sections 2.1 and 3.
+Source: magicanimate/SPEC.md section 4 ("appearance encoder"); animate_anyone/SPEC.md sections 2.1 and 3.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """DDIM built from the scheduler file of a Stable Diffusion base model, which is written for another scheduler.
 
-Source: specs/text2video_zero.md section 4.
+Source: text2video_zero/SPEC.md section 4.
 """
 
 from __future__ import annotations

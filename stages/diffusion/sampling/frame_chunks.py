@@ -10,7 +10,7 @@ from stages.diffusion.sampling.windows import Window, averaged
 def frame_chunks(num_frames: int, size: int) -> list[list[int]]:
     """Text2Video-Zero's chunks of at most `size` (≥ 2) frames: the anchor, whose picture is dropped, then new ones.
 
-    The anchor is the clip's first frame. Source: specs/text2video_zero.md section 2.
+    The anchor is the clip's first frame. Source: text2video_zero/SPEC.md section 2.
     """
     starts = range(0, num_frames, size - 1)
     return [[0, *range(start, min(start + size - 1, num_frames))] for start in starts]

@@ -28,7 +28,7 @@ def uniform_windows(
     """Frame indices of each window under the published "uniform" schedule.
 
     The clip is a ring: the last window wraps to its beginning. Levels above the first (stride > 1) take every
-    2nd, 4th … frame. Source: specs/magicanimate.md section 10.
+    2nd, 4th … frame. Source: magicanimate/SPEC.md section 10.
     """
     if num_frames <= size:
         return [list(range(num_frames))]

@@ -1,7 +1,7 @@
 """Text2Video-Zero (Khachatryan et al., 2023): Stable Diffusion 1.x draws films, held together by their first frame.
 
 With a driving file a ControlNet follows its poses; without one, a prompt's scene is moved. No reference image.
-Source: specs/text2video_zero.md; the sections named below are its.
+Source: SPEC.md; the sections named below are its.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Background smoothing of Text2Video-Zero: what moves with the scene is pulled towards the first frame's background.
 
-Source: specs/text2video_zero.md section 7 ("Background smoothing").
+Source: SPEC.md section 7 ("Background smoothing").
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A ControlNet whose frames attend to the first one of the clip, with each pose embedded once.
 
-Source: specs/text2video_zero.md sections 3 and 5, "Wasted work" 6.
+Source: SPEC.md sections 3 and 5, "Wasted work" 6.
 """
 
 from __future__ import annotations

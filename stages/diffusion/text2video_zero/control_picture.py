@@ -1,6 +1,6 @@
 """Pose pictures as Text2Video-Zero's ControlNet is shown them.
 
-Source: specs/text2video_zero.md section 5 ("Driving video").
+Source: SPEC.md section 5 ("Driving video").
 """
 
 from __future__ import annotations

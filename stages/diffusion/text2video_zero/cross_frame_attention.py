@@ -1,6 +1,6 @@
 """Cross-frame attention: every frame of a clip attends to its first one, the anchor.
 
-Source: specs/text2video_zero.md section 3, "Wasted work" 1, 3, 4 and 5.
+Source: SPEC.md section 3, "Wasted work" 1, 3, 4 and 5.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The motion field of Text2Video-Zero: a latent shifted further with every frame, reflected at its borders.
 
-Source: specs/text2video_zero.md section 7 ("Motion field / warp"), in its closed form.
+Source: SPEC.md section 7 ("Motion field / warp"), in its closed form.
 """
 
 from __future__ import annotations

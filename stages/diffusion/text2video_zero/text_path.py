@@ -1,6 +1,6 @@
 """Text2Video-Zero without a driving video: one scene from a prompt, moved by a motion field between DDIM steps.
 
-Source: specs/text2video_zero.md section 7. The batch is the anchor, which is never shown, then the film's frames.
+Source: SPEC.md section 7. The batch is the anchor, which is never shown, then the film's frames.
 """
 
 from __future__ import annotations

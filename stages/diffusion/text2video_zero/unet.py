@@ -1,6 +1,6 @@
 """An SD 1.x UNet whose frames attend to the first one of the clip.
 
-Source: specs/text2video_zero.md sections 3 and 6.
+Source: SPEC.md sections 3 and 6.
 """
 
 from __future__ import annotations

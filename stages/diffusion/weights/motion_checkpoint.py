@@ -1,6 +1,6 @@
 """The weights of motion modules under the names they were published with, and where they go in diffusers' network.
 
-Source: specs/magicanimate.md sections 1 (prefixes) and 3 (key mapping).
+Source: magicanimate/SPEC.md sections 1 (prefixes) and 3 (key mapping).
 """
 
 from __future__ import annotations

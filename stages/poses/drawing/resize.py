@@ -21,7 +21,7 @@ def resized_size(height: int, width: int, resolution: int = RESOLUTION) -> tuple
 def size_of_long_side(height: int, width: int, resolution: int = RESOLUTION) -> tuple[int, int]:
     """(height, width) whose long side is about `resolution`, rounded likewise: Text2Video-Zero's rule.
 
-    A side that comes to 32 or less becomes 0. Source: specs/text2video_zero.md section 5.
+    A side that comes to 32 or less becomes 0. Source: stages/diffusion/text2video_zero/SPEC.md section 5.
     """
     scale = resolution / max(height, width)
     return round(height * scale / MULTIPLE) * MULTIPLE, round(width * scale / MULTIPLE) * MULTIPLE
