@@ -20,7 +20,8 @@ from pipelines.progress import Say
 from pipelines.settings import settled
 from stages.animate import Animate
 from stages.diffusion.model_cache import ModelCache
-from stages.extract_pose import ExtractPose, recipe_of
+from stages.driving import recipe_of
+from stages.extract_pose import ExtractPose
 from stages.prepare_inputs import PrepareInputs
 from stages.validate import Validate
 

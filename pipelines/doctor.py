@@ -26,7 +26,8 @@ from pipelines.configuration import RunConfig
 from pipelines.progress import Say
 from stages.bundled import SCHEME, bundled
 from stages.checkpoints import checkpoint_files
-from stages.diffusion.animators import ANIMATORS, Facts
+from stages.diffusion.animator import Facts
+from stages.diffusion.animators import ANIMATORS
 from stages.poses.wholebody import WHOLE_IMAGE
 
 REINSTALL = "run `make setup`, or pip install -c constraints.txt -e ."

@@ -9,8 +9,9 @@ from manifests.work import Work
 from pipelines.configuration import RunConfig
 from stages.bundled import bundled
 from stages.checkpoints import checkpoint_digest
-from stages.diffusion.animators import ANIMATORS, Facts
-from stages.extract_pose import recipe_of
+from stages.diffusion.animator import Facts
+from stages.diffusion.animators import ANIMATORS
+from stages.driving import recipe_of
 from stages.poses.recipes import key_parts
 
 

@@ -69,7 +69,8 @@ class PoseWorker:
     """{"works": clips of one driving video} → one row per clip, all with their poses stored, or all ended."""
 
     def __init__(self, settings: RunSettings) -> None:
-        from stages.extract_pose import ExtractPose, recipe_of
+        from stages.driving import recipe_of
+        from stages.extract_pose import ExtractPose
 
         config = settings.config
         self._stage = ExtractPose(settings.places, config.limits, config.estimators)

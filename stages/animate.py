@@ -25,15 +25,14 @@ from manifests.results import Result
 from manifests.work import Work
 from stages.bundled import bundled
 from stages.checkpoints import local_checkpoint, local_lora
-from stages.diffusion.animators import ANIMATORS, Animator, PosePictures, Segment
+from stages.diffusion.animator import Animator, PosePictures, Segment
+from stages.diffusion.animators import ANIMATORS
 from stages.diffusion.model_cache import ModelCache
-from stages.extract_pose import recipe_of
+from stages.driving import keeps_sound, recipe_of, shown_frames
 from stages.poses.conditioning import skeleton_pictures
 from stages.poses.files.keypoint_file import read_keypoints
 from stages.poses.files.sequence import PoseSequence, ShownPoses
 from stages.poses.motion.quality import QualityRules
-from stages.prepare_inputs import keeps_sound
-from stages.validate import shown_frames
 from stages.video.encode import EncodeRecipe
 from stages.video.film import write_film
 

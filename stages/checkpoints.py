@@ -9,7 +9,7 @@ from pathlib import Path
 from manifests import storage
 from manifests.errors import Problem
 from manifests.work import Weights
-from stages.diffusion.animators import Facts
+from stages.diffusion.animator import Facts
 from stages.diffusion.weights.lora_file import LoraFile
 from stages.diffusion.weights.published_names import among, on_disk, the_one, varies
 

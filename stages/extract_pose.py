@@ -7,26 +7,18 @@ from fractions import Fraction
 from pathlib import Path
 
 from manifests import storage
-from manifests.clip import Clip
-from manifests.errors import Problem
 from manifests.layout import Places
 from manifests.work import Source
-from stages.diffusion.animators import ANIMATORS
+from stages.driving import fetch_unchanged
 from stages.poses.files.keypoint_file import import_keypoints, write_keypoints
 from stages.poses.files.sequence import write_poses
 from stages.poses.files.uv_file import probe_uv, read_uv
-from stages.poses.recipes import Estimators, Recipe, recipe_for
+from stages.poses.recipes import Estimators, Recipe
 from stages.video.image import read_image
 from stages.video.limits import Limits
 from stages.video.read import Frames
 
 WEIGHTS = Path(tempfile.gettempdir()) / "catwalk"  # local copies of remote weights, kept between rows
-
-
-def recipe_of(clip: Clip) -> Recipe:
-    """What is done to a clip's driving file. Raises `Rejected` when its animator cannot be driven by such a file."""
-    facts = ANIMATORS[clip.animator]
-    return recipe_for(facts.pose, clip, facts.keypoints)
 
 
 class ExtractPose:
@@ -49,7 +41,7 @@ class ExtractPose:
             return False
         with tempfile.TemporaryDirectory(prefix="catwalk-pose-") as folder:
             scratch = Path(folder)
-            path, stored = fetch_unchanged(driving, scratch, self._limits), scratch / "poses.arrow"
+            path, stored = fetch_unchanged(driving, scratch, self._limits.bytes), scratch / "poses.arrow"
             if recipe.estimator == "none" and recipe.stored == "keypoints":
                 keypoints, fps = import_keypoints(path, self._limits)
                 seconds = [number / (fps or 1) for number in range(len(keypoints))]
@@ -86,17 +78,9 @@ class ExtractPose:
         from stages.poses.estimators.load import load_dwpose
 
         with tempfile.TemporaryDirectory(prefix="catwalk-pose-") as folder:
-            pixels = read_image(fetch_unchanged(reference, Path(folder), self._limits), self._limits)
+            pixels = read_image(fetch_unchanged(reference, Path(folder), self._limits.bytes), self._limits)
             keypoints = load_dwpose(getattr(self._estimators, estimator), "as_trained", WEIGHTS)([pixels])
             stored = Path(folder) / "poses.arrow"
             write_keypoints(stored, keypoints, [0], None)
             storage.publish(stored, target)
         return True
-
-
-def fetch_unchanged(source: Source, scratch: Path, limits: Limits) -> Path:
-    """A local copy of the very bytes that were validated. Raises `Problem` when they have changed since."""
-    path = storage.fetch(source.uri, scratch, limits.bytes)
-    if storage.sha256_file(path) != source.digest:
-        raise Problem(f"{storage.redact(source.uri)} changed while the run was going on", "run again")
-    return path

@@ -13,7 +13,8 @@ from manifests import layout, storage
 from manifests.layout import Places
 from manifests.work import Source, Work
 from stages.diffusion.animators import ANIMATORS
-from stages.extract_pose import ExtractPose, fetch_unchanged
+from stages.driving import fetch_unchanged, keeps_sound
+from stages.extract_pose import ExtractPose
 from stages.poses.recipes import Estimators
 from stages.video.image import read_image
 from stages.video.limits import Limits
@@ -45,13 +46,8 @@ class PrepareInputs:
     def _store(self, source: Source, target: str, convert: Callable[[Path, Path], None]) -> None:
         with tempfile.TemporaryDirectory(prefix="catwalk-inputs-") as scratch:
             stored = Path(scratch) / storage.name(target)
-            convert(fetch_unchanged(source, Path(scratch), self._limits), stored)
+            convert(fetch_unchanged(source, Path(scratch), self._limits.bytes), stored)
             storage.publish(stored, target)
 
     def _save_pixels(self, image: Path, target: Path) -> None:
         Image.fromarray(read_image(image, self._limits)).save(target, compress_level=1)
-
-
-def keeps_sound(work: Work) -> bool:
-    """Whether the film gets the driving video's sound: asked for, and there."""
-    return work.clip.audio == "driving" and work.driving is not None and work.driving.audio

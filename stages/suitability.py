@@ -9,9 +9,9 @@ from pydantic import ValidationError
 from manifests.clip import Clip
 from manifests.errors import Rejected
 from manifests.field_error import choose
-from stages.diffusion.animators import ANIMATORS, Facts
-from stages.extract_pose import recipe_of
-from stages.poses.drawing.resize import MULTIPLE, size_of_long_side
+from stages.diffusion.animator import Facts
+from stages.diffusion.animators import ANIMATORS
+from stages.driving import driven, recipe_of
 from stages.poses.recipes import Estimators
 
 
@@ -86,17 +86,10 @@ def _check_heeded(clip: Clip, facts: Facts) -> None:
         raise Rejected(error, "leave it out, or use mode standard")
 
 
-def driven(clip: Clip, facts: Facts) -> bool:
-    """Whether the film follows a driving file."""
-    return facts.pose != "none" and (facts.driving == "required" or clip.driving is not None)
-
-
 def _check_undriven(clip: Clip, facts: Facts) -> None:
     if clip.duration is None and clip.frame_count is None:
         error = f"duration: without a driving video, {facts.name} has nothing to take it from"
         raise Rejected(error, "fill in duration or frame_count")
-    if clip.fps is None and facts.fps is None:
-        raise Rejected(f"fps: {facts.name} has no driving video to take it from", "fill in fps")
     given = [field for field in ("start", "first_frame") if getattr(clip, field)]
     given += ["retarget"] * (clip.retarget != "none") + ["audio"] * (clip.audio != "drop")
     if given:
@@ -113,15 +106,16 @@ def _check_size(clip: Clip, facts: Facts) -> None:
 
 
 def _check_windows(clip: Clip, facts: Facts) -> None:
-    if clip.window is not None and clip.window > facts.longest_window:
+    fewest, most = facts.window_limits
+    if clip.window is not None and clip.window > most:
         raise Rejected(
-            f"window {clip.window}: {facts.name} takes at most {facts.longest_window} frames at once",
-            f"use {facts.longest_window} or fewer, or leave it out for {facts.window}",
+            f"window {clip.window}: {facts.name} takes at most {most} frames at once",
+            f"use {most} or fewer, or leave it out for {facts.window}",
         )
-    if clip.window is not None and clip.window < facts.shortest_window:
+    if clip.window is not None and clip.window < fewest:
         raise Rejected(
-            f"window {clip.window}: {facts.name} needs at least {facts.shortest_window} frames at once",
-            f"use {facts.shortest_window} or more, or leave it out for {facts.window}",
+            f"window {clip.window}: {facts.name} needs at least {fewest} frames at once",
+            f"use {fewest} or more, or leave it out for {facts.window}",
         )
     if clip.overlap and not facts.overlap:
         raise Rejected(f"overlap {clip.overlap}: {facts.name} draws frames in turn, without overlap", "leave it out")
@@ -138,24 +132,3 @@ def _option_fault(wrong: ValidationError, facts: Facts) -> tuple[str, str]:
     known = facts.options.model_fields
     remedy = f"{facts.name} has the options {', '.join(known)}" if known else f"{facts.name} has no options"
     return f"options: {name} {first['input']!r}: {first['msg']}", remedy
-
-
-def native_size(facts: Facts, shape: dict[str, int] | None, mode: str = "standard") -> tuple[int, int]:
-    """(width, height) where a row gives none: the driving video's shape, at most the animator's native area.
-
-    Weights of one area alone make their native size, upright or lying as the video is. Parity follows the published
-    rule where the animator has one.
-    """
-    native = facts.native_size
-    if shape is None:
-        return native
-    width, height = shape["width"], shape["height"]
-    if facts.fixed_area:
-        return native if (width > height) == (native[0] > native[1]) else native[::-1]
-    if mode == "parity" and facts.parity_resolution:
-        sides = size_of_long_side(height, width, facts.parity_resolution)
-        # the published code fails on strips so narrow that a side is rounded to nothing
-        return max(MULTIPLE, sides[1]), max(MULTIPLE, sides[0])
-    scale = min(1.0, (native[0] * native[1] / (width * height)) ** 0.5)
-    unit = facts.size_multiple
-    return tuple(max(unit * 2, round(side * scale / unit) * unit) for side in (width, height))

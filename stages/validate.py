@@ -13,16 +13,16 @@ from manifests.clip import Clip, parse_clip, rejection
 from manifests.errors import Rejected
 from manifests.storage import Allowed, SourceMemo
 from manifests.work import Source, Weights, Work
-from stages.diffusion.animators import ANIMATORS, Facts
+from stages.diffusion.animator import Facts, Shape
 from stages.diffusion.weights.lora_file import probe_lora
+from stages.driving import driven, shown_frames
 from stages.poses.files.keypoint_file import import_keypoints
 from stages.poses.files.uv_file import probe_uv
 from stages.poses.recipes import Estimators
-from stages.suitability import check_suitable, driven, known_animator, native_size
+from stages.suitability import check_suitable, known_animator
 from stages.video.image import read_image
 from stages.video.limits import Limits
 from stages.video.read import Frames
-from stages.video.timing import select, select_evenly
 
 # Raised by one when probing finds out more, or other things, about the same file.
 PROBE_ALGORITHM = 2
@@ -169,25 +169,26 @@ def _probe_uv(path: Path, limits: Limits) -> Found:
 def _resolved(clip: Clip, facts: Facts, reference: Found | None, driving: Found | None) -> tuple[Clip, int]:
     """The clip with every default filled in, and the number of frames of its film."""
     shape = driving or reference
-    width, height = (clip.width, clip.height) if clip.width else native_size(facts, shape, clip.mode)
+    own = facts.own_defaults(clip, shape)
+    width, height = film_size(clip, facts, shape)
     native_fps = Fraction(driving["fps"]) if driving and "fps" in driving else clip.fps
-    fps = clip.fps or native_fps or (None if driving else facts.fps)
+    fps = clip.fps or native_fps or own.get("fps")
     if fps is None:
-        raise Rejected("fps: the driving file does not state a frame rate", "fill in fps")
+        error = (
+            "the driving file does not state a frame rate" if driving else "there is no driving file to take it from"
+        )
+        raise Rejected(f"fps: {error}", "fill in fps")
     window = clip.window or facts.window
     resolved = {
         # what an animator without text is given decides nothing, and so is in no key
         "prompt": clip.prompt if facts.text else "",
         "negative_prompt": clip.negative_prompt if facts.text else "",
-        "width": width,
-        "height": height,
+        "width": clip.width or width,
+        "height": clip.height or height,
         "fit": clip.fit or ("stretch" if clip.mode == "parity" else "cover"),
         "fps": fps,
-        "steps": clip.steps or (not driving and facts.undriven_steps) or facts.steps,
-        "guidance": clip.guidance
-        or (not driving and facts.undriven_guidance)
-        or facts.guidance
-        or None,  # there are systems without
+        "steps": clip.steps or own.get("steps", facts.steps),
+        "guidance": clip.guidance or own.get("guidance", facts.guidance) or None,  # there are systems without
         "window": window,
         # a window smaller than the animator's own keeps the proportion of its overlap
         "overlap": min(facts.overlap, window // 4) if clip.overlap is None else clip.overlap,
@@ -203,29 +204,14 @@ def _resolved(clip: Clip, facts: Facts, reference: Found | None, driving: Found 
     return clip, len(shown_frames(clip, seconds, native_fps))
 
 
-def shown_frames(clip: Clip, seconds: list[Fraction], native_fps: Fraction) -> list[int]:
-    """Which frame of the driving video each frame of the film shows. Raises `Rejected` when that is none."""
-    in_seconds = clip.first_frame is None and clip.frame_count is None
-    if clip.mode == "parity" and in_seconds and ANIMATORS[clip.animator].parity_frames == "evenly":
-        return _evenly(clip, len(seconds), float(native_fps))
-    return select(
-        seconds,
-        fps=clip.fps,
-        start=Fraction(clip.start) if clip.start else None,
-        duration=None if clip.duration is None else Fraction(clip.duration),
-        first_frame=clip.first_frame,
-        frame_count=clip.frame_count,
-        native_fps=native_fps,
-    )
-
-
-def _evenly(clip: Clip, num_frames: int, native_fps: float) -> list[int]:
-    end = None if clip.duration is None else min(clip.start + clip.duration, num_frames / native_fps)
-    chosen = select_evenly(num_frames, native_fps, float(clip.fps), clip.start, end)
-    if not chosen:
-        raise Rejected(
-            f"fps {clip.fps}: the {num_frames} frames of the driving video, or the part asked for, last less than one "
-            "frame of the film, which parity mode leaves out",
-            "raise fps, follow a longer part, or use mode standard",
-        )
-    return chosen
+def film_size(clip: Clip, facts: Facts, shape: Shape | None) -> tuple[int, int]:
+    """(width, height) where a row gives none: the animator's own rule, else at most its native area in that shape."""
+    own, native = facts.own_defaults(clip, shape), facts.native_size
+    if "width" in own:
+        return own["width"], own["height"]
+    if shape is None:
+        return native
+    scale = min(1.0, (native[0] * native[1] / (shape["width"] * shape["height"])) ** 0.5)
+    unit = facts.size_multiple
+    width, height = (max(unit * 2, round(shape[side] * scale / unit) * unit) for side in ("width", "height"))
+    return width, height

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 
 from manifests.errors import Problem
-from stages.diffusion.animators import Animator, load_animator
+from stages.diffusion.animator import Animator
+from stages.diffusion.animators import load_animator
 from stages.diffusion.weights.lora_file import LoraFile
 
 Key = tuple[str | float | None, ...]

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from stages.diffusion.animators import Animator
+from stages.diffusion.animator import Animator
 from stages.diffusion.model_cache import ModelCache
 
 SYSTEMS = ("magicanimate", "animate_anyone", "dreampose", "text2video_zero", "drawn")

@@ -22,7 +22,8 @@ from manifests.layout import Places
 from manifests.work import Work
 from pipelines.animate import run
 from pipelines.configuration import RunConfig
-from stages.diffusion.animators import Segment, load_animator
+from stages.diffusion.animator import Segment
+from stages.diffusion.animators import load_animator
 from stages.video.encode import EncodeRecipe
 from stages.video.film import write_film
 from tests.made.sample_media import CHECKPOINT, clip_row, write_driving, write_manifest, write_reference

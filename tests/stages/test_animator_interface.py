@@ -21,7 +21,8 @@ from manifests.clip import Clip
 from manifests.layout import Places
 from manifests.work import Source, Work
 from stages.animate import Animate
-from stages.diffusion.animators import ANIMATORS, Animator, PosePictures, Segment
+from stages.diffusion.animator import Animator, PosePictures, Segment
+from stages.diffusion.animators import ANIMATORS
 from stages.diffusion.magicanimate.animator import SCHEDULER, MagicAnimate
 from stages.diffusion.model_cache import ModelCache
 from stages.diffusion.sampling.noise import frame_noise
@@ -44,7 +45,7 @@ def ddim(steps: int) -> DDIMScheduler:
 
 
 class Chained:
-    facts = replace(ANIMATORS["magicanimate"], name="chained", implementation=f"{__name__}:Chained", segments="chained")
+    facts = replace(ANIMATORS["magicanimate"], name="chained", implementation=f"{__name__}:Chained")
     block, carried = 5, 2  # new frames at once, frames of the preceding block beside them
 
     def __init__(self, system: MagicAnimate) -> None:

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
+from manifests.clip import Clip
 from manifests.errors import Problem, Rejected
 from manifests.layout import latents_key
 from manifests.storage import Allowed, SourceMemo
 from manifests.work import Work
 from stages.checkpoints import checkpoint_digest
-from stages.diffusion.animators import ANIMATORS, Facts
+from stages.diffusion.animator import Facts
+from stages.diffusion.animators import ANIMATORS
 from stages.poses.recipes import Estimators
 from stages.validate import Validate
 from stages.video.limits import Limits
@@ -53,12 +55,12 @@ def test_work_without_guidance_reads_back_as_it_was_sent(media: Path) -> None:
 
 
 def test_a_large_driving_video_is_scaled_to_the_native_area_in_its_own_shape(media: Path) -> None:
-    from stages.suitability import native_size
+    from stages.validate import film_size
 
-    facts = ANIMATORS["magicanimate"]
-    assert native_size(facts, {"width": 512, "height": 512}) == (512, 512)
-    assert native_size(facts, {"width": 48, "height": 64}) == (48, 64)
-    width, height = native_size(facts, {"width": 2160, "height": 3840})
+    facts, clip = ANIMATORS["magicanimate"], Clip(id="c", animator="magicanimate")
+    assert film_size(clip, facts, {"width": 512, "height": 512}) == (512, 512)
+    assert film_size(clip, facts, {"width": 48, "height": 64}) == (48, 64)
+    width, height = film_size(clip, facts, {"width": 2160, "height": 3840})
     assert (width % 8, height % 8) == (0, 0)
     assert width * height <= 1.05 * 512 * 512
     assert width / height == pytest.approx(9 / 16, rel=0.03)

@@ -15,18 +15,18 @@ import torch
 from diffusers import DDIMScheduler
 from PIL import Image
 
+from stages.diffusion.animate_anyone.facts import ANIMATE_ANYONE, REFERENCE_TIMESTEP, VAE_SCALE, AnimateAnyoneOptions
 from stages.diffusion.animate_anyone.image_encoder import ImageEncoder
 from stages.diffusion.animate_anyone.latent_interpolation import interpolate, key_frames
 from stages.diffusion.animate_anyone.settings import PublishedSettings
 from stages.diffusion.animate_anyone.unet import PosedUNet, Stem
-from stages.diffusion.animators import ANIMATORS, PosePictures, Segment
+from stages.diffusion.animator import PosePictures, Segment
 from stages.diffusion.networks.feature_cache import FeatureCache
 from stages.diffusion.networks.latent_images import LatentImages
 from stages.diffusion.networks.motion_unet import build_motion_unet, span_frames
 from stages.diffusion.networks.pose_guider import PoseGuider
 from stages.diffusion.networks.reference_attention import transformer_blocks
 from stages.diffusion.networks.reference_network import ReferenceNetwork, build_reference_network, end_at_last_feature
-from stages.diffusion.options import AnimateAnyoneOptions
 from stages.diffusion.sampling.denoise import Step, classifier_free_guidance, denoise
 from stages.diffusion.sampling.noise import frame_noise, tiled_noise
 from stages.diffusion.sampling.shared_frames import SharedFrames
@@ -39,14 +39,11 @@ if TYPE_CHECKING:
     from manifests.clip import Clip
     from stages.diffusion.weights.lora import Lora
 
-VAE_SCALE = 0.18215  # the VAE's config has none (section 1)
-REFERENCE_TIMESTEP = 0  # the reference is clean, once per clip (section 3)
-
 
 class AnimateAnyone:
     """The published networks with their weights, ready to animate one clip after another."""
 
-    facts = ANIMATORS["animate_anyone"]
+    facts = ANIMATE_ANYONE
 
     def __init__(
         self,

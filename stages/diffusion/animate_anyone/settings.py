@@ -9,27 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from stages.diffusion.animate_anyone.facts import LONGEST_WINDOW, SCHEDULER
 from stages.diffusion.weights.checkpoint import read_object
-
-SCHEDULER = {
-    "num_train_timesteps": 1000,
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "beta_schedule": "linear",
-    "rescale_betas_zero_snr": True,
-    "clip_sample": False,
-    "steps_offset": 1,
-    "set_alpha_to_one": True,
-    "prediction_type": "v_prediction",
-    "timestep_spacing": "trailing",
-}
 
 
 @dataclass(frozen=True)
 class PublishedSettings:
     """The "v2" settings of the published weights."""
 
-    positions: int = 32  # frames that a motion module can tell apart
+    positions: int = LONGEST_WINDOW  # frames that a motion module can tell apart
     motion_heads: int = 8
     mid_block: bool = True
     norms_per_frame: bool = True

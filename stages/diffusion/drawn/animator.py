@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from stages.diffusion.animators import ANIMATORS, PosePictures, Segment
+from stages.diffusion.animator import PosePictures, Segment
 from stages.diffusion.drawn.codec import DrawnCodec
+from stages.diffusion.drawn.facts import DRAWN, DrawnOptions
 from stages.diffusion.drawn.networks import LATENT_CHANNELS, DrawnNetworks
 from stages.diffusion.networks.latent_images import LatentImages
 from stages.diffusion.networks.pose_guider import PoseGuider
-from stages.diffusion.options import DrawnOptions
 from stages.diffusion.sampling.ddim import ddim, read_scheduler_config
 from stages.diffusion.sampling.denoise import Step, classifier_free_guidance, denoise
 from stages.diffusion.sampling.noise import frame_noise
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 class Drawn:
     """The networks with their weights, ready to animate one clip after another."""
 
-    facts = ANIMATORS["drawn"]
+    facts = DRAWN
 
     def __init__(self, networks: DrawnNetworks, images: LatentImages, scheduler: dict[str, Any]) -> None:
         """`scheduler` is the configuration of a DDIM scheduler."""

@@ -14,13 +14,14 @@ import torch
 from PIL import Image
 
 from manifests.errors import Problem, Rejected
-from stages.diffusion.animators import ANIMATORS, PosePictures, Segment
+from stages.diffusion.animator import PosePictures, Segment
 from stages.diffusion.dreampose.checkpoint import PublishedFiles, read_unet, read_wrapped
 from stages.diffusion.dreampose.clip_tokens import ClipTokens
 from stages.diffusion.dreampose.contrast_stretch import extremes, ranged_frames, stretched_frames
 from stages.diffusion.dreampose.dual_guidance import GuidedFrames, row_weights
 from stages.diffusion.dreampose.embedding_adapter import build_embedding_adapter
-from stages.diffusion.dreampose.key_image import VAE_SCALE, Draws, KeyImages, random_draws
+from stages.diffusion.dreampose.facts import DREAMPOSE, VAE_SCALE, DreamPoseOptions
+from stages.diffusion.dreampose.key_image import Draws, KeyImages, random_draws
 from stages.diffusion.dreampose.pose_packing import (
     PackedPoses,
     clamped_neighbours,
@@ -30,7 +31,6 @@ from stages.diffusion.dreampose.pose_packing import (
 from stages.diffusion.dreampose.scheduler import PublishedScheduler
 from stages.diffusion.dreampose.unet import ContextUNet
 from stages.diffusion.networks.latent_images import LatentImages
-from stages.diffusion.options import DreamPoseOptions
 from stages.diffusion.sampling.denoise import Step, denoise
 from stages.diffusion.sampling.frame_chunks import micro_batches
 from stages.video.image import fit
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 class DreamPose:
     """The published networks with their weights, ready to animate one clip after another."""
 
-    facts = ANIMATORS["dreampose"]
+    facts = DREAMPOSE
 
     def __init__(
         self,

@@ -12,11 +12,9 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from manifests.errors import Problem
-from stages.diffusion.animators import ANIMATORS
+from stages.diffusion.dreampose.facts import DREAMPOSE, IN_CHANNELS
 from stages.diffusion.weights.checkpoint import State, build, load_strictly, read_config, read_state
 from stages.diffusion.weights.published_names import on_disk, the_one
-
-IN_CHANNELS = 14  # four of the latents, ten of the pose; the saved configuration still says four
 
 
 @dataclass(frozen=True)
@@ -34,12 +32,11 @@ class PublishedFiles:
     @classmethod
     def found(cls, checkpoint: Path) -> PublishedFiles:
         """The parts of a folder. Raises `Problem` where one is missing, ambiguous or of another epoch."""
-        facts = ANIMATORS["dreampose"]
         parts = {
             part: the_one(part, on_disk(checkpoint), str(checkpoint))
-            for part in (*facts.checkpoint, *facts.checkpoint_settings)
+            for part in (*DREAMPOSE.checkpoint, *DREAMPOSE.checkpoint_settings)
         }
-        missing = [part for part in facts.checkpoint if parts[part] is None]
+        missing = [part for part in DREAMPOSE.checkpoint if parts[part] is None]
         if missing:
             raise Problem(
                 f"checkpoint {checkpoint} lacks {', '.join(missing)}", "lay the folder out as published (see README)"

@@ -14,6 +14,7 @@ import torch
 
 from stages.diffusion.dreampose.clip_tokens import ClipTokens
 from stages.diffusion.dreampose.embedding_adapter import EmbeddingAdapter
+from stages.diffusion.dreampose.facts import VAE_SCALE
 from stages.diffusion.networks.clip_vision import normalised
 from stages.diffusion.networks.feature_cache import FeatureCache
 from stages.diffusion.networks.latent_images import LatentImages
@@ -24,9 +25,7 @@ if TYPE_CHECKING:
     from diffusers import DDIMScheduler, PNDMScheduler
 
     from manifests.clip import Clip
-    from stages.diffusion.animators import Segment
-
-VAE_SCALE = 0.18215  # a literal in the published code, whatever the VAE's config says
+    from stages.diffusion.animator import Segment
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate, pad
 
-from stages.diffusion.animators import PosePictures
+from stages.diffusion.animator import PosePictures
 from stages.video.image import Fit
 
 REACH = 2  # frames before and after

@@ -14,7 +14,15 @@ import numpy as np
 import torch
 from diffusers import ControlNetModel, DDIMScheduler
 
-from stages.diffusion.animators import ANIMATORS, PosePictures, Segment
+from stages.diffusion.animator import PosePictures, Segment
+from stages.diffusion.magicanimate.facts import (
+    LONGEST_WINDOW,
+    MAGICANIMATE,
+    NOISE_BLOCK,
+    SCHEDULER,
+    VAE_SCALE,
+    MagicAnimateOptions,
+)
 from stages.diffusion.magicanimate.pose_control import PoseControl
 from stages.diffusion.magicanimate.unet import ControlledUNet
 from stages.diffusion.networks.feature_cache import FeatureCache
@@ -23,7 +31,6 @@ from stages.diffusion.networks.motion_unet import build_motion_unet, span_frames
 from stages.diffusion.networks.reference_attention import reading_blocks
 from stages.diffusion.networks.reference_network import ReferenceNetwork, build_reference_network, end_at_last_feature
 from stages.diffusion.networks.text import TextEncoder
-from stages.diffusion.options import MagicAnimateOptions
 from stages.diffusion.sampling.denoise import Step, classifier_free_guidance, denoise
 from stages.diffusion.sampling.noise import frame_noise, tiled_noise
 from stages.diffusion.sampling.windows import Window, window_plan
@@ -35,27 +42,11 @@ if TYPE_CHECKING:
     from manifests.clip import Clip
     from stages.diffusion.weights.lora import Lora
 
-# Hard-coded in the published code, whatever the VAE's config says (quirk 10).
-VAE_SCALE = 0.18215
-LONGEST_WINDOW = 24  # positions of the motion modules; the published inference configuration (section 1)
-NOISE_BLOCK = 16  # frames of noise drawn at once, and the unit a clip is padded to (sections 8 and 11)
-SCHEDULER = {  # section 7; the base model's scheduler file is not read
-    "num_train_timesteps": 1000,
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "beta_schedule": "linear",
-    "clip_sample": False,
-    "steps_offset": 1,
-    "set_alpha_to_one": True,
-    "prediction_type": "epsilon",
-    "timestep_spacing": "leading",
-}
-
 
 class MagicAnimate:
     """The published networks with their weights, ready to animate one clip after another."""
 
-    facts = ANIMATORS["magicanimate"]
+    facts = MAGICANIMATE
 
     def __init__(
         self,

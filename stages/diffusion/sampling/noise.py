@@ -11,7 +11,7 @@ import torch
 def tiled_noise(seed: int, num_frames: int, shape: tuple[int, int, int], block: int = 16) -> torch.Tensor:
     """(frames, channels, height, width): one block drawn by torch's generator, repeated along time.
 
-    The published rule of MagicAnimate (magicanimate/SPEC.md section 8): frame j starts from noise of frame j mod `block`.
+    Frame j starts from the noise of frame j mod `block`: MagicAnimate's rule (magicanimate/SPEC.md section 8).
     """
     channels, height, width = shape
     generator = torch.Generator("cpu").manual_seed(seed)
@@ -37,8 +37,8 @@ def chunked_noise(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(1, channels, height, width) and (sum of lengths, channels, height, width): one frame, and every chunk's others.
 
-    The published rule of Text2Video-Zero (text2video_zero/SPEC.md section 7): the generator starts again for each chunk, whose frames
-    are drawn together after the one frame, so equally long chunks have the same noise.
+    The generator starts again for each chunk, whose frames are drawn together after the one frame, so equally long
+    chunks have the same noise: Text2Video-Zero's published rule (text2video_zero/SPEC.md section 7).
     """
     channels, height, width = shape
     drawn = []

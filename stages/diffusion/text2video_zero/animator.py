@@ -16,10 +16,9 @@ import torch
 from diffusers import ControlNetModel, DDIMScheduler, UNet2DConditionModel
 
 from manifests.errors import Problem
-from stages.diffusion.animators import ANIMATORS, PosePictures, Segment
+from stages.diffusion.animator import PosePictures, Segment
 from stages.diffusion.networks.latent_images import LatentImages
 from stages.diffusion.networks.text import TextEncoder
-from stages.diffusion.options import Text2VideoZeroOptions
 from stages.diffusion.sampling.ddim import ddim, read_scheduler_config
 from stages.diffusion.sampling.denoise import Step, classifier_free_guidance, denoise
 from stages.diffusion.sampling.frame_chunks import micro_batches
@@ -28,6 +27,16 @@ from stages.diffusion.sampling.windows import Window
 from stages.diffusion.text2video_zero.background import Smoothing
 from stages.diffusion.text2video_zero.control import AnchoredControl
 from stages.diffusion.text2video_zero.control_picture import control_picture
+from stages.diffusion.text2video_zero.facts import (
+    BASE,
+    CONTROL,
+    POSE_NEGATIVE,
+    POSE_SUFFIX,
+    TEXT2VIDEO_ZERO,
+    TEXT_SUFFIX,
+    VAE_SCALE,
+    Text2VideoZeroOptions,
+)
 from stages.diffusion.text2video_zero.text_path import Noise, Pass, TextPath, starting_noise
 from stages.diffusion.text2video_zero.unet import AnchoredUNet, Wiring
 from stages.diffusion.weights.checkpoint import load_network
@@ -36,22 +45,11 @@ if TYPE_CHECKING:
     from manifests.clip import Clip
     from stages.diffusion.weights.lora import Lora
 
-VAE_SCALE = 0.18215  # the VAE's config of that era has none (section 1)
-BASE, CONTROL = "stable-diffusion-v1-5", "stable-diffusion-v1-5-controlnet-openpose"
-POSE_SUFFIX = (
-    "best quality, extremely detailed, HD, ultra-realistic, 8K, HQ, masterpiece, trending on artstation, art, smooth"
-)
-POSE_NEGATIVE = (
-    "longbody, lowres, bad anatomy, bad hands, missing fingers, extra digit, fewer difits, cropped, worst quality, "
-    "low quality, deformed body, bloated, ugly, unrealistic"
-)
-TEXT_SUFFIX = "high quality, HD, 8K, trending on artstation, high focus, dramatic lighting"
-
 
 class Text2VideoZero:
     """A base model and, where it is there, the pose ControlNet, ready to draw one clip after another."""
 
-    facts = ANIMATORS["text2video_zero"]
+    facts = TEXT2VIDEO_ZERO
 
     def __init__(
         self,

@@ -14,13 +14,13 @@ import torch
 from diffusers import DDIMScheduler
 
 from manifests.errors import Rejected
-from stages.diffusion.animators import Segment
-from stages.diffusion.options import Text2VideoZeroOptions
+from stages.diffusion.animator import Segment
 from stages.diffusion.sampling.ddim import between
 from stages.diffusion.sampling.denoise import Step
 from stages.diffusion.sampling.frame_chunks import frame_chunks
 from stages.diffusion.sampling.noise import chunked_noise, frame_noise
 from stages.diffusion.text2video_zero.background import Smoothing
+from stages.diffusion.text2video_zero.facts import Text2VideoZeroOptions
 from stages.diffusion.text2video_zero.motion_field import STILL, MotionField
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Published size rules: Animate Anyone and Text2Video-Zero bring poses to sides that are multiples of 64."""
+"""The published size rule of Animate Anyone: poses are brought to sides that are multiples of 64."""
 
 from __future__ import annotations
 
@@ -15,15 +15,6 @@ def resized_size(height: int, width: int, resolution: int = RESOLUTION) -> tuple
     The aspect ratio changes by that rounding.
     """
     scale = resolution / min(height, width)
-    return round(height * scale / MULTIPLE) * MULTIPLE, round(width * scale / MULTIPLE) * MULTIPLE
-
-
-def size_of_long_side(height: int, width: int, resolution: int = RESOLUTION) -> tuple[int, int]:
-    """(height, width) whose long side is about `resolution`, rounded likewise: Text2Video-Zero's rule.
-
-    A side that comes to 32 or less becomes 0. Source: stages/diffusion/text2video_zero/SPEC.md section 5.
-    """
-    scale = resolution / max(height, width)
     return round(height * scale / MULTIPLE) * MULTIPLE, round(width * scale / MULTIPLE) * MULTIPLE
 
 

@@ -30,7 +30,7 @@ from stages.diffusion.animate_anyone.image_encoder import ImageEncoder
 from stages.diffusion.animate_anyone.latent_interpolation import interpolate, key_frames
 from stages.diffusion.animate_anyone.settings import PublishedSettings
 from stages.diffusion.animate_anyone.unet import Conditioning
-from stages.diffusion.animators import Segment
+from stages.diffusion.animator import Segment
 from stages.diffusion.networks.latent_images import LatentImages
 from stages.diffusion.networks.pose_guider import PoseGuider, build_pose_guider
 from stages.diffusion.networks.reference_attention import transformer_blocks

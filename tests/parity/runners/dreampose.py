@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from manifests.clip import Clip
-from stages.diffusion.animators import Segment
+from stages.diffusion.animator import Segment
 from stages.diffusion.dreampose.animator import DreamPose
 from stages.diffusion.dreampose.checkpoint import read_wrapped
 from stages.diffusion.dreampose.clip_tokens import ClipTokens

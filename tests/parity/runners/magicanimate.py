@@ -14,7 +14,7 @@ import torch
 from diffusers import DDIMScheduler
 
 from manifests.clip import Clip
-from stages.diffusion.animators import Segment
+from stages.diffusion.animator import Segment
 from stages.diffusion.magicanimate.animator import SCHEDULER, MagicAnimate, starting_noise
 from stages.diffusion.sampling.windows import uniform_windows
 from stages.video.comparison import comparison_frame

@@ -16,7 +16,7 @@ from diffusers import ControlNetModel
 from diffusers.models.attention_processor import Attention
 
 from manifests.clip import Clip
-from stages.diffusion.animators import Segment
+from stages.diffusion.animator import Segment
 from stages.diffusion.sampling.denoise import Step
 from stages.diffusion.sampling.frame_chunks import frame_chunks
 from stages.diffusion.sampling.noise import tiled_noise
@@ -25,11 +25,11 @@ from stages.diffusion.text2video_zero.background import Smoothing
 from stages.diffusion.text2video_zero.control import AnchoredControl
 from stages.diffusion.text2video_zero.control_picture import control_picture, resized
 from stages.diffusion.text2video_zero.cross_frame_attention import AnchorAttention, Batch, TextAttention
+from stages.diffusion.text2video_zero.facts import size_of_long_side
 from stages.diffusion.text2video_zero.motion_field import MotionField
 from stages.diffusion.text2video_zero.text_path import starting_noise
 from stages.diffusion.weights.checkpoint import load_network
 from stages.poses.drawing.controlnet10 import draw_controlnet10
-from stages.poses.drawing.resize import size_of_long_side
 from stages.video.timing import select_evenly
 from stages.video.watermark import watermark
 from tests.parity.recording import Recording

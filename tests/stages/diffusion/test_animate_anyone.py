@@ -22,7 +22,8 @@ from stages.diffusion.animate_anyone.animator import (
 from stages.diffusion.animate_anyone.latent_interpolation import interpolate, key_frames
 from stages.diffusion.animate_anyone.settings import PublishedSettings
 from stages.diffusion.animate_anyone.unet import SingleTokenAttention
-from stages.diffusion.animators import ANIMATORS, Segment
+from stages.diffusion.animator import Segment
+from stages.diffusion.animators import ANIMATORS
 from stages.diffusion.networks.reference_attention import transformer_blocks
 from stages.diffusion.networks.reference_network import ReferenceNetwork, build_reference_network
 from stages.diffusion.sampling.windows import averaged

@@ -22,7 +22,8 @@ from pipelines.training.catalogue import clips
 from pipelines.training.people import draw, random_character, random_motion, standing
 from pipelines.training.pictures import HELD_OUT
 from stages.bundled import bundled
-from stages.diffusion.animators import ANIMATORS, Segment, load_animator
+from stages.diffusion.animator import Segment
+from stages.diffusion.animators import ANIMATORS, load_animator
 from stages.diffusion.drawn.animator import Drawn
 
 FOLDER = Path(bundled("bundled:drawn"))

@@ -12,7 +12,8 @@ from diffusers import DDIMScheduler
 from manifests.clip import Clip
 from manifests.errors import Problem
 from pipelines.training.networks import MOTION, SCHEDULER, initialise, save
-from stages.diffusion.animators import ANIMATORS, Segment
+from stages.diffusion.animator import Segment
+from stages.diffusion.animators import ANIMATORS
 from stages.diffusion.drawn.animator import Drawn
 from stages.diffusion.drawn.codec import DrawnCodec
 from stages.diffusion.drawn.networks import DrawnNetworks
@@ -123,7 +124,7 @@ def test_reference_and_poses_are_fitted_to_the_film(animator: Drawn) -> None:
 
 def test_the_facts_name_what_is_read(checkpoint: Path) -> None:
     assert sorted(entry.name for entry in checkpoint.iterdir()) == sorted(ANIMATORS["drawn"].checkpoint)
-    assert ANIMATORS["drawn"].longest_window == MOTION["longest_window"]
+    assert ANIMATORS["drawn"].window_limits[1] == MOTION["longest_window"]
 
 
 @pytest.mark.parametrize(

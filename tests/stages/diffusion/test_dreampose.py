@@ -9,15 +9,17 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
+from manifests.clip import Clip
 from manifests.errors import Rejected
-from stages.diffusion.animators import ANIMATORS, Segment
+from stages.diffusion.animator import Segment
+from stages.diffusion.animators import ANIMATORS
 from stages.diffusion.dreampose.animator import DreamPose, neighbours_of
 from stages.diffusion.dreampose.contrast_stretch import extremes, ranged_frames, stretched_frames
 from stages.diffusion.dreampose.dual_guidance import FULL, IMAGE_ONLY, UNCONDITIONAL, row_weights
+from stages.diffusion.dreampose.facts import DreamPoseOptions
 from stages.diffusion.dreampose.key_image import random_draws
 from stages.diffusion.dreampose.pose_packing import pose_picture
-from stages.diffusion.options import DreamPoseOptions
-from stages.suitability import native_size
+from stages.validate import film_size
 from tests.made.dreampose_media import clip, image, uv, write_checkpoint
 
 
@@ -78,11 +80,11 @@ def test_a_size_of_another_area_is_rejected_with_sizes_that_work(animator: Dream
 
 
 def test_a_row_without_a_size_gets_the_trained_one_upright_or_lying() -> None:
-    facts = ANIMATORS["dreampose"]
-    assert native_size(facts, {"width": 1080, "height": 1920}) == (512, 640)
-    assert native_size(facts, {"width": 300, "height": 300}) == (512, 640)
-    assert native_size(facts, {"width": 1920, "height": 1080}) == (640, 512)
-    assert native_size(facts, None) == (512, 640)
+    facts, clip = ANIMATORS["dreampose"], Clip(id="c", animator="dreampose")
+    assert film_size(clip, facts, {"width": 1080, "height": 1920}) == (512, 640)
+    assert film_size(clip, facts, {"width": 300, "height": 300}) == (512, 640)
+    assert film_size(clip, facts, {"width": 1920, "height": 1080}) == (640, 512)
+    assert film_size(clip, facts, None) == (512, 640)
 
 
 @pytest.mark.parametrize(

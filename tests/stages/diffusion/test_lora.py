@@ -23,7 +23,8 @@ from pipelines.clip import StageChain
 from pipelines.configuration import RunConfig
 from pipelines.plan import model
 from stages.checkpoints import local_lora
-from stages.diffusion.animators import ANIMATORS, Segment, load_animator
+from stages.diffusion.animator import Segment
+from stages.diffusion.animators import ANIMATORS, load_animator
 from stages.diffusion.model_cache import ModelCache
 from stages.diffusion.text2video_zero.animator import Text2VideoZero
 from stages.diffusion.weights.lora import Lora

@@ -15,7 +15,8 @@ import torch
 
 from manifests.clip import Clip
 from manifests.errors import Problem
-from stages.diffusion.animators import ANIMATORS, Segment
+from stages.diffusion.animator import Segment
+from stages.diffusion.animators import ANIMATORS
 from stages.diffusion.magicanimate.animator import MagicAnimate, starting_noise
 from stages.diffusion.model_cache import ModelCache
 from stages.diffusion.networks import latent_images

@@ -22,14 +22,14 @@ from manifests.work import Work
 from pipelines.clip import StageChain
 from pipelines.configuration import RunConfig
 from stages.checkpoints import checkpoint_digest
-from stages.diffusion.animators import ANIMATORS, Segment
+from stages.diffusion.animator import Segment
+from stages.diffusion.animators import ANIMATORS
 from stages.diffusion.sampling.ddim import ddim
 from stages.diffusion.text2video_zero.animator import POSE_NEGATIVE, POSE_SUFFIX, TEXT_SUFFIX, Text2VideoZero, prompts
 from stages.diffusion.text2video_zero.background import Smoothing
 from stages.diffusion.text2video_zero.motion_field import STILL, MotionField
 from stages.poses.recipes import Estimators
-from stages.suitability import native_size
-from stages.validate import Validate
+from stages.validate import Validate, film_size
 from stages.video.limits import Limits
 from tests.made.sample_media import write_driving
 from tests.made.tiny_diffusion import CONTROL, GOLDEN, control_network, write_text2video_zero
@@ -339,10 +339,10 @@ def test_parity_chooses_size_and_frames_as_published(tmp_path: Path) -> None:
     assert validated(tmp_path, fps=10, **DRIVEN).frames == 4
     with pytest.raises(Rejected, match="fps 3: the 8 frames"):
         validated(tmp_path, mode="parity", fps=3, **DRIVEN)
-    facts = ANIMATORS["text2video_zero"]
-    assert native_size(facts, {"width": 96, "height": 60}, "parity") == (512, 320)
-    assert native_size(facts, {"width": 96, "height": 2}, "parity") == (512, 64)
-    assert native_size(facts, {"width": 96, "height": 60}) == (96, 64)
+    facts, clip = ANIMATORS["text2video_zero"], Clip(id="c", animator="text2video_zero")
+    assert film_size(clip.model_copy(update={"mode": "parity"}), facts, {"width": 96, "height": 60}) == (512, 320)
+    assert film_size(clip.model_copy(update={"mode": "parity"}), facts, {"width": 96, "height": 2}) == (512, 64)
+    assert film_size(clip, facts, {"width": 96, "height": 60}) == (96, 64)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,38 @@
+"""The bundled animator before it is loaded: facts and options. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from stages.diffusion.animator import Facts, Options
+
+
+class DrawnOptions(Options):
+    """The bundled animator's own options: both exist to show what they are for."""
+
+    noise: Literal["shared", "independent"] = Field("shared", description="one noise for all frames, or one for each")
+    motion: bool = Field(True, description="whether the temporal modules take part")
+
+
+DRAWN = Facts(
+    name="drawn",
+    implementation="stages.diffusion.drawn.animator:Drawn",
+    pose="skeleton",
+    reference=True,
+    size_multiple=32,
+    native_size=(192, 256),
+    window=16,
+    window_limits=(1, 24),
+    overlap=4,
+    steps=2,
+    guidance=(),
+    checkpoint=("codec", "unet", "reference", "pose_guider", "motion", "scheduler"),
+    licence="Apache-2.0, trained by this repository on people it draws itself",
+    options=DrawnOptions,
+    checkpoint_settings=("digests.json",),
+    modes=("standard",),  # there is no published implementation to be equal to
+    keypoints="drawn",
+    bundled="bundled:drawn",
+)

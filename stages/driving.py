@@ -1,0 +1,60 @@
+"""What a clip asks of its driving file: its recipe, the frames shown, its sound kept, its bytes unchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+from manifests import storage
+from manifests.clip import Clip
+from manifests.errors import Problem
+from manifests.work import Source, Work
+from stages.diffusion.animator import Facts
+from stages.diffusion.animators import ANIMATORS
+from stages.poses.recipes import Recipe, recipe_for
+from stages.video.timing import select
+
+
+def driven(clip: Clip, facts: Facts) -> bool:
+    """Whether the film follows a driving file."""
+    return facts.pose != "none" and (facts.driving == "required" or clip.driving is not None)
+
+
+def recipe_of(clip: Clip) -> Recipe:
+    """What is done to a clip's driving file. Raises `Rejected` when its animator cannot be driven by such a file."""
+    facts = ANIMATORS[clip.animator]
+    return recipe_for(facts.pose, clip, facts.keypoints)
+
+
+def shown_frames(clip: Clip, seconds: Sequence[Fraction], native_fps: Fraction) -> list[int]:
+    """Which frame of the driving file each frame of the film shows. Raises `Rejected` when that is none.
+
+    `seconds` are those of the driving file's frames, `native_fps` is their (average) rate.
+    """
+    in_seconds = clip.first_frame is None and clip.frame_count is None
+    as_published = ANIMATORS[clip.animator].parity_frames
+    if clip.mode == "parity" and in_seconds and as_published:
+        return as_published(clip, len(seconds), native_fps)
+    return select(
+        seconds,
+        fps=clip.fps,
+        start=Fraction(clip.start) if clip.start else None,
+        duration=None if clip.duration is None else Fraction(clip.duration),
+        first_frame=clip.first_frame,
+        frame_count=clip.frame_count,
+        native_fps=native_fps,
+    )
+
+
+def keeps_sound(work: Work) -> bool:
+    """Whether the film gets the driving video's sound: asked for, and there."""
+    return work.clip.audio == "driving" and work.driving is not None and work.driving.audio
+
+
+def fetch_unchanged(source: Source, scratch: Path, byte_limit: int) -> Path:
+    """A local copy of the very bytes that were validated. Raises `Problem` when they have changed since."""
+    path = storage.fetch(source.uri, scratch, byte_limit)
+    if storage.sha256_file(path) != source.digest:
+        raise Problem(f"{storage.redact(source.uri)} changed while the run was going on", "run again")
+    return path
