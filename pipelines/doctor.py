@@ -25,7 +25,7 @@ from pipelines.code_version import code_version
 from pipelines.configuration import RunConfig
 from pipelines.progress import Say
 from stages.bundled import SCHEME, bundled
-from stages.checkpoints import checkpoint_files
+from stages.checkpoint_files import checkpoint_files
 from stages.diffusion.animator import Facts
 from stages.diffusion.animators import ANIMATORS
 from stages.poses.wholebody import WHOLE_IMAGE

@@ -8,7 +8,7 @@ from manifests import layout, storage
 from manifests.work import Work
 from pipelines.configuration import RunConfig
 from stages.bundled import bundled
-from stages.checkpoints import checkpoint_digest
+from stages.checkpoint_files import checkpoint_digest
 from stages.diffusion.animator import Facts
 from stages.diffusion.animators import ANIMATORS
 from stages.driving import recipe_of

@@ -24,7 +24,7 @@ from manifests.layout import Film, Places
 from manifests.results import Result
 from manifests.work import Work
 from stages.bundled import bundled
-from stages.checkpoints import local_checkpoint, local_lora
+from stages.checkpoint_files import local_checkpoint, local_lora
 from stages.diffusion.animator import Animator, PosePictures, Segment
 from stages.diffusion.animators import ANIMATORS
 from stages.diffusion.model_cache import ModelCache

@@ -14,7 +14,7 @@ from manifests.errors import Problem, Rejected
 from manifests.layout import latents_key
 from manifests.storage import Allowed, SourceMemo
 from manifests.work import Work
-from stages.checkpoints import checkpoint_digest
+from stages.checkpoint_files import checkpoint_digest
 from stages.diffusion.animator import Facts
 from stages.diffusion.animators import ANIMATORS
 from stages.poses.recipes import Estimators

@@ -11,7 +11,7 @@ from diffusers import UNet2DConditionModel
 
 from manifests.clip import Clip
 from manifests.errors import Problem
-from stages.checkpoints import checkpoint_digest, part_files
+from stages.checkpoint_files import checkpoint_digest, part_files
 from stages.diffusion.animate_anyone.animator import (
     REFERENCE_TIMESTEP,
     AnimateAnyone,

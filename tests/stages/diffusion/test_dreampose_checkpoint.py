@@ -11,7 +11,7 @@ from diffusers import DDIMScheduler, PNDMScheduler
 
 from manifests import storage
 from manifests.errors import Problem
-from stages.checkpoints import checkpoint_digest, local_checkpoint
+from stages.checkpoint_files import checkpoint_digest, local_checkpoint
 from stages.diffusion.animators import ANIMATORS
 from stages.diffusion.dreampose.animator import DreamPose
 from stages.diffusion.dreampose.clip_tokens import ClipTokens

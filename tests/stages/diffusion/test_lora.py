@@ -22,7 +22,7 @@ from manifests.work import Weights, Work
 from pipelines.clip import StageChain
 from pipelines.configuration import RunConfig
 from pipelines.plan import model
-from stages.checkpoints import local_lora
+from stages.checkpoint_files import local_lora
 from stages.diffusion.animator import Segment
 from stages.diffusion.animators import ANIMATORS, load_animator
 from stages.diffusion.model_cache import ModelCache

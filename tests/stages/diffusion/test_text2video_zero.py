@@ -21,7 +21,7 @@ from manifests.storage import Allowed, SourceMemo
 from manifests.work import Work
 from pipelines.clip import StageChain
 from pipelines.configuration import RunConfig
-from stages.checkpoints import checkpoint_digest
+from stages.checkpoint_files import checkpoint_digest
 from stages.diffusion.animator import Segment
 from stages.diffusion.animators import ANIMATORS
 from stages.diffusion.sampling.ddim import ddim
