@@ -13,7 +13,7 @@ import ray.data
 from manifests.errors import Problem
 
 
-def connect(verbose: bool = False) -> str:
+def connect() -> str:
     """Connect to Ray if that has not happened yet; returns what it is connected to, in words.
 
     Without an address in the environment a local cluster is started, which ends with this process.
@@ -21,25 +21,23 @@ def connect(verbose: bool = False) -> str:
     if not ray.is_initialized():
         # for the workers of a local cluster, whose torch threads share few cores with everything else
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        level = logging.INFO if verbose else logging.ERROR
-        if not verbose and "RAY_ADDRESS" not in os.environ:
+        if "RAY_ADDRESS" not in os.environ:
             # or Ray Data's own actors write a line each about where their constructor arguments lie
             os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         if address := os.environ.get("RAY_ADDRESS"):
             _answers(address)
         ray.init(
             address=os.environ.get("RAY_ADDRESS", "local"),
-            logging_level=level,
-            log_to_driver=verbose,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
             include_dashboard=None if "RAY_ADDRESS" in os.environ else False,
         )
-        if not verbose:
-            logging.getLogger("ray.data").setLevel(logging.ERROR)
-            # a manifest shorter than a pool is wide is nothing to warn of
-            warnings.filterwarnings("ignore", message="The maximum number of concurrent tasks")
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        # a manifest shorter than a pool is wide is nothing to warn of
+        warnings.filterwarnings("ignore", message="The maximum number of concurrent tasks")
     context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = verbose
-    context.print_on_execution_start = verbose
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
     resources = ray.cluster_resources()
     amounts = f"{resources.get('CPU', 0):g} CPU, {resources.get('GPU', 0):g} GPU"
     return f"{len(ray.nodes())} node(s), {amounts}"

@@ -48,7 +48,7 @@ def draw_poses(
         film.write_bytes(movie.read_bytes())
     if documents is not None:
         width, height = keypoints.width, keypoints.height
-        frames = [openpose_json.write(keypoints.people(number), width, height) for number in range(len(keypoints))]
+        frames = [openpose_json.write(keypoints.people(number)) for number in range(len(keypoints))]
         stated = {"width": width, "height": height, "fps": str(opened.facts.fps), "frames": frames}
         documents.write_text(json.dumps(stated), encoding="utf-8")
     people = keypoints.present.sum(axis=1)

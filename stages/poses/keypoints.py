@@ -34,11 +34,6 @@ class People:
     def __len__(self) -> int:
         return len(self.points)
 
-    @classmethod
-    def nobody(cls) -> Self:
-        """An empty picture."""
-        return cls(np.empty((0, POINTS, 2)), np.empty((0, POINTS)), np.empty((0, 4)))
-
 
 @dataclass(frozen=True)
 class Keypoints:

@@ -28,7 +28,7 @@ class SheetRow:
     result: np.ndarray | None
 
 
-def contact_sheet(rows: list[SheetRow], path: Path, title: str = "Catwalk", note: str = "") -> None:
+def contact_sheet(rows: list[SheetRow], path: Path, note: str = "") -> None:
     """Write a PNG with a row per clip: its reference, three frames of its driving video, three of the film.
 
     Frames are taken at 1/6, 3/6 and 5/6 of each film, so driving and result show the same moments. `note` stands
@@ -42,7 +42,7 @@ def contact_sheet(rows: list[SheetRow], path: Path, title: str = "Catwalk", note
     width = lefts[-1][-1] + cell + MARGIN
     sheet = Image.new("RGB", (width, HEADER + len(rows) * (CAPTION + PICTURE + GAP * 2) + MARGIN - GAP * 2), PAPER)
     draw = ImageDraw.Draw(sheet)
-    _header(draw, lefts, title, note or f"{len(rows)} clip{'s' if len(rows) > 1 else ''}")
+    _header(draw, lefts, note or f"{len(rows)} clip{'s' if len(rows) > 1 else ''}")
     for number, (name, groups) in enumerate(clips):
         top = HEADER + number * (CAPTION + PICTURE + GAP * 2)
         draw.text((MARGIN, top + 5), _shortened(draw, name, width - 2 * MARGIN, _font(15)), INK, _font(15))
@@ -81,10 +81,10 @@ def _columns(cell: int) -> list[list[int]]:
     return groups
 
 
-def _header(draw: ImageDraw.ImageDraw, lefts: list[list[int]], title: str, note: str) -> None:
+def _header(draw: ImageDraw.ImageDraw, lefts: list[list[int]], note: str) -> None:
     """Title, small print and the names of the columns."""
     width = draw.im.size[0] - 2 * MARGIN
-    draw.text((MARGIN, 18), _shortened(draw, title, width, _font(26)), INK, _font(26))
+    draw.text((MARGIN, 18), "Catwalk", INK, _font(26))
     draw.text((MARGIN, 51), _shortened(draw, note, width, _font(14)), FAINT, _font(14))
     for columns, name in zip(lefts, ("reference", "driving video", "result"), strict=True):
         draw.text((columns[0], 80), name, FAINT, _font(14))

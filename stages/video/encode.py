@@ -1,14 +1,11 @@
 """Writing films: H.264 MP4 through ffmpeg, and their poster images."""
 
-import subprocess
 from fractions import Fraction
-from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
 import ffmpeg
-import imageio_ffmpeg
 import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
@@ -151,15 +148,6 @@ class Encoder:
 def poster(frame: np.ndarray, path: Path, quality: int) -> None:
     """Write a frame, uint8 RGB (height, width, 3), as JPEG of `quality` 1…95."""
     Image.fromarray(frame).save(path, "JPEG", quality=quality)
-
-
-@cache
-def encoder_available(name: str) -> bool:
-    """Tell, by encoding one frame, whether ffmpeg's encoder `name` works here (nvenc is listed without a GPU too)."""
-    source = ffmpeg.input("color=size=256x256:rate=25:duration=0.04", format="lavfi")
-    command = source.output("-", format="null", vcodec=name).global_args("-nostdin", "-loglevel", "quiet")
-    arguments = command.compile(cmd=imageio_ffmpeg.get_ffmpeg_exe())
-    return subprocess.run(arguments, capture_output=True, stdin=subprocess.DEVNULL).returncode == 0
 
 
 def _film(frames: ffmpeg.Stream, path: Path, recipe: EncodeRecipe) -> ffmpeg.Stream:

@@ -21,7 +21,6 @@ import numpy as np
 from stages.poses.drawing.controlnet10 import draw_controlnet10
 from stages.poses.drawing.dwpose import draw
 from stages.poses.drawing.skeleton import animate_anyone, dwpose, mimicmotion
-from stages.poses.drawing_mimicmotion import draw_mimicmotion
 from stages.poses.estimators.rtmpose import PoseNet
 from stages.poses.estimators.yolox import PersonDetector
 from stages.poses.keypoints import Keypoints
@@ -30,6 +29,7 @@ from stages.poses.motion.retarget import retarget
 from stages.poses.motion.subject import follow
 from tests.made.conv_onnx import Layer, write_conv_net
 from tests.made.pose_motions import FPS, HEIGHT, WIDTH, Body, crossing, dancing, observe, standing
+from tests.parity.published.mimicmotion_drawing import draw_mimicmotion
 
 DETECTOR_GFLOP, POSE_GFLOP = 155.6, 20.0
 

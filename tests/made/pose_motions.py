@@ -16,6 +16,14 @@ from stages.poses.wholebody import FACE, LEFT_HAND, POINTS, RIGHT_HAND
 FPS = 25.0
 WIDTH, HEIGHT = 1280, 720
 GROUND = 640.0
+NOBODY = People(np.empty((0, POINTS, 2)), np.empty((0, POINTS)), np.empty((0, 4)))
+
+
+def somebody(people: int = 1, seed: int = 0) -> People:
+    """People of points and scores anywhere, none of them detected."""
+    random = np.random.default_rng(seed)
+    points = random.uniform(0, 240, (people, POINTS, 2))
+    return People(points, random.uniform(0.05, 1.2, (people, POINTS)), np.full((people, 4), np.nan))
 
 
 @dataclass(frozen=True)
@@ -236,7 +244,7 @@ def _observe(
                     seen.append((confidence, points, scores, jittered, nearer if duplicate else one))
         seen.sort(key=lambda entry: -entry[0])
         shown.append([entry[4] for entry in seen])
-        frames.append(People(*(np.stack([entry[k] for entry in seen]) for k in (1, 2, 3))) if seen else People.nobody())
+        frames.append(People(*(np.stack([entry[k] for entry in seen]) for k in (1, 2, 3))) if seen else NOBODY)
     keypoints = Keypoints.from_people(frames, WIDTH, HEIGHT)
     truth = np.full(keypoints.present.shape, -1)
     for frame, those in enumerate(shown):

@@ -86,11 +86,11 @@ def test_stored_keypoints_are_read_as_they_were(tmp_path: Path) -> None:
 
 
 def write_documents(path: Path, keypoints: Keypoints) -> Path:
-    documents = [openpose_json.write(keypoints.people(number), 100, 120) for number in range(len(keypoints))]
+    documents = [openpose_json.write(keypoints.people(number)) for number in range(len(keypoints))]
     if path.suffix == ".zip":
         with ZipFile(path, "w") as archive:
             for number, document in reversed(list(enumerate(documents))):
-                archive.writestr(openpose_json.file_name("clip", number), json.dumps(document | SIZE))
+                archive.writestr(f"clip_{number:012d}_keypoints.json", json.dumps(document | SIZE))
     else:
         path.write_text(json.dumps({"width": 100, "height": 120, "fps": "30000/1001", "frames": documents}))
     return path

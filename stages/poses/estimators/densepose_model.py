@@ -23,16 +23,16 @@ _EXPECTED = "boxes [n, 4], coarse [n, 2, h, w], fine [n, 25, h, w], u [n, 25, h,
 class DensePose:
     """The network, loaded. Raises `Problem` for a file that is missing, no TorchScript, or another network."""
 
-    def __init__(self, path: Path, device: str = "cpu", channels: Literal["rgb", "bgr"] = "bgr") -> None:
+    def __init__(self, path: Path, channels: Literal["rgb", "bgr"] = "bgr") -> None:
         """`channels`: the order the network is shown; detectron2's models were trained on BGR."""
-        self._path, self._device, self._channels = path, device, channels
-        self._network = _load(path, device)
+        self._path, self._channels = path, channels
+        self._network = _load(path)
 
     @torch.inference_mode()
     def __call__(self, image: np.ndarray) -> list[Instance]:
         """uint8 RGB (height, width, 3) → the people found, in the detector's order; none: an empty list."""
         ordered = image if self._channels == "rgb" else image[..., ::-1]
-        pixels = torch.from_numpy(np.ascontiguousarray(ordered.transpose(2, 0, 1))).to(self._device)
+        pixels = torch.from_numpy(np.ascontiguousarray(ordered.transpose(2, 0, 1)))
         try:
             answer = self._network(pixels)
         except RuntimeError as failed:
@@ -52,13 +52,13 @@ class DensePose:
             len(shape) != 4 or shape[:2] != (people, count) for shape, count in zip(shapes[1:], channels, strict=True)
         ):
             raise self._wrong(f"it answers {', '.join(str(list(shape)) for shape in shapes)}")
-        return [one.float().cpu().numpy() for one in answer]
+        return [one.float().numpy() for one in answer]
 
     def _wrong(self, found: str) -> Problem:
         return _wrong_file(self._path, found)
 
 
-def _load(path: Path, device: str) -> torch.jit.ScriptModule:
+def _load(path: Path) -> torch.jit.ScriptModule:
     if not path.is_file():
         raise Problem(f"the DensePose network is missing: there is no file {path}", "download it and name its path")
     # Its import registers the operators that the exported graphs call.
@@ -66,7 +66,7 @@ def _load(path: Path, device: str) -> torch.jit.ScriptModule:
     if has_torchvision:
         importlib.import_module("torchvision")
     try:
-        return torch.jit.load(str(path), map_location=device).eval()
+        return torch.jit.load(str(path), map_location="cpu").eval()
     except (RuntimeError, ValueError, OSError) as broken:
         reason = str(broken).strip()
         if "torchvision" in reason and not has_torchvision:

@@ -26,11 +26,9 @@ class Channels:
     pose: Order
 
 
-# The detector was trained on BGR, the pose net on RGB. Each published caller shows one order to both.
+# The detector was trained on BGR, the pose net on RGB. The published caller shows one order to both.
 CALLERS = {
-    "dwpose": Channels("bgr", "bgr"),
     "animate_anyone": Channels("bgr", "bgr"),
-    "mimicmotion": Channels("rgb", "rgb"),
     "as_trained": Channels("bgr", "rgb"),
 }
 

@@ -10,18 +10,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from manifests.errors import Rejected
 from stages.poses.keypoints import Keypoints, People
-from stages.poses.wholebody import BODY, FACE, FEET, LEFT_HAND, POINTS, RIGHT_HAND, VISIBLE
+from stages.poses.wholebody import BODY, FACE, FEET, LEFT_HAND, POINTS, RIGHT_HAND
 
-Dialect = Literal["openpose", "community"]
-Coordinates = Literal["auto", "pixels", "unit", "signed"]
-
-SCORES = "catwalk_scores"  # our own field of a person in the community's dialect: the true scores of all 134 points
 _MID_HIP = 8
 _BODY25_FROM_COCO18 = [0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18]  # where each joint stands there
 _BODY25_FEET = slice(19, 25)
@@ -39,35 +35,25 @@ _LARGEST_FRACTION = 2.0
 _LEAST_FRACTION = -0.1
 
 
-def file_name(name: str, frame: int) -> str:
-    """OpenPose's name for the document of a frame."""
-    return f"{name}_{frame:012d}_keypoints.json"
-
-
 def frame_number(file: str) -> int | None:
     """The frame that a file of OpenPose's naming describes; None for other names."""
     found = re.search(r"_(\d{12})_keypoints\.json$", file)
     return int(found[1]) if found else None
 
 
-def read(
-    documents: Sequence[dict[str, Any]],
-    width: int | None = None,
-    height: int | None = None,
-    coordinates: Coordinates = "auto",
-) -> Keypoints:
+def read(documents: Sequence[dict[str, Any]], width: int | None = None, height: int | None = None) -> Keypoints:
     """One parsed document per frame, in order, of either dialect → keypoints in pixels.
 
-    The picture is `width` × `height` pixels, or as large as the documents say. `auto` tells pixels from fractions of
-    the picture (`unit`: 0 … 1) by their size over the whole sequence; `signed` (−1 … 1) has to be named. Points that
-    were not found are at (0, 0) with score 0. Raises `Rejected` naming the frame and field that is not as it should be.
+    The picture is `width` × `height` pixels, or as large as the documents say. Pixels are told from fractions of the
+    picture (0 … 1) by their size over the whole sequence. Points that were not found are at (0, 0) with score 0. Raises
+    `Rejected` naming the frame and field that is not as it should be, and for fractions from −1 to 1.
     """
     frames = [_frame(document, f"frame {number}") for number, document in enumerate(documents)]
     width, height = _size(documents, width, height)
-    scale, shift = _to_pixels(frames, width, height, coordinates)
+    scale = _to_pixels(frames, width, height)
     people = []
     for points, scores in frames:
-        pixels = np.where((scores > 0)[..., None], points * scale + shift, 0.0)
+        pixels = np.where((scores > 0)[..., None], points * scale, 0.0)
         people.append(
             People(
                 pixels,
@@ -78,39 +64,22 @@ def read(
     return Keypoints.from_people(people, width, height)
 
 
-def write(people: People, width: int, height: int, dialect: Dialect = "openpose", body_points: int = 25) -> dict:
-    """The document of one frame, in pixels.
-
-    `openpose`: true scores, points with none above 0 as 0, 0, 0. `community`: points with a score above 0.3 get 1,
-    others are 0, 0, 0, parts without any are null; the true scores stand in a field of our own, which `read` honours.
-    """
-    if body_points not in (18, 25):
-        raise ValueError(f"body_points must be 18 or 25, not {body_points}")
-    community = dialect == "community"
-    document: dict[str, Any] = {} if community else {"version": 1.3}
-    document["people"] = [
-        _person(points, scores, body_points, community)
-        for points, scores in zip(people.points, people.scores, strict=True)
-    ]
-    if community:
-        document |= {"canvas_width": width, "canvas_height": height}
-    return document
+def write(people: People) -> dict[str, Any]:
+    """OpenPose's document of one frame: 25 body points, in pixels; points without a score above 0 as 0, 0, 0."""
+    return {"version": 1.3, "people": [_person(*one) for one in zip(people.points, people.scores, strict=True)]}
 
 
-def _person(points: np.ndarray, scores: np.ndarray, body_points: int, community: bool) -> dict[str, Any]:
-    confidence = (scores > VISIBLE).astype(np.float64) if community else scores.clip(0)
+def _person(points: np.ndarray, scores: np.ndarray) -> dict[str, Any]:
+    confidence = scores.clip(0)
     triples = np.where((confidence > 0)[:, None], np.column_stack([points, confidence]), 0.0)
     parts = {
-        "pose_keypoints_2d": triples[BODY] if body_points == 18 else _body25(triples),
+        "pose_keypoints_2d": _body25(triples),
         "face_keypoints_2d": np.concatenate([triples[FACE], triples[_PUPILS]]),
         "hand_left_keypoints_2d": triples[LEFT_HAND],
         "hand_right_keypoints_2d": triples[RIGHT_HAND],
     }
-    empty = None if community else []
-    lists = {name: part.ravel().tolist() if part[:, 2].any() else empty for name, part in parts.items()}
+    lists = {name: part.ravel().tolist() if part[:, 2].any() else [] for name, part in parts.items()}
     lists["pose_keypoints_2d"] = parts["pose_keypoints_2d"].ravel().tolist()
-    if community:
-        return {**lists, SCORES: scores.tolist()}
     return {"person_id": [-1], **lists, **{name.replace("2d", "3d"): [] for name in parts}}
 
 
@@ -138,9 +107,6 @@ def _frame(document: Any, where: str) -> tuple[np.ndarray, np.ndarray]:
             if found is not None:
                 triples[part] = found[: part.stop - part.start]
         points[number], scores[number] = triples[:, :2], triples[:, 2]
-        true_scores = _numbers(person.get(SCORES), f"{where}, person {number}: {SCORES}")
-        if len(true_scores) == POINTS:
-            scores[number] = np.where(scores[number] > 0, true_scores, 0.0)
     return points, scores
 
 
@@ -193,18 +159,14 @@ def _size(documents: Sequence[dict[str, Any]], width: int | None, height: int | 
     return size
 
 
-def _to_pixels(
-    frames: list[tuple[np.ndarray, np.ndarray]], width: int, height: int, coordinates: Coordinates
-) -> tuple[np.ndarray, np.ndarray]:
-    """Scale and shift (x, y) that bring coordinates as written to pixels."""
-    size = np.array([width, height], np.float64)
-    if coordinates == "auto":
-        seen = np.concatenate([points[scores > 0] for points, scores in frames] or [np.empty((0, 2))])
-        coordinates = "unit" if seen.size and np.abs(seen).max() <= _LARGEST_FRACTION else "pixels"
-        if coordinates == "unit" and seen.min() < _LEAST_FRACTION:
-            raise Rejected("keypoints look like fractions from −1 to 1", "say so: coordinates `signed`, or `unit`")
-    scale = {"pixels": np.ones(2), "unit": size, "signed": size / 2}[coordinates]
-    return scale, size / 2 if coordinates == "signed" else np.zeros(2)
+def _to_pixels(frames: list[tuple[np.ndarray, np.ndarray]], width: int, height: int) -> np.ndarray:
+    """By what coordinates (x, y) as written are multiplied to become pixels."""
+    seen = np.concatenate([points[scores > 0] for points, scores in frames] or [np.empty((0, 2))])
+    if not seen.size or np.abs(seen).max() > _LARGEST_FRACTION:
+        return np.ones(2)
+    if seen.min() < _LEAST_FRACTION:
+        raise Rejected("keypoints look like fractions from −1 to 1", "write pixels, or fractions from 0 to 1")
+    return np.array([width, height], np.float64)
 
 
 def _box(points: np.ndarray, scores: np.ndarray) -> np.ndarray:

@@ -88,7 +88,7 @@ def retarget(
     moved, ratios = points * scale + shift, {}
     if mode == "bone_length":
         every = _ratios(points, seen, theirs, shown, scale, settings)
-        moved = _on_bones(points, seen, every, scale, moved, fps, settings.hold_feet)
+        moved = _on_bones(points, seen, every, moved, fps, settings.hold_feet)
         moved = moved + _shift(moved, seen, theirs, shown)
         ratios = {f"{parent}-{child}": ratio for (parent, child), ratio in every.items()}
     boxes = driving.boxes[:, 0] * scale + np.tile(shift, 2)
@@ -181,7 +181,6 @@ def _on_bones(
     points: np.ndarray,
     seen: np.ndarray,
     ratios: dict[tuple[int, int], float],
-    scale: float,
     similar: np.ndarray,
     fps: float,
     hold_feet: bool,

@@ -17,8 +17,8 @@ from manifests.clip import Clip
 from stages.diffusion.animator import Segment
 from stages.diffusion.magicanimate.animator import SCHEDULER, MagicAnimate, starting_noise
 from stages.diffusion.sampling.windows import uniform_windows
-from stages.video.comparison import comparison_frame
 from stages.video.image import fit
+from tests.parity.published.comparison import comparison_frame
 from tests.parity.recording import Recording
 from tests.parity.runners.motion_layers import MotionLayers, frames_first, rows_first
 

@@ -10,16 +10,16 @@ import cv2
 import numpy as np
 import torch
 
-from stages.poses import alignment
 from stages.poses.drawing import resize, skeleton
 from stages.poses.drawing.controlnet10 import draw_controlnet10
 from stages.poses.drawing.dwpose import draw, draw_bodies, draw_faces, draw_hands
 from stages.poses.drawing.skeleton import Skeleton
-from stages.poses.drawing_mimicmotion import draw_mimicmotion
 from stages.poses.estimators import densepose, rtmpose, yolox
 from stages.poses.estimators.dwpose import Channels, Detection, DWPose
 from stages.poses.files import openpose_json
 from stages.poses.wholebody import openpose_order
+from tests.parity.published import animate_anyone_resize, mimicmotion_alignment
+from tests.parity.published.mimicmotion_drawing import draw_mimicmotion
 from tests.parity.recording import Recording
 
 Results = dict[str, Any]
@@ -53,7 +53,7 @@ class PoseRunners:
         drawn = CALLERS[params["caller"]](found, width, height)
         canvas = draw(drawn, height, width)
         if params["detect_resolution"]:
-            canvas = resize.finished(canvas, self.config["defaults"]["image_resolution"])
+            canvas = animate_anyone_resize.finished(canvas, self.config["defaults"]["image_resolution"])
         return {**vars(drawn), "body_score": drawn.score, "canvas_u8": canvas, "detect_hw": np.array([height, width])}
 
     def draw(self, params: dict, **drawn: torch.Tensor) -> Results:
@@ -155,12 +155,12 @@ class PoseRunners:
         }
 
     def moore_end_to_end(self, params: dict, image_u8: np.ndarray) -> Results:
-        image = resize.resize(image_u8, params["detect_resolution"])
+        image = animate_anyone_resize.resize(image_u8, params["detect_resolution"])
         height, width = image.shape[:2]
         assert [height, width] == params["detect_hw"], f"resized to {height} × {width}"
         found = self._detect(params["channel_order"], [image])[0]
         drawn = skeleton.animate_anyone(found.people(), width, height)
-        canvas = resize.finished(draw(drawn, height, width), params["image_resolution"])
+        canvas = animate_anyone_resize.finished(draw(drawn, height, width), params["image_resolution"])
         return {**vars(drawn), "body_score": drawn.score, "canvas_u8": canvas}
 
     def resize_sizes(
@@ -171,14 +171,14 @@ class PoseRunners:
         return {"height": np.array(heights), "width": np.array(widths)}
 
     def resize(self, params: dict, image_u8: np.ndarray) -> Results:
-        return {"image_u8": resize.resize(image_u8, params["resolution"])}
+        return {"image_u8": animate_anyone_resize.resize(image_u8, params["resolution"])}
 
     def mimic_align(self, params: dict, ref_pose: dict, driving_poses: dict) -> Results:
         reference = _skeleton(ref_pose)
         return self._aligned(params, reference, {key: _skeleton(pose) for key, pose in driving_poses.items()})
 
     def mimic_end_to_end(self, params: dict, ref_image_u8: np.ndarray, frames_u8: list[np.ndarray]) -> Results:
-        used = alignment.used_frames(len(frames_u8), params["fps"], params["sample_stride"])
+        used = mimicmotion_alignment.used_frames(len(frames_u8), params["fps"], params["sample_stride"])
         pictures = [ref_image_u8, *(frames_u8[number] for number in used)]
         found = self._detect(params["channel_order"], pictures)
         poses = [
@@ -229,7 +229,7 @@ class PoseRunners:
     def _aligned(self, params: dict, reference: Skeleton, driving: dict[str, Skeleton]) -> Results:
         size = params["ref_height"], params["ref_width"]
         frame_size = params["frame_height"], params["frame_width"]
-        fitted = alignment.align(reference, list(driving.values()), size, frame_size)
+        fitted = mimicmotion_alignment.align(reference, list(driving.values()), size, frame_size)
         aligned = {key: fitted(pose) for key, pose in driving.items()}
         wide = params["reference_width"]
         return {

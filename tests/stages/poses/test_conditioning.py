@@ -15,6 +15,7 @@ from stages.poses.drawing import skeleton
 from stages.poses.drawing.controlnet10 import draw_controlnet10
 from stages.poses.keypoints import Keypoints, People
 from stages.video.image import fit
+from tests.made.pose_motions import NOBODY
 
 FPS = Fraction(25)
 
@@ -95,7 +96,7 @@ def test_of_two_people_one_is_drawn_and_the_choice_is_the_rows() -> None:
 
 
 def test_poses_without_a_person_are_rejected_with_a_remedy() -> None:
-    nobody = Keypoints.from_people([People.nobody()] * 12, 240, 200)
+    nobody = Keypoints.from_people([NOBODY] * 12, 240, 200)
     with pytest.raises(Rejected) as refused:
         skeleton_pictures(nobody, FPS, clip(), [0])
     assert refused.value.remedy
@@ -112,7 +113,7 @@ def test_parity_draws_what_the_published_tool_would_and_repairs_nothing() -> Non
 
 
 def test_a_reference_without_a_person_cannot_be_retargeted_to() -> None:
-    nobody = Keypoints.from_people([People.nobody()], 100, 100)
+    nobody = Keypoints.from_people([NOBODY], 100, 100)
     with pytest.raises(Rejected, match="no person"):
         skeleton_pictures(standing(), FPS, clip(retarget="bone_length"), [0], nobody)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -11,19 +10,18 @@ import pytest
 
 from manifests.errors import Problem, Rejected
 from stages.poses import wholebody
-from stages.poses.alignment import align, used_frames
 from stages.poses.drawing import skeleton
 from stages.poses.drawing.controlnet10 import draw_controlnet10
 from stages.poses.drawing.dwpose import draw
 from stages.poses.drawing.resize import resized_size
-from stages.poses.drawing_mimicmotion import draw_mimicmotion
 from stages.poses.estimators import yolox
-from stages.poses.estimators.dwpose import CALLERS, DWPose
+from stages.poses.estimators.dwpose import CALLERS, Channels, DWPose
 from stages.poses.estimators.rtmpose import PoseNet
 from stages.poses.estimators.yolox import PersonDetector
 from stages.poses.files import openpose_json
 from stages.poses.keypoints import Keypoints, People
 from tests.conftest import CHECKOUT
+from tests.made.pose_motions import NOBODY, somebody
 from tests.made.tiny_onnx import write_pose_net
 
 RECORDED = CHECKOUT / "tests" / "golden" / "pose"
@@ -43,12 +41,6 @@ def picture(*people: tuple[int, int], height: int = 240, width: int = 320) -> np
     for x, y in people:
         canvas[y : y + 90, x : x + 40] = (255, 0, 255)
     return canvas
-
-
-def somebody(people: int = 1, seed: int = 0) -> People:
-    random = np.random.default_rng(seed)
-    points = random.uniform(0, 240, (people, wholebody.POINTS, 2))
-    return People(points, random.uniform(0.05, 1.2, (people, wholebody.POINTS)), np.full((people, 4), np.nan))
 
 
 # The estimator
@@ -120,11 +112,12 @@ def test_no_frames_are_no_keypoints(pose_net: Path) -> None:
 def test_the_callers_show_the_networks_their_own_channel_order(pose_net: Path) -> None:
     image, shown = picture((40, 60)), {}
     image[..., 2] = image[..., 2] // 2 + 20  # no longer the same backwards
-    for caller in ("animate_anyone", "mimicmotion", "as_trained"):
-        estimator = DWPose.load(DETECTOR, pose_net, CALLERS[caller])
+    orders = CALLERS | {"rgb": Channels("rgb", "rgb")}
+    for caller in ("animate_anyone", "rgb", "as_trained"):
+        estimator = DWPose.load(DETECTOR, pose_net, orders[caller])
         shown[caller] = next(estimator.detect([image])).scores
-    assert np.array_equal(shown["mimicmotion"], shown["as_trained"])  # the pose net sees RGB in both
-    assert not np.array_equal(shown["mimicmotion"], shown["animate_anyone"])
+    assert np.array_equal(shown["rgb"], shown["as_trained"])  # the pose net sees RGB in both
+    assert not np.array_equal(shown["rgb"], shown["animate_anyone"])
 
 
 def test_networks_run_on_one_thread_unless_told_otherwise(pose_net: Path) -> None:
@@ -183,7 +176,7 @@ def test_a_smaller_variant_of_the_pose_net_works(tmp_path: Path) -> None:
 
 
 def test_keypoints_give_back_the_people_of_every_frame() -> None:
-    frames = [somebody(2, 1), People.nobody(), somebody(3, 2)]
+    frames = [somebody(2, 1), NOBODY, somebody(3, 2)]
     sequence = Keypoints.from_people(frames, 320, 240)
     assert sequence.points.shape == (3, 3, 134, 2)
     assert sequence.present.sum(axis=1).tolist() == [2, 0, 3]
@@ -215,22 +208,18 @@ def test_a_score_of_exactly_the_threshold_hides_a_joint_and_shows_a_point_of_a_h
     assert scores[0, 1] == 0  # the neck
 
 
-@pytest.mark.parametrize("caller", [skeleton.dwpose, skeleton.animate_anyone, skeleton.mimicmotion])
+@pytest.mark.parametrize("caller", [skeleton.dwpose, skeleton.animate_anyone])
 def test_an_empty_frame_is_drawn_black(caller: object) -> None:
-    nobody = caller(People.nobody(), 64, 48)
-    for canvas in (draw(nobody, 48, 64), draw_mimicmotion(nobody, 48, 64)):
-        assert canvas.shape == (48, 64, 3)
-        assert not canvas.any()
+    canvas = draw(caller(NOBODY, 64, 48), 48, 64)
+    assert canvas.shape == (48, 64, 3)
+    assert not canvas.any()
     assert not draw_controlnet10(np.zeros((0, 4)), np.zeros((0, 18)), 48, 64).any()
 
 
 def test_people_outside_the_picture_are_drawn_without_an_error() -> None:
     people = somebody(2)
     people.points[:] = people.points * 40 - 4000
-    for caller in (skeleton.dwpose, skeleton.mimicmotion):
-        drawn = caller(people, 64, 48)
-        draw(drawn, 48, 64)
-        draw_mimicmotion(drawn, 48, 64, 200)
+    draw(skeleton.dwpose(people, 64, 48), 48, 64)
 
 
 @pytest.mark.parametrize(
@@ -242,40 +231,12 @@ def test_animate_anyones_sides_round_halves_to_even_multiples_of_64(
     assert resized_size(*size) == expected
 
 
-# Alignment
-
-
-def test_alignment_undoes_a_known_shift_and_scale() -> None:
-    reference = skeleton.mimicmotion(somebody(), 240, 320)
-    # The reference person in a square picture, at 0.8 of the size in pixels.
-    points = reference.candidate * [240, 320] * 0.8 + [11, -7]
-    people = People(np.zeros((1, 134, 2)), np.ones((1, 134)), np.full((1, 4), np.nan))
-    people.points[0, wholebody.BODY] = points
-    driving = skeleton.mimicmotion(people, 300, 300)
-    fitted = align(reference, [driving, skeleton.mimicmotion(somebody(2), 300, 300)], (320, 240), (300, 300))
-    assert fitted(driving).candidate == pytest.approx(reference.candidate, abs=1e-9)
-
-
-def test_alignment_says_what_is_missing() -> None:
-    someone, crowd = (skeleton.mimicmotion(somebody(people), 240, 320) for people in (1, 2))
-    with pytest.raises(Problem, match="no driving frame holds exactly one person"):
-        align(someone, [crowd], (320, 240), (320, 240))
-    hidden = People(np.zeros((1, 134, 2)), np.zeros((1, 134)), np.full((1, 4), np.nan))
-    with pytest.raises(Problem, match="no joint of the reference person is visible"):
-        align(skeleton.mimicmotion(hidden, 240, 320), [someone], (320, 240), (320, 240))
-
-
-@pytest.mark.parametrize(("fps", "stride"), [(Fraction(30000, 1001), 1), (47.9, 1), (48, 2), (60, 2), (10, 1)])
-def test_driving_frames_are_thinned_to_about_24_a_second(fps: float, stride: int) -> None:
-    assert list(used_frames(5, fps, sample_stride=1)) == list(range(0, 5, stride))
-
-
 # OpenPose JSON
 
 
 def test_body_25_documents_keep_every_point_and_its_score() -> None:
     people = somebody(2)
-    document = json.loads(json.dumps(openpose_json.write(people, 320, 240)))
+    document = json.loads(json.dumps(openpose_json.write(people)))
     read = openpose_json.read([document], 320, 240).people(0)
     assert np.array_equal(read.points, people.points)
     assert np.array_equal(read.scores, people.scores)
@@ -291,31 +252,19 @@ def test_body_25_documents_keep_every_point_and_its_score() -> None:
 def test_body_25_has_the_middle_of_the_hips() -> None:
     people = somebody()
     hips = people.points[0, [8, 11]], people.scores[0, [8, 11]]
-    body = np.reshape(openpose_json.write(people, 320, 240)["people"][0]["pose_keypoints_2d"], (25, 3))
+    body = np.reshape(openpose_json.write(people)["people"][0]["pose_keypoints_2d"], (25, 3))
     assert np.allclose(body[8], [*hips[0].mean(axis=0), hips[1].min()])
 
 
 def test_points_that_were_not_found_are_zeros_and_come_back_unseen() -> None:
     people = somebody()
     people.scores[0, 3], people.scores[0, wholebody.FACE], people.scores[0, 14:16] = -0.2, 0.0, 0.0
-    document = openpose_json.write(people, 320, 240)
+    document = openpose_json.write(people)
     assert document["people"][0]["pose_keypoints_2d"][9:12] == [0, 0, 0]
     assert document["people"][0]["face_keypoints_2d"] == []
     read = openpose_json.read([document], 320, 240).people(0)
     assert read.scores[0, 3] == 0
     assert not read.points[0, wholebody.FACE].any()
-
-
-def test_the_communitys_readers_see_the_visible_points_and_we_the_true_scores() -> None:
-    people = somebody()
-    document = json.loads(json.dumps(openpose_json.write(people, 320, 240, "community", body_points=18)))
-    confidences = np.array(document["people"][0]["pose_keypoints_2d"]).reshape(18, 3)[:, 2]
-    visible = people.scores[0, wholebody.BODY] > wholebody.VISIBLE
-    assert confidences.tolist() == visible.astype(float).tolist()
-    read = openpose_json.read([document])
-    assert (read.width, read.height) == (320, 240)
-    assert np.array_equal(read.scores[0, 0, wholebody.BODY][visible], people.scores[0, wholebody.BODY][visible])
-    assert np.array_equal(read.points[0, 0, wholebody.BODY][visible], people.points[0, wholebody.BODY][visible])
 
 
 def test_both_dialects_of_one_body_read_alike() -> None:
@@ -327,20 +276,23 @@ def test_both_dialects_of_one_body_read_alike() -> None:
     assert official.scores[0, 0, wholebody.FEET].tolist() == [0, 0, 0, 0.5, 0.45, 0.52]
 
 
-@pytest.mark.parametrize("coordinates", ["unit", "signed"])
-def test_fractions_become_pixels(coordinates: str) -> None:
-    people = somebody()
-    document = openpose_json.write(people, 320, 240, body_points=18)
-    body = np.reshape(document["people"][0]["pose_keypoints_2d"], (18, 3))
-    fractions = body[:, :2] / [320, 240]
-    body[:, :2] = fractions if coordinates == "unit" else fractions * 2 - 1
+def in_fractions(people: People, scale: float, shift: float) -> dict:
+    """A community document of 18 body points, given as `scale` · fraction of 320 × 240 + `shift`."""
+    places = people.points[0, wholebody.BODY] / [320, 240] * scale + shift
+    body = np.column_stack([places, people.scores[0, wholebody.BODY]])
     person = {"pose_keypoints_2d": body.ravel().tolist(), "face_keypoints_2d": None}
-    told = {"people": [person], "canvas_width": 320, "canvas_height": 240}
-    read = openpose_json.read([told], coordinates="auto" if coordinates == "unit" else "signed")
+    return {"people": [person], "canvas_width": 320, "canvas_height": 240}
+
+
+def test_fractions_become_pixels() -> None:
+    people = somebody()
+    read = openpose_json.read([in_fractions(people, 1, 0)])
     assert read.points[0, 0, wholebody.BODY] == pytest.approx(people.points[0, wholebody.BODY])
-    if coordinates == "signed":
-        with pytest.raises(Rejected, match="fractions from −1 to 1"):
-            openpose_json.read([told])
+
+
+def test_fractions_around_the_middle_are_rejected() -> None:
+    with pytest.raises(Rejected, match="fractions from −1 to 1"):
+        openpose_json.read([in_fractions(somebody(), 2, -1)])
 
 
 @pytest.mark.parametrize(
@@ -361,10 +313,9 @@ def test_a_malformed_document_is_rejected_by_field(document: object, message: st
 
 def test_pixels_without_a_picture_size_are_rejected() -> None:
     with pytest.raises(Rejected, match="name no size of the picture"):
-        openpose_json.read([openpose_json.write(somebody(), 320, 240)])
+        openpose_json.read([openpose_json.write(somebody())])
 
 
 def test_openpose_file_names_carry_the_frame() -> None:
-    assert openpose_json.file_name("walk", 42) == "walk_000000000042_keypoints.json"
-    assert openpose_json.frame_number(openpose_json.file_name("walk", 42)) == 42
+    assert openpose_json.frame_number("walk_000000000042_keypoints.json") == 42
     assert openpose_json.frame_number("walk.json") is None

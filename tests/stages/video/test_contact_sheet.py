@@ -60,9 +60,9 @@ def test_pictures_of_any_shape_keep_their_proportions(tmp_path: Path) -> None:
     assert np.ptp(columns) + 1 == pytest.approx(8 * (np.ptp(rows) + 1), rel=0.05)
 
 
-def test_a_long_title_is_cut_at_the_margin(tmp_path: Path) -> None:
+def test_long_words_are_cut_at_the_margin(tmp_path: Path) -> None:
     picture = np.zeros((64, 48, 3), np.uint8)
-    contact_sheet([SheetRow("long " * 80, picture, picture, picture)], tmp_path / "sheet.png", title="sheet " * 60)
+    contact_sheet([SheetRow("long " * 80, picture, picture, picture)], tmp_path / "sheet.png", note="sheet " * 120)
     sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
     assert (sheet[:, -MARGIN + 2 :] == sheet[0, 0]).all()
     assert (sheet[: HEADER - 4, :MARGIN] == sheet[0, 0]).all()

@@ -18,7 +18,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from manifests.errors import Problem
-from stages.video.encode import Encoder, EncodeRecipe, encoder_available, poster
+from stages.video.encode import Encoder, EncodeRecipe, poster
 
 WIDTH, HEIGHT = 96, 64
 RECIPE = EncodeRecipe(preset="veryfast")
@@ -264,11 +264,6 @@ def test_views_of_larger_arrays_are_written_as_they_look(tmp_path: Path) -> None
 def test_a_recipe_out_of_range_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         EncodeRecipe(**wrong)
-
-
-def test_an_encoder_counts_as_available_only_if_it_encodes() -> None:
-    assert encoder_available("libx264")
-    assert not encoder_available("no_such_encoder")
 
 
 def test_a_poster_is_a_jpeg_of_the_frame(tmp_path: Path) -> None:
