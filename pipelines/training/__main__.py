@@ -30,6 +30,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name in names:
             # a stage imports what only it needs, and the ones before it can be done without that
             importlib.import_module(f"pipelines.training.{name}").run(settings)
+    except ModuleNotFoundError as missing:
+        if missing.name != "onnx":
+            raise
+        sys.stderr.write("training: the keypoint net is written with onnx, which is not installed\n")
+        sys.stderr.write("  → install it: pip install -e '.[train]'\n")
+        return 1
     except Problem as problem:
         sys.stderr.write(f"training: {problem.error}\n  → {problem.remedy}\n")
         return 1

@@ -22,7 +22,7 @@ from pipelines.training.keypoint_net import (
     KeypointNet,
     interpolation,
 )
-from pipelines.training.onnx_file import Graph
+from pipelines.training.onnx_graph import Graph
 from stages.poses.estimators.rtmpose import KEYPOINTS, SPLIT_RATIO
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -150,6 +151,20 @@ def test_the_onnx_file_computes_what_the_network_does(tmp_path: Path) -> None:
     for curves, found in zip(wanted, PoseNet(tmp_path / "net.onnx", batch=2).model(images.numpy()), strict=True):
         assert curves.max() > 0.1
         np.testing.assert_allclose(found, curves, atol=2e-3)
+
+
+def test_the_written_graph_with_the_bundled_weights_is_the_bundled_net(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    write_onnx(KeypointNet(), path)
+    written = onnx.load(path)
+    for mine, theirs in zip(written.graph.initializer, onnx.load(NET).graph.initializer, strict=True):
+        assert (mine.name, mine.data_type, mine.dims) == (theirs.name, theirs.data_type, theirs.dims)
+        if mine.data_type == onnx.TensorProto.FLOAT16 or (mine.data_type, len(mine.dims)) == (1, 1):  # float32 biases
+            mine.CopyFrom(theirs)
+    onnx.save(written, path)
+    crops = np.random.default_rng(3).normal(size=(2, 3, HEIGHT, WIDTH)).astype(np.float32)
+    for mine, theirs in zip(PoseNet(path, batch=2).model(crops), PoseNet(NET, batch=2).model(crops), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
 
 
 def test_a_place_is_read_to_the_nearest_bin_from_an_ideal_heat_map() -> None:

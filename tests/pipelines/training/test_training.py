@@ -1,6 +1,7 @@
 """Promises of the animator's training, on a tiny network and people of one colour each."""
 
 import json
+import sys
 from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
@@ -14,6 +15,7 @@ import torch
 
 from manifests.clip import Clip
 from pipelines.training import image, motion
+from pipelines.training.__main__ import main
 from pipelines.training.batches import (
     HELD_BACK,
     REFERENCE_SHARES,
@@ -204,3 +206,13 @@ def test_errors_on_people_count_more() -> None:
 def test_references_are_mostly_catalogue_stills() -> None:
     assert len(REFERENCE_SHARES) == STILLS
     assert sum(REFERENCE_SHARES[:2]) > 0.8
+
+
+def test_training_without_onnx_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("keypoints", "keypoint_onnx", "onnx_graph"):
+        monkeypatch.delitem(sys.modules, f"pipelines.training.{name}", raising=False)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    assert main(["keypoints", "--output", str(tmp_path)]) == 1
+    assert "pip install -e '.[train]'" in capsys.readouterr().err
