@@ -20,8 +20,8 @@ class WindowModel(Protocol):
     def predict(self, latents: torch.Tensor, timestep: int, window: Window) -> torch.Tensor:
         """Raw predictions of one window, unguided.
 
-        `latents` (window frames, channels, height, width) → (rows, window frames, channels, height, width), rows
-        being [unconditional, conditional], or the conditional one alone.
+        `latents` (window frames, channels, height, width) → (branches, window frames, channels, height, width),
+        branches being [unconditional, conditional], or the conditional one alone.
         """
 
 
@@ -75,12 +75,12 @@ class SchedulerOutput(Protocol):
 
 
 def classifier_free_guidance(scale: float) -> Callable[[torch.Tensor], torch.Tensor]:
-    """(rows, …) → (…): unconditional + scale · (conditional - unconditional); a single row is returned as it is."""
+    """(branches, …) → (…): unconditional + scale · (conditional - unconditional); a single one is returned as it is."""
 
-    def guide(rows: torch.Tensor) -> torch.Tensor:
-        if len(rows) == 1:
-            return rows[0]
-        unconditional, conditional = rows
+    def guide(branches: torch.Tensor) -> torch.Tensor:
+        if len(branches) == 1:
+            return branches[0]
+        unconditional, conditional = branches
         return unconditional + scale * (conditional - unconditional)
 
     return guide

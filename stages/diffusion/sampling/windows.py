@@ -97,7 +97,7 @@ def window_plan(clip: Clip, num_frames: int, stride: int) -> Callable[[int], Seq
 class Fusion:
     """The weighted mean of overlapping window predictions of one step, before guidance.
 
-    Holds (rows, frames, channels, height, width) once, whatever the number of windows. A frame that stands twice in
+    Holds (branches, frames, channels, height, width) once, whatever the number of windows. A frame that stands twice in
     one window keeps one of its two predictions and counts once, as in the published code.
     """
 
@@ -107,7 +107,7 @@ class Fusion:
         self._weight: torch.Tensor | None = None
 
     def add(self, prediction: torch.Tensor, window: Window) -> None:
-        """Take in one window's raw rows (rows, window frames, channels, height, width)."""
+        """Take in one window's raw predictions (branches, window frames, channels, height, width)."""
         if self._total is None:
             self._total = prediction.new_zeros(prediction.shape[0], self._num_frames, *prediction.shape[2:])
             self._weight = prediction.new_zeros(self._num_frames, 1, 1, 1)
@@ -117,7 +117,7 @@ class Fusion:
         self._weight[frames] = self._weight[frames] + weights
 
     def mean(self) -> torch.Tensor:
-        """(rows, frames, channels, height, width). Raises `ValueError` when a frame was in no window."""
+        """(branches, frames, channels, height, width). Raises `ValueError` when a frame was in no window."""
         if self._total is None or bool((self._weight == 0).any()):
             raise ValueError("a frame of the clip lies in no window")
         return self._total / self._weight

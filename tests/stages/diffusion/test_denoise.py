@@ -15,10 +15,10 @@ FRAMES, SHAPE, SCALE = 11, (4, 3, 2), 2.5
 
 
 class Linear:
-    """A model whose rows are known multiples of its input; its answer depends on the place in the window, too."""
+    """A model whose branches are known multiples of its input; its answer depends on the place in the window, too."""
 
-    def __init__(self, rows: int = 2) -> None:
-        self.rows = rows
+    def __init__(self, branches: int = 2) -> None:
+        self.branches = branches
         self.calls: list[tuple[str, int, object]] = []
 
     def begin_step(self, timestep: int, windows: Sequence[Window]) -> None:
@@ -30,7 +30,7 @@ class Linear:
 
     def answer(self, latents: torch.Tensor, timestep: int) -> torch.Tensor:
         place = torch.arange(len(latents), dtype=latents.dtype).view(-1, 1, 1, 1) / 10
-        factors = torch.tensor([0.3, 0.7])[-self.rows :].view(-1, 1, 1, 1, 1)
+        factors = torch.tensor([0.3, 0.7])[-self.branches :].view(-1, 1, 1, 1, 1)
         return factors * latents + place + timestep / 1000
 
 
@@ -60,8 +60,9 @@ def by_hand(model: Linear, latents: torch.Tensor, scale: float) -> list[tuple[to
             for window in plan(index):
                 if frame in window.frames:
                     place = window.frames.index(frame)
-                    rows = model.answer(latents[list(window.frames)], timestep)[:, place]
-                    guided = rows[0] + scale * (rows[1] - rows[0]) if len(rows) == 2 else rows[0]
+                    branches = model.answer(latents[list(window.frames)], timestep)[:, place]
+                    unconditional, conditional = branches[0], branches[-1]  # one and the same without guidance
+                    guided = unconditional + scale * (conditional - unconditional)
                     total, weights = total + window.weights[place] * guided, weights + window.weights[place]
             noise[frame] = total / weights
         now, then = alphas[timestep], alphas[timestep - 250] if timestep > 250 else torch.ones(())
@@ -71,14 +72,14 @@ def by_hand(model: Linear, latents: torch.Tensor, scale: float) -> list[tuple[to
     return found
 
 
-@pytest.mark.parametrize(("rows", "scale"), [(2, SCALE), (2, 0.0), (1, SCALE)])
+@pytest.mark.parametrize(("branches", "scale"), [(2, SCALE), (2, 0.0), (1, SCALE)])
 def test_every_step_equals_the_loop_written_by_hand(
-    start: torch.Tensor, scheduler: DDIMScheduler, rows: int, scale: float
+    start: torch.Tensor, scheduler: DDIMScheduler, branches: int, scale: float
 ) -> None:
-    steps = list(denoise(Linear(rows), start, scheduler, plan, classifier_free_guidance(scale)))
+    steps = list(denoise(Linear(branches), start, scheduler, plan, classifier_free_guidance(scale)))
 
     assert [(step.index, step.timestep) for step in steps] == [(0, 751), (1, 501), (2, 251), (3, 1)]
-    for step, (noise, latents) in zip(steps, by_hand(Linear(rows), start, scale), strict=True):
+    for step, (noise, latents) in zip(steps, by_hand(Linear(branches), start, scale), strict=True):
         torch.testing.assert_close(step.noise, noise, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(step.latents, latents, rtol=1e-4, atol=1e-4)
 
@@ -123,15 +124,15 @@ def test_half_precision_predictions_are_fused_and_stepped_in_the_precision_of_th
     assert (step.noise.dtype, step.latents.dtype) == (torch.float32, torch.float32)
 
 
-def test_guidance_moves_from_the_unconditional_to_the_conditional_row_and_beyond() -> None:
-    rows = torch.tensor([[1.0, 2.0], [3.0, 2.5]])
+def test_guidance_moves_from_the_unconditional_to_the_conditional_branch_and_beyond() -> None:
+    branches = torch.tensor([[1.0, 2.0], [3.0, 2.5]])
 
-    assert classifier_free_guidance(0.0)(rows).tolist() == [1.0, 2.0]
-    assert classifier_free_guidance(1.0)(rows).tolist() == [3.0, 2.5]
-    assert classifier_free_guidance(7.5)(rows).tolist() == [16.0, 5.75]
+    assert classifier_free_guidance(0.0)(branches).tolist() == [1.0, 2.0]
+    assert classifier_free_guidance(1.0)(branches).tolist() == [3.0, 2.5]
+    assert classifier_free_guidance(7.5)(branches).tolist() == [16.0, 5.75]
 
 
-def test_a_single_row_is_not_guided() -> None:
-    row = torch.tensor([[1.0, 2.0]])
+def test_a_single_branch_is_not_guided() -> None:
+    branch = torch.tensor([[1.0, 2.0]])
 
-    assert classifier_free_guidance(7.5)(row).tolist() == [1.0, 2.0]
+    assert classifier_free_guidance(7.5)(branch).tolist() == [1.0, 2.0]
