@@ -18,15 +18,14 @@ from diffusers.models.controlnets.controlnet import ControlNetConditioningEmbedd
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVisionModel, CLIPVisionModelWithProjection
 
-from stages.diffusion.animate_anyone.animator import build_denoising_network
 from stages.diffusion.animate_anyone.settings import PublishedSettings
-from stages.diffusion.animate_anyone.unet import PosedUNet
+from stages.diffusion.animate_anyone.unet import PosedUNet, build_denoising_network
 from stages.diffusion.dreampose.checkpoint import IN_CHANNELS
 from stages.diffusion.dreampose.dual_guidance import row_weights
 from stages.diffusion.dreampose.embedding_adapter import EmbeddingAdapter
 from stages.diffusion.dreampose.unet import ContextUNet
 from stages.diffusion.magicanimate.animator import LONGEST_WINDOW
-from stages.diffusion.magicanimate.unet import ControlledUNet
+from stages.diffusion.magicanimate.unet import Conditioning, ControlledUNet
 from stages.diffusion.networks.motion_unet import build_motion_unet, span_frames
 from stages.diffusion.networks.reference_attention import Features, reading_blocks, transformer_blocks
 from stages.diffusion.networks.reference_network import ReferenceNetwork, build_reference_network, end_at_last_feature
@@ -118,8 +117,7 @@ def decoder(width: int, height: int, *known: float) -> Figure:
 def reference_features(network: ReferenceNetwork, width: int, height: int, words: int) -> Features:
     """What a denoising network reads, without values."""
     with torch.no_grad():
-        rows = network.features(empty(1, 4, height // 8, width // 8), TIMESTEP, empty(1, words, WIDTH))
-    return {name: row[0] for name, row in rows.items()}
+        return network.features(empty(1, 4, height // 8, width // 8), TIMESTEP, empty(1, words, WIDTH))
 
 
 def published_window(unet: UNetMotionModel, latents: torch.Tensor, words: int, features: Features) -> float:
@@ -128,14 +126,13 @@ def published_window(unet: UNetMotionModel, latents: torch.Tensor, words: int, f
     Both halves attend to the reference, whose keys and values are made anew for every frame; then the unconditional
     half attends once more, without the reference.
     """
-    half = ControlledUNet(unet, list(features))
-
-    def run() -> None:
-        half.predict(latents, TIMESTEP, empty(1, words, WIDTH))
-
-    again = operations(run, [unet.get_submodule(name).attn1 for name in features])
-    projections = operations(lambda: half.read(features))
-    return 2 * (operations(run) + len(latents) * projections) + again
+    half, text = ControlledUNet(unet), empty(1, words, WIDTH)
+    attentions = [unet.get_submodule(name).attn1 for name in features]
+    again = operations(lambda: half.predict(latents, TIMESTEP, Conditioning(text)), attentions)
+    projections = operations(lambda: half.reference(features))
+    conditioning = Conditioning(text, reference=half.reference(features))
+    reading = operations(lambda: half.predict(latents, TIMESTEP, conditioning))
+    return 2 * (reading + len(latents) * projections) + again
 
 
 def magicanimate() -> System:
@@ -148,13 +145,12 @@ def magicanimate() -> System:
     def figures() -> Iterator[Figure]:
         writer = ReferenceNetwork(reference, reading_blocks(reference))
         features = reference_features(writer, 512, 512, WORDS)
-        plain = ControlledUNet(network, list(features))
-        half = operations(lambda: plain.predict(latents, TIMESTEP, text[:1]))
+        unet = ControlledUNet(network)
+        half = operations(lambda: unet.predict(latents, TIMESTEP, Conditioning(text[:1])))
         yield Figure("UNet, 16 frames of 512×512, one guidance half", half, known=(17.7,))
         published = published_window(network, latents, WORDS, features)
-        unet = ControlledUNet(network, list(features))
-        unet.read(features)
-        needed = operations(lambda: unet.predict(latents, TIMESTEP, text, shared_text=True))
+        conditioning = Conditioning(text, shared_text=True, reference=unet.reference(features))
+        needed = operations(lambda: unet.predict(latents, TIMESTEP, conditioning))
         yield Figure("UNet, guided, reading the reference", published, needed, (39.9, 30.6))
         picture = empty(1, 3, 512, 512)
         one = operations(lambda: control(latents[:1], TIMESTEP, text[:1], controlnet_cond=picture))

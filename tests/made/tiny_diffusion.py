@@ -8,8 +8,8 @@ from shutil import copytree
 import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
 
-from stages.diffusion.animate_anyone.animator import build_denoising_network
 from stages.diffusion.animate_anyone.settings import PublishedSettings
+from stages.diffusion.animate_anyone.unet import build_denoising_network
 from stages.diffusion.networks.reference_network import build_reference_network
 from stages.diffusion.weights.checkpoint import read_config
 from tests.conftest import CHECKOUT

@@ -19,11 +19,10 @@ from stages.diffusion.animate_anyone.facts import ANIMATE_ANYONE, REFERENCE_TIME
 from stages.diffusion.animate_anyone.image_encoder import ImageEncoder
 from stages.diffusion.animate_anyone.latent_interpolation import interpolate, key_frames
 from stages.diffusion.animate_anyone.settings import PublishedSettings
-from stages.diffusion.animate_anyone.unet import PosedUNet, Stem
+from stages.diffusion.animate_anyone.unet import PosedUNet, Stem, build_denoising_network
 from stages.diffusion.animator import PosePictures, Segment
 from stages.diffusion.networks.feature_cache import FeatureCache
 from stages.diffusion.networks.latent_images import LatentImages
-from stages.diffusion.networks.motion_unet import build_motion_unet, span_frames
 from stages.diffusion.networks.pose_guider import PoseGuider
 from stages.diffusion.networks.reference_attention import transformer_blocks
 from stages.diffusion.networks.reference_network import ReferenceNetwork, build_reference_network, end_at_last_feature
@@ -70,7 +69,10 @@ class AnimateAnyone:
         settings = PublishedSettings.read(checkpoint)
         config = read_config(checkpoint / "stable-diffusion-v1-5" / "unet")
         unet = build_denoising_network(config, settings)
-        load_strictly(unet, denoising_state(unet, checkpoint), f"{checkpoint} (denoising_unet, motion_module)", dtype)
+        state: State = {}
+        for name in ("motion_module.pth", "denoising_unet.pth"):  # where both hold a layer, the second one wins
+            state = motion_unet_state(unet, state, read_state(checkpoint / name), checkpoint / name)
+        load_strictly(unet, state, f"{checkpoint} (denoising_unet, motion_module)", dtype)
         if lora:
             lora.fuse(unet)
 
@@ -122,7 +124,7 @@ class AnimateAnyone:
         keys = key_frames(segment.start, segment.stop, options.interpolation_factor)
         if start is None:
             start = starting_noise(clip, keys, (4, clip.height // 8, clip.width // 8))
-        model = _ConditionedClip(self, clip, reference, [poses[frame] for frame in keys])
+        model = ClipModel(self, clip, reference, [poses[frame] for frame in keys])
         scheduler = DDIMScheduler(**self.settings.scheduler)
         scheduler.set_timesteps(clip.steps)
         windows = window_plan(clip, len(keys), options.context_stride)
@@ -136,20 +138,6 @@ class AnimateAnyone:
         )
 
 
-def build_denoising_network(config: dict, settings: PublishedSettings) -> torch.nn.Module:
-    """The denoising network on the meta device (section 2.2)."""
-    network = build_motion_unet(config, settings.positions, settings.mid_block, settings.motion_heads)
-    return network if settings.norms_per_frame else span_frames(network)
-
-
-def denoising_state(unet: torch.nn.Module, checkpoint: Path) -> State:
-    """Both published files as one; where they hold the same layer, `denoising_unet.pth` wins (section 1)."""
-    state: State = {}
-    for name in ("motion_module.pth", "denoising_unet.pth"):
-        state = motion_unet_state(unet, state, read_state(checkpoint / name), checkpoint / name)
-    return state
-
-
 def starting_noise(clip: Clip, frames: Sequence[int], shape: tuple[int, int, int]) -> torch.Tensor:
     """The mode's noise rule for these frames of the clip. Parity: one draw for all of them (section 7)."""
     if clip.mode == "parity":
@@ -158,26 +146,31 @@ def starting_noise(clip: Clip, frames: Sequence[int], shape: tuple[int, int, int
 
 
 def guidance_of(clip: Clip, windows: Sequence[Window], num_frames: int) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Guidance with the row's scale. Parity keeps quirk 2: without guidance, windows are added and never divided."""
+    """Guidance with the clip's scale. Parity keeps quirk 2: without guidance, windows are added and never divided."""
     scale = clip.guidance[0]
     if clip.mode != "parity" or scale > 1:
         return classifier_free_guidance(scale)
     times = [sum(frame in window.frames for window in windows) for frame in range(num_frames)]
-    return lambda rows: rows[0] * torch.tensor(times, device=rows.device).view(-1, 1, 1, 1)
+    return lambda branches: branches[0] * torch.tensor(times, device=branches.device).view(-1, 1, 1, 1)
 
 
-class _ConditionedClip:
+# reference ─┬─ VAE ── reference network ── tokens of every block ──┐
+#            └─ CLIP ── one token ──────────────────────────────────┤
+# poses ── pose guider ── + noise ── UNet with motion modules ──────┴── v prediction
+class ClipModel:
     """The window model of one clip: reference, image token and poses around the shared networks."""
 
     def __init__(self, animator: AnimateAnyone, clip: Clip, reference: np.ndarray, poses: Sequence[np.ndarray]) -> None:
         self._animator = animator
         token = animator.encoder.token(reference, clip.fit)
-        # the unconditional row has no reference and a token of zeros (section 4); without guidance it is left out
+        # the unconditional branch has no reference and a token of zeros (section 4); without guidance it is left out
         tokens = token if clip.guidance[0] <= 1 else torch.cat([torch.zeros_like(token), token])
         fitted = fit(reference, clip.width, clip.height, clip.fit, Image.Resampling.LANCZOS)
         key = hashlib.sha256(reference.tobytes() + fitted.tobytes()).hexdigest()
         features = animator.features.get(
-            (key, reference.shape, fitted.shape, clip.fit), lambda: reference_features(animator, fitted, token)
+            (key, reference.shape, fitted.shape, clip.fit),
+            # the conditional branch alone reads it (section 4)
+            lambda: animator.reference.features(animator.images.encode(fitted), REFERENCE_TIMESTEP, token),
         )
         if clip.mode == "parity":
             features = {name: rounded(one) for name, one in features.items()}
@@ -192,7 +185,7 @@ class _ConditionedClip:
         self._stems.begin_step(windows)
 
     def predict(self, latents: torch.Tensor, timestep: int, window: Window) -> torch.Tensor:
-        """(window frames, 4, height, width) → (rows, window frames, 4, height, width)."""
+        """(window frames, 4, height, width) → (branches, window frames, 4, height, width)."""
         unet, conditioning = self._animator.unet, self._conditioning
         latents, pose = latents.to(self._pose.dtype), self._pose[list(window.frames)]
 
@@ -200,12 +193,6 @@ class _ConditionedClip:
             return unet.stem(latents[places], timestep, conditioning, pose[places]).split()
 
         return unet.finish(Stem.join(self._stems.of(window, stems)), timestep, conditioning)
-
-
-def reference_features(animator: AnimateAnyone, fitted: np.ndarray, token: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Reference tokens of every block, each (tokens, channels): conditional row alone, the other is never read."""
-    features = animator.reference.features(animator.images.encode(fitted), REFERENCE_TIMESTEP, token)
-    return {name: rows[0] for name, rows in features.items()}
 
 
 def rounded(tokens: torch.Tensor) -> torch.Tensor:

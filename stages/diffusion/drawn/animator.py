@@ -77,7 +77,7 @@ class Drawn:
         options = DrawnOptions(**clip.options)
         shape = (LATENT_CHANNELS, clip.height // 8, clip.width // 8)
         start = starting_noise(clip.seed, segment, shape, options)
-        model = _ConditionedClip(self, clip, reference, [poses[at] for at in range(segment.start, segment.stop)])
+        model = ClipModel(self, clip, reference, [poses[at] for at in range(segment.start, segment.stop)])
         scheduler = ddim(self.scheduler, published=False)
         scheduler.set_timesteps(clip.steps)
         return denoise(
@@ -86,7 +86,7 @@ class Drawn:
             start.to(self.networks.unet.device, torch.float32),
             scheduler,
             window_plan(clip, len(start), stride=1),
-            classifier_free_guidance(1.0),  # a single row
+            classifier_free_guidance(1.0),  # a single branch
         )
 
 
@@ -97,14 +97,17 @@ def starting_noise(seed: int, segment: Segment, shape: tuple[int, int, int], opt
     return frame_noise(seed, segment.start, segment.stop, shape)
 
 
-class _ConditionedClip:
+# reference ── codec ────┬── reference network ── tokens of every block ──┐
+# poses ── pose guider ──┤                                                │
+# noise ─────────────────┴── UNet with motion modules ────────────────────┴── v prediction
+class ClipModel:
     """The window model of one clip: reference and poses around the shared networks."""
 
     def __init__(self, animator: Drawn, clip: Clip, reference: np.ndarray, poses: Sequence[np.ndarray]) -> None:
         self._networks = animator.networks
         self._motion = DrawnOptions(**clip.options).motion
         latents = animator.images.encode(fit(reference, clip.width, clip.height, clip.fit))
-        self._reference = animator.networks.look(latents)
+        self._conditioning = animator.networks.condition(latents)
         self._pose = animator.guider.features([fit(pose, clip.width, clip.height, clip.fit) for pose in poses])
 
     def begin_step(self, timestep: int, windows: Sequence[Window]) -> None:
@@ -114,7 +117,8 @@ class _ConditionedClip:
         """(window frames, 8, height, width) → (1, window frames, 8, height, width)."""
         pose = self._pose[list(window.frames)]
         timesteps = torch.tensor([timestep], device=latents.device)
-        return self._networks.denoiser.predict(latents.to(pose.dtype), timesteps, self._reference, pose, self._motion)
+        denoiser = self._networks.denoiser
+        return denoiser.predict(latents.to(pose.dtype), timesteps, self._conditioning, pose, self._motion)
 
 
 class _Autoencoder(nn.Module):

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.functional import pixel_unshuffle
 
 from manifests.errors import Problem
-from stages.diffusion.drawn.unet import DrawnUNet, Reference, build_unet, without_text
+from stages.diffusion.drawn.unet import Conditioning, DrawnUNet, build_unet, without_text
 from stages.diffusion.networks.reference_attention import transformer_blocks
 from stages.diffusion.networks.reference_network import ReferenceNetwork, build_reference_network, end_at_last_feature
 from stages.diffusion.weights.checkpoint import State, load_strictly, read_config, read_state, weights_file
@@ -93,10 +93,10 @@ class DrawnNetworks(nn.Module):
         for part, state in states.items():
             load_strictly(self.get_submodule(part), state, checkpoint / part, dtype)
 
-    def look(self, latents: torch.Tensor) -> Reference:
+    def condition(self, latents: torch.Tensor) -> Conditioning:
         """Clean reference latents (rows, channels, height, width) → what the UNet is given of them."""
         no_words = latents.new_empty(len(latents), 0, 0)
-        return self.denoiser.look(latents, self._features.features(latents, REFERENCE_TIMESTEP, no_words))
+        return self.denoiser.condition(latents, self._features.features(latents, REFERENCE_TIMESTEP, no_words))
 
     def forward(
         self, latents: torch.Tensor, timesteps: torch.Tensor, references: torch.Tensor, poses: torch.Tensor
@@ -106,4 +106,4 @@ class DrawnNetworks(nn.Module):
         `references` (rows, channels, height, width) are clean latents, `poses` (rows · frames, 3, 8·height, 8·width)
         skeleton pictures in [0, 1].
         """
-        return self.denoiser.predict(latents, timesteps, self.look(references), self.pose_guider(poses))
+        return self.denoiser.predict(latents, timesteps, self.condition(references), self.pose_guider(poses))

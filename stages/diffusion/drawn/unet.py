@@ -9,14 +9,12 @@ from typing import Any
 import torch
 from diffusers import UNetMotionModel
 from diffusers.models.attention import BasicTransformerBlock
-from diffusers.models.attention_processor import Attention
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from torch import nn
 
-from stages.diffusion.networks.attention_heads import KeysValues, attend, row_keys_values, split_heads
-from stages.diffusion.networks.batch_layout import Layout
-from stages.diffusion.networks.motion_unet import MotionUNet, build_motion_unet
-from stages.diffusion.networks.reference_attention import transformer_blocks
+from stages.diffusion.networks.attention_heads import KeysValues
+from stages.diffusion.networks.motion_unet import LayerInputs, MotionUNet, build_motion_unet
+from stages.diffusion.networks.reference_attention import Features
 from stages.diffusion.weights.checkpoint import State
 
 _NO_MOTION: dict[str, Any] = {"longest_window": 1, "heads": 1, "modules": []}
@@ -61,51 +59,31 @@ def motion_state(network: nn.Module) -> State:
     return {name: tensor for name, tensor in network.state_dict().items() if ".motion_modules." in name}
 
 
-class RowReader:
-    """Processor that lets the frames of each row attend to that row's reference beside themselves."""
-
-    def __init__(self, layout: Layout) -> None:
-        self._layout = layout
-        self.reference: KeysValues | None = None  # each (rows, heads, tokens, channels/heads)
-
-    def __call__(self, attn: Attention, hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
-        """`hidden_states` (rows · frames, tokens, channels) → the same shape."""
-        keys_values = tuple(
-            torch.cat([own, read.repeat_interleave(self._layout.frames, dim=0)], dim=2)
-            for own, read in zip(row_keys_values(attn, hidden_states), self.reference, strict=True)
-        )
-        return attend(attn, split_heads(attn, attn.to_q(hidden_states)), keys_values)
-
-
 @dataclass(frozen=True)
-class Reference:
-    """What the UNet is given of the reference of each row."""
+class Conditioning:
+    """What the UNet is given of the references: one for each row of the batch, there is no guidance."""
 
-    latents: torch.Tensor  # (rows, channels, height, width)
-    read: Mapping[str, KeysValues]  # by transformer block
+    latents: torch.Tensor  # (rows, channels, height, width), clean
+    reference: Mapping[str, KeysValues]  # by transformer block, of every row
+
+    @property
+    def branches(self) -> int:
+        """Rows of the batch; a film is a single one."""
+        return len(self.latents)
 
 
 class DrawnUNet(MotionUNet):
     """The denoising UNet: every block reads the references, poses are added after `conv_in`."""
 
-    def __init__(self, network: UNetMotionModel) -> None:
-        super().__init__(network, ())
-        self._rows: dict[str, tuple[Attention, RowReader]] = {}
-        for name in transformer_blocks(network):
-            attn, reader = network.get_submodule(name).attn1, RowReader(self.layout)
-            attn.set_processor(reader)
-            self._rows[name] = attn, reader
-        self._motion = dict(motion_modules(network))
-
-    def look(self, latents: torch.Tensor, features: Mapping[str, torch.Tensor]) -> Reference:
+    def condition(self, latents: torch.Tensor, features: Features) -> Conditioning:
         """References of rows: latents (rows, channels, height, width), features (rows, tokens, channels) by block."""
-        return Reference(latents, {name: row_keys_values(self._rows[name][0], one) for name, one in features.items()})
+        return Conditioning(latents, self.reference(features))
 
     def predict(
         self,
         latents: torch.Tensor,
         timesteps: torch.Tensor,
-        reference: Reference,
+        conditioning: Conditioning,
         pose: torch.Tensor,
         motion: bool = True,
     ) -> torch.Tensor:
@@ -114,19 +92,12 @@ class DrawnUNet(MotionUNet):
         `timesteps` are one for all, or one for each frame of each row; `pose` (rows · frames, features, height,
         width); without `motion` every frame is predicted by itself.
         """
-        network, rows = self.network, len(reference.latents)
-        self.layout.rows, self.layout.frames = rows, len(latents) // rows
-        for name, (_, reader) in self._rows.items():
-            reader.reference = reference.read[name]
-        for name, module in self._motion.items():
-            network.set_submodule(name, module if motion else NoMotion())
-
-        emb = network.time_embedding(network.time_proj(timesteps).to(latents.dtype))
-        beside = reference.latents.repeat_interleave(self.layout.frames, dim=0)
-        hidden = network.conv_in(torch.cat([latents, beside], dim=1)) + pose
-        skips = [hidden]
+        network = self.network
+        self.layout.frames = len(latents) // conditioning.branches
+        given = LayerInputs(self._embedding(timesteps, latents.dtype), conditioning, motion=motion)
+        beside = conditioning.latents.repeat_interleave(self.layout.frames, dim=0)
+        skips = [network.conv_in(torch.cat([latents, beside], dim=1)) + pose]
         for block in network.down_blocks:
-            hidden, taken = self._block(block, hidden, emb, None)
-            skips += taken
-        hidden = self._block(network.mid_block, hidden, emb, None)
-        return self._up(hidden, skips, emb)
+            skips += self._down(block, skips[-1], given)
+        hidden = self._resnet(network.mid_block.resnets[0], skips[-1], given)
+        return self._up(self._middle(hidden, given), skips, given)

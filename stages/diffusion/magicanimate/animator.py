@@ -24,7 +24,7 @@ from stages.diffusion.magicanimate.facts import (
     MagicAnimateOptions,
 )
 from stages.diffusion.magicanimate.pose_control import PoseControl
-from stages.diffusion.magicanimate.unet import ControlledUNet
+from stages.diffusion.magicanimate.unet import Conditioning, ControlledUNet
 from stages.diffusion.networks.feature_cache import FeatureCache
 from stages.diffusion.networks.latent_images import LatentImages
 from stages.diffusion.networks.motion_unet import build_motion_unet, span_frames
@@ -86,7 +86,7 @@ class MagicAnimate:
         load_strictly(reference, read_state(weights_file(folder)), folder, dtype)
 
         return cls(
-            ControlledUNet(unet.to(device), reading_blocks(unet)),
+            ControlledUNet(unet.to(device)),
             ReferenceNetwork(reference.to(device), reading_blocks(reference)),
             load_network(ControlNetModel, own / "densepose_controlnet", device, dtype),
             LatentImages.load(vae, VAE_SCALE, device, dtype),
@@ -130,7 +130,7 @@ class MagicAnimate:
         scheduler = DDIMScheduler(**SCHEDULER)
         scheduler.set_timesteps(clip.steps)
         scale = clip.guidance[0]
-        model = _ConditionedClip(self, clip, reference, np.stack(shown), scale, options.controlnet_conditioning_scale)
+        model = ClipModel(self, clip, reference, np.stack(shown), scale, options.controlnet_conditioning_scale)
         return denoise(
             model,
             # half precision is for the networks; fused predictions and scheduler steps stay in float32
@@ -148,7 +148,10 @@ def starting_noise(clip: Clip, segment: Segment, shape: tuple[int, int, int]) ->
     return frame_noise(clip.seed, segment.start, segment.stop, shape)
 
 
-class _ConditionedClip:
+# reference ── VAE ── appearance encoder ── tokens of every block ──┐
+# poses ── ControlNet ── residuals of every frame ──┐               │
+# noise + text ── UNet with motion modules ─────────┴───────────────┴── noise prediction
+class ClipModel:
     """The window model of one clip: text, reference features and pose residuals around the shared networks."""
 
     def __init__(
@@ -161,7 +164,7 @@ class _ConditionedClip:
         control_scale: float,
     ) -> None:
         self._animator = animator
-        # guidance ≤ 1 means the conditional row alone (quirk 2: the published code crashes there)
+        # guidance ≤ 1 means the conditional branch alone (quirk 2: the published code crashes there)
         prompts = [clip.prompt] if scale <= 1 else [clip.negative_prompt, clip.prompt]
         self._text = animator.text.encode(prompts)
         self._shared_text = len(set(prompts)) == 1
@@ -173,14 +176,14 @@ class _ConditionedClip:
         """Reference features of this timestep: from an earlier clip of the same reference, or computed (section 4)."""
         features = self._animator.features.get(
             (self._reference_key, self._reference.shape, timestep),
-            # only the positive row is ever read (section 5)
+            # the conditional branch alone reads it (section 5)
             lambda: self._animator.reference.features(self._reference, timestep, self._text[-1:]),
         )
-        self._animator.unet.read({name: rows[-1] for name, rows in features.items()})
+        self._conditioning = Conditioning(self._text, self._shared_text, self._animator.unet.reference(features))
         self._control.begin_step(timestep, windows)
 
     def predict(self, latents: torch.Tensor, timestep: int, window: Window) -> torch.Tensor:
-        """(window frames, 4, height, width) → (rows, window frames, 4, height, width)."""
+        """(window frames, 4, height, width) → (branches, window frames, 4, height, width)."""
         latents = latents.to(self._text.dtype)
         residuals = self._control.residuals(latents, timestep, window)
-        return self._animator.unet.predict(latents, timestep, self._text, residuals, self._shared_text)
+        return self._animator.unet.predict(latents, timestep, self._conditioning, residuals)

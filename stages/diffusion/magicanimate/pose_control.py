@@ -37,9 +37,9 @@ class PoseControl:
         def compute(places: list[int]) -> list[Residuals]:
             return self._compute(latents[places], timestep, [window.frames[place] for place in places])
 
-        rows = self._shared.of(window, compute)
-        down = [torch.cat(layer) for layer in zip(*(row[0] for row in rows), strict=True)]
-        mid = torch.cat([row[1] for row in rows])
+        frames = self._shared.of(window, compute)
+        down = [torch.cat(layer) for layer in zip(*(one[0] for one in frames), strict=True)]
+        mid = torch.cat([one[1] for one in frames])
         return down, mid
 
     def _compute(self, latents: torch.Tensor, timestep: int, frames: list[int]) -> list[Residuals]:

@@ -5,60 +5,90 @@ Source: SPEC.md sections 3 and 5, "Wasted work" 1 and 2.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
+from diffusers import UNetMotionModel
+from diffusers.models.attention_processor import Attention
 
-from stages.diffusion.networks.motion_unet import MotionUNet
+from stages.diffusion.magicanimate.pose_control import Residuals
+from stages.diffusion.networks.attention_heads import KeysValues, attend, row_keys_values, split_heads
+from stages.diffusion.networks.motion_unet import LayerInputs, MotionUNet
+from stages.diffusion.networks.reference_attention import transformer_blocks
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What is the same for all frames and windows of a step."""
+
+    text: torch.Tensor  # (branches, words, width), [unconditional, conditional] or the conditional one alone
+    shared_text: bool = False  # all branches have the same text
+    reference: Mapping[str, KeysValues] = field(default_factory=dict)  # by block, of the conditional branch
+
+    @property
+    def branches(self) -> int:
+        """One or two."""
+        return len(self.text)
+
+
+class TextReader:
+    """Processor of plain cross-attention to the words."""
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor,
+        *_: Any,
+        conditioning: Conditioning,  # named here, else diffusers warns that nobody reads it
+        **__: Any,
+    ) -> torch.Tensor:
+        """Pixels (n, pixels, channels) and words (n, words, width) → (n, pixels, channels)."""
+        return attend(attn, split_heads(attn, attn.to_q(hidden_states)), row_keys_values(attn, encoder_hidden_states))
 
 
 class ControlledUNet(MotionUNet):
-    """One denoising forward, with what both guidance rows share computed once."""
+    """One denoising forward, with what all branches share computed once."""
+
+    def __init__(self, network: UNetMotionModel) -> None:
+        super().__init__(network)
+        for name in transformer_blocks(network):
+            network.get_submodule(name).attn2.set_processor(TextReader())
 
     def predict(
-        self,
-        latents: torch.Tensor,
-        timestep: int,
-        text: torch.Tensor,
-        residuals: tuple[Sequence[torch.Tensor], torch.Tensor] | None = None,
-        shared_text: bool = False,
+        self, latents: torch.Tensor, timestep: int, conditioning: Conditioning, residuals: Residuals | None = None
     ) -> torch.Tensor:
         """Noise prediction of one window.
 
-        `latents` (frames, channels, height, width), the same for all rows; `text` (rows, tokens, width), rows being
-        [unconditional, conditional] or the conditional one alone; `residuals` the ControlNet's (down, mid) with one row
-        of frames, added to every row. → (rows, frames, channels, height, width).
+        `latents` (frames, channels, height, width), the same for all branches; `residuals` the ControlNet's, added to
+        every branch. → (branches, frames, channels, height, width).
 
-        With `shared_text` (all rows of text equal) the rows differ from the middle block's attention on: everything
-        before it is computed for one row.
+        Branches of one text differ from the middle block's attention on: everything before it is computed once.
         """
-        network, layout = self.network, self.layout
-        rows, layout.frames = len(text), len(latents)
-        layout.rows = 1 if shared_text else rows
+        network, branches = self.network, conditioning.branches
+        self.layout.frames = len(latents)
+        words = conditioning.text.repeat_interleave(len(latents), dim=0)
+        emb = self._embedding(torch.tensor([timestep], device=latents.device), latents.dtype)
+        given = LayerInputs(emb, conditioning, words)
 
-        emb = self._time_embedding(timestep, latents)
-        words = text.repeat_interleave(layout.frames, dim=0)
-        hidden = network.conv_in(latents).repeat(layout.rows, 1, 1, 1)
-
-        skips = [hidden]
+        below = 1 if conditioning.shared_text else branches
+        skips = [network.conv_in(latents).repeat(below, 1, 1, 1)]
         for block in network.down_blocks:
-            hidden, taken = self._block(block, hidden, emb, words)
-            skips += taken
-        hidden = network.mid_block.resnets[0](hidden, self._per_row(emb))
+            skips += self._down(block, skips[-1], given)
+        hidden = self._resnet(network.mid_block.resnets[0], skips[-1], given)
 
-        hidden = hidden.repeat(rows // layout.rows, 1, 1, 1)
+        hidden = hidden.repeat(branches // below, 1, 1, 1)
         if residuals is not None:
             skips = [self._plus(skip, more) for skip, more in zip(skips, residuals[0], strict=True)]
-        skips = [skip.repeat(rows // layout.rows, 1, 1, 1) for skip in skips]
-        layout.rows = rows
+        skips = [skip.repeat(branches // below, 1, 1, 1) for skip in skips]
 
-        for attention, resnet in zip(network.mid_block.attentions, network.mid_block.resnets[1:], strict=True):
-            hidden = attention(hidden, encoder_hidden_states=words, return_dict=False)[0]
-            hidden = resnet(hidden, self._per_row(emb))
+        hidden = self._middle(hidden, given)
         if residuals is not None:
             hidden = self._plus(hidden, residuals[1])
-        return self._up(hidden, skips, emb, words)
+        return self._up(hidden, skips, given)
 
     def _plus(self, hidden: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
-        """Add one row of frames to every row."""
+        """Add frames (frames, channels, height, width) to those of every branch."""
         return (hidden.unflatten(0, (-1, self.layout.frames)) + residual).flatten(0, 1)

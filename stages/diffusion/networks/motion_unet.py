@@ -1,4 +1,4 @@
-"""SD 1.5 UNets with motion modules: diffusers' layers, and what every short forward of ours through them shares.
+"""SD 1.5 UNets with motion modules: diffusers' layers, and the ways through them that our forwards share.
 
 Source: magicanimate/SPEC.md sections 3 and 5; animate_anyone/SPEC.md section 2.2.
 """
@@ -6,15 +6,23 @@ Source: magicanimate/SPEC.md sections 3 and 5; animate_anyone/SPEC.md section 2.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from diffusers import MotionAdapter, UNet2DConditionModel, UNetMotionModel
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
+from torch import nn
 
-from stages.diffusion.networks.batch_layout import FrameSpanningGroupNorm, Layout, PerFrameGroupNorm
-from stages.diffusion.networks.reference_attention import Features, ReferenceReader
+from stages.diffusion.networks.attention_heads import KeysValues, row_keys_values
+from stages.diffusion.networks.batch_layout import BatchLayout, FrameSpanningGroupNorm, PerFrameGroupNorm
+from stages.diffusion.networks.reference_attention import (
+    Features,
+    ReadsReference,
+    ReferenceReader,
+    transformer_blocks,
+)
 
 # The same in every published system, whatever the UNet's own number of groups is.
 MOTION_NORM_GROUPS = 32
@@ -41,12 +49,12 @@ def build_motion_unet(
         for module in list(network.modules()):
             if isinstance(module, AnimateDiffTransformer3D):
                 module.norm = PerFrameGroupNorm(MOTION_NORM_GROUPS, module.in_channels, eps=module.norm.eps)
-    network.layout = Layout()
+    network.layout = BatchLayout()
     return network
 
 
 def span_frames(network: UNetMotionModel) -> UNetMotionModel:
-    """Let the norms of the resnets and of the output run over all frames of a row together."""
+    """Let the norms of the resnets and of the output run over all frames of a branch together."""
     with torch.device("meta"):
         for module in list(network.modules()):
             if isinstance(module, ResnetBlock2D):
@@ -56,52 +64,83 @@ def span_frames(network: UNetMotionModel) -> UNetMotionModel:
     return network
 
 
+@dataclass(frozen=True)
+class LayerInputs:
+    """What the layers of one forward are given beside their hidden states."""
+
+    emb: torch.Tensor  # (1 or branches · frames, channels) of the timestep
+    conditioning: ReadsReference
+    words: torch.Tensor | None = None  # (branches · frames, words, width)
+    motion: bool = True  # False: frames stay by themselves
+
+
 class MotionUNet:
-    """A motion UNet whose named blocks read a reference. Each system adds the forward that saves its own work."""
+    """A motion UNet whose blocks read a reference, layer by layer: each system's forward leaves out what it can.
 
-    def __init__(self, network: UNetMotionModel, reading: Sequence[str]) -> None:
+    Hidden states are (branches · frames, channels, height, width).
+    """
+
+    def __init__(self, network: UNetMotionModel) -> None:
         self.network = network
-        self.layout: Layout = network.layout
-        self._readers: dict[str, tuple[Any, ReferenceReader]] = {}
-        for name in reading:
-            attn = network.get_submodule(name).attn1
-            reader = ReferenceReader(self.layout)
-            attn.set_processor(reader)
-            self._readers[name] = (attn, reader)
+        self.layout: BatchLayout = network.layout
+        for name in transformer_blocks(network):
+            network.get_submodule(name).attn1.set_processor(ReferenceReader(name))
 
-    def read(self, features: Features) -> None:
-        """Let the conditional row attend to these reference features, each (tokens, channels), from now on."""
-        for name, tokens in features.items():
-            attn, reader = self._readers[name]
-            reader.read(attn, tokens)
+    def reference(self, features: Features) -> dict[str, KeysValues]:
+        """What the blocks of these names read of `features`, (readers, tokens, channels) each."""
+        return {name: row_keys_values(self.network.get_submodule(name).attn1, rows) for name, rows in features.items()}
 
-    def forget_reference(self) -> None:
-        """Back to a network without a reference."""
-        for _, reader in self._readers.values():
-            reader.forget()
+    def _embedding(self, timesteps: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        return self.network.time_embedding(self.network.time_proj(timesteps).to(dtype))
 
-    def _time_embedding(self, timestep: int, like: torch.Tensor) -> torch.Tensor:
-        projection = self.network.time_proj(torch.tensor([timestep], device=like.device))
-        return self.network.time_embedding(projection.to(like.dtype))
+    def _down(self, block: Any, hidden: torch.Tensor, given: LayerInputs, first: int = 0) -> list[torch.Tensor]:
+        """A block of the down path from its layer `first` on → what it leaves to the up path, its result last."""
+        skips = []
+        for layer in range(first, len(block.resnets)):
+            hidden = self._layer(block, layer, hidden, given)
+            skips.append(hidden)
+        for downsampler in block.downsamplers or ():
+            hidden = downsampler(hidden)
+            skips.append(hidden)
+        return skips
 
-    def _per_row(self, embedding: torch.Tensor) -> torch.Tensor:
-        return embedding.expand(self.layout.rows * self.layout.frames, -1)
+    def _middle(self, hidden: torch.Tensor, given: LayerInputs) -> torch.Tensor:
+        """The middle block behind its first resnet."""
+        block = self.network.mid_block
+        for layer, attention in enumerate(block.attentions):
+            hidden = self._attend(attention, hidden, given)
+            if hasattr(block, "motion_modules"):
+                hidden = self._move(block.motion_modules[layer], hidden, given)
+            hidden = self._resnet(block.resnets[layer + 1], hidden, given)
+        return hidden
 
-    def _block(
-        self, block: Any, hidden: torch.Tensor, emb: torch.Tensor, words: torch.Tensor | None, **skips: Any
-    ) -> Any:
-        if words is not None and getattr(block, "has_cross_attention", False):
-            skips["encoder_hidden_states"] = words[: len(hidden)]
-        return block(hidden_states=hidden, temb=self._per_row(emb), num_frames=self.layout.frames, **skips)
-
-    def _up(
-        self, hidden: torch.Tensor, skips: list[torch.Tensor], emb: torch.Tensor, words: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """The up path and the output: (rows · frames, …) → (rows, frames, channels, height, width)."""
+    def _up(self, hidden: torch.Tensor, skips: Sequence[torch.Tensor], given: LayerInputs) -> torch.Tensor:
+        """The up path and the output → (branches, frames, channels, height, width)."""
         network, skips = self.network, list(skips)
         for block in network.up_blocks:
-            taken = [skips.pop() for _ in block.resnets][::-1]
-            size = skips[-1].shape[2:] if skips else None
-            hidden = self._block(block, hidden, emb, words, res_hidden_states_tuple=tuple(taken), upsample_size=size)
+            for layer in range(len(block.resnets)):
+                hidden = self._layer(block, layer, torch.cat([hidden, skips.pop()], dim=1), given)
+            for upsampler in block.upsamplers or ():
+                hidden = upsampler(hidden, output_size=skips[-1].shape[2:])
         hidden = network.conv_out(network.conv_act(network.conv_norm_out(hidden)))
-        return hidden.unflatten(0, (self.layout.rows, self.layout.frames))
+        return hidden.unflatten(0, (-1, self.layout.frames))
+
+    def _layer(self, block: Any, layer: int, hidden: torch.Tensor, given: LayerInputs) -> torch.Tensor:
+        hidden = self._resnet(block.resnets[layer], hidden, given)
+        if hasattr(block, "attentions"):
+            hidden = self._attend(block.attentions[layer], hidden, given)
+        return self._move(block.motion_modules[layer], hidden, given)
+
+    def _resnet(self, resnet: nn.Module, hidden: torch.Tensor, given: LayerInputs) -> torch.Tensor:
+        return resnet(hidden, given.emb.expand(len(hidden), -1))
+
+    def _attend(self, attention: nn.Module, hidden: torch.Tensor, given: LayerInputs) -> torch.Tensor:
+        return attention(
+            hidden,
+            encoder_hidden_states=None if given.words is None else given.words[: len(hidden)],
+            cross_attention_kwargs={"conditioning": given.conditioning},
+            return_dict=False,
+        )[0]
+
+    def _move(self, module: nn.Module, hidden: torch.Tensor, given: LayerInputs) -> torch.Tensor:
+        return module(hidden, num_frames=self.layout.frames) if given.motion else hidden

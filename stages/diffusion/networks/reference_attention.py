@@ -5,13 +5,13 @@ Blocks of the same name are paired. Source: magicanimate/SPEC.md sections 4 and 
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import torch
 from diffusers.models.attention_processor import Attention
 
 from stages.diffusion.networks.attention_heads import KeysValues, attend, row_keys_values, split_heads
-from stages.diffusion.networks.batch_layout import Layout
 
 Features = dict[str, torch.Tensor]  # block name → (rows, tokens, channels)
 
@@ -28,50 +28,52 @@ class ReferenceWriter:
         return attend(attn, split_heads(attn, attn.to_q(hidden_states)), row_keys_values(attn, hidden_states))
 
 
-class ReferenceReader:
-    """Processor that lets conditional rows attend to the reference beside themselves.
+class ReadsReference(Protocol):
+    """What the reader asks of a system's conditioning, which the layers get through `cross_attention_kwargs`."""
 
-    Rows come as (rows · frames, tokens, channels), the unconditional half first. Without features, or for the
-    unconditional row, it is plain self-attention: nothing is computed to be thrown away.
+    @property
+    def reference(self) -> Mapping[str, KeysValues]:
+        """By block, each (readers, heads, tokens, channels/heads): of the last `readers` branches, one for each."""
+
+    @property
+    def branches(self) -> int:
+        """Branches of the batch."""
+
+
+class ReferenceReader:
+    """Processor that lets the frames of some branches attend to a reference beside themselves.
+
+    The last branches read, each its own reference; those before them, and all of a block that has no reference, do
+    plain self-attention: nothing is computed to be thrown away.
     """
 
-    def __init__(self, layout: Layout) -> None:
-        self._layout = layout
-        self._reference: KeysValues | None = None
+    def __init__(self, block: str) -> None:
+        self._block = block
 
-    def read(self, attn: Attention, features: torch.Tensor) -> None:
-        """Attend to `features` (tokens, channels) in the last row. Keys and values are projected once."""
-        self.attend(keys_values(attn, features))
-
-    def attend(self, reference: KeysValues | None) -> None:
-        """Attend to a reference whose keys and values are there already; None is plain self-attention."""
-        self._reference = reference
-
-    def forget(self) -> None:
-        """Back to plain self-attention."""
-        self.attend(None)
-
-    def __call__(self, attn: Attention, hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
-        """`hidden_states` (rows · frames, tokens, channels) → the same shape."""
+    def __call__(
+        self, attn: Attention, hidden_states: torch.Tensor, *_: Any, conditioning: ReadsReference, **__: Any
+    ) -> torch.Tensor:
+        """`hidden_states` (branches · frames, tokens, channels) → the same shape."""
         query, own = split_heads(attn, attn.to_q(hidden_states)), row_keys_values(attn, hidden_states)
-        if self._reference is None:
+        reference = conditioning.reference.get(self._block)
+        if reference is None:
             return attend(attn, query, own)
-        frames = self._layout.frames
-        plain = len(hidden_states) - frames
+        frames = len(hidden_states) // conditioning.branches
+        plain = len(hidden_states) - frames * len(reference[0])
         wider_key, wider_value = (
-            torch.cat([one[plain:], reference.expand(frames, -1, -1, -1)], dim=2)
-            for one, reference in zip(own, self._reference, strict=True)
+            torch.cat([one[plain:], _for_each_frame(read, frames)], dim=2)
+            for one, read in zip(own, reference, strict=True)
         )
-        read = attend(attn, query[plain:], (wider_key, wider_value))
+        result = attend(attn, query[plain:], (wider_key, wider_value))
         if plain:
             key, value = own
-            read = torch.cat([attend(attn, query[:plain], (key[:plain], value[:plain])), read])
-        return read
+            result = torch.cat([attend(attn, query[:plain], (key[:plain], value[:plain])), result])
+        return result
 
 
-def keys_values(attn: Attention, features: torch.Tensor) -> KeysValues:
-    """Reference features (tokens, channels) as keys and values of this attention, of one row."""
-    return row_keys_values(attn, features[None])
+def _for_each_frame(read: torch.Tensor, frames: int) -> torch.Tensor:
+    """(readers, …) → (readers · frames, …), without a copy for a single reader."""
+    return read[:, None].expand(-1, frames, *read.shape[1:]).flatten(0, 1)
 
 
 def reading_blocks(network: torch.nn.Module) -> list[str]:

@@ -61,7 +61,7 @@ class ReferenceNetwork:
                 block.attn1.set_processor(self.writers[name])
 
     def features(self, latents: torch.Tensor, timestep: int, text: torch.Tensor) -> Features:
-        """Clean `latents` (1, channels, height, width) and `text` (rows, words, width) → (rows, tokens, channels).
+        """Clean `latents` (1 or rows, channels, height, width), `text` (rows, words, width) → (rows, tokens, channels).
 
         The reference gets no noise; a system that gives it the current timestep gets other features every step.
         """

@@ -22,14 +22,13 @@ from stages.diffusion.animate_anyone.animator import (
     REFERENCE_TIMESTEP,
     VAE_SCALE,
     AnimateAnyone,
-    build_denoising_network,
     rounded,
     starting_noise,
 )
 from stages.diffusion.animate_anyone.image_encoder import ImageEncoder
 from stages.diffusion.animate_anyone.latent_interpolation import interpolate, key_frames
 from stages.diffusion.animate_anyone.settings import PublishedSettings
-from stages.diffusion.animate_anyone.unet import Conditioning
+from stages.diffusion.animate_anyone.unet import Conditioning, build_denoising_network
 from stages.diffusion.animator import Segment
 from stages.diffusion.networks.latent_images import LatentImages
 from stages.diffusion.networks.pose_guider import PoseGuider, build_pose_guider
@@ -134,10 +133,9 @@ class AnimateAnyoneRunners(MotionLayers):
                 one[[params["use_row"]]] for one in (hidden_states, encoder_hidden_states)
             )
         module, packed = self._denoising_layer(params, hidden_states)
-        features = {} if params["mode"] == "plain" else {block: self._handed_over(bank[-1], params)}
-        unet = self.animator.unet
-        unet.use(unet.condition(features, encoder_hidden_states), params["frames"])
-        result = module(packed, return_dict=False)[0]
+        features = {} if params["mode"] == "plain" else {block: self._handed_over(bank[-1:], params)}
+        given = {"conditioning": self.animator.unet.condition(features, encoder_hidden_states)}
+        result = module(packed, cross_attention_kwargs=given, return_dict=False)[0]
         return {"hidden_states": rows_first(result, params["frames"])}
 
     def _whole_reference_network(self) -> ReferenceNetwork:
@@ -228,7 +226,7 @@ class AnimateAnyoneRunners(MotionLayers):
         self, params: dict, ref_latents: torch.Tensor, token: torch.Tensor
     ) -> tuple[Conditioning, dict[str, torch.Tensor]]:
         features = self.animator.reference.features(ref_latents, REFERENCE_TIMESTEP, token)
-        handed_over = {name: self._handed_over(rows[-1], params) for name, rows in features.items()}
+        handed_over = {name: self._handed_over(rows[-1:], params) for name, rows in features.items()}
         tokens = torch.cat([torch.zeros_like(token), token]) if params["guidance"] else token
         return self.animator.unet.condition(handed_over, tokens), features
 

@@ -16,6 +16,7 @@ from diffusers import DDIMScheduler
 from manifests.clip import Clip
 from stages.diffusion.animator import Segment
 from stages.diffusion.magicanimate.animator import SCHEDULER, MagicAnimate, starting_noise
+from stages.diffusion.magicanimate.unet import Conditioning
 from stages.diffusion.sampling.windows import uniform_windows
 from stages.video.image import fit
 from tests.parity.published.comparison import comparison_frame
@@ -99,11 +100,11 @@ class MagicAnimateRunners(MotionLayers):
             result = block(hidden_states, encoder_hidden_states=text)
             return {"hidden_states": result, "bank": self.animator.reference.writers[params["module"]].written}
         unet = self.animator.unet
-        unet.layout.rows, unet.layout.frames = 2, params["frames"]
-        unet.read(dict.fromkeys([params["module"]], bank[1]))
-        result = unet.network.get_submodule(params["module"])(hidden_states, encoder_hidden_states=text)
-        unet.forget_reference()
-        return {"hidden_states": result}
+        both = torch.cat([text_uncond, text_cond])
+        conditioning = Conditioning(both, reference=unet.reference({params["module"]: bank[1:]}))
+        block = unet.network.get_submodule(params["module"])
+        given = {"conditioning": conditioning}
+        return {"hidden_states": block(hidden_states, encoder_hidden_states=text, cross_attention_kwargs=given)}
 
     @torch.inference_mode()
     def controlnet(
@@ -139,8 +140,8 @@ class MagicAnimateRunners(MotionLayers):
     def unet_plain(
         self, params: dict, sample: torch.Tensor, timestep: torch.Tensor, encoder_hidden_states: torch.Tensor
     ) -> Results:
-        self.animator.unet.forget_reference()
-        noise = self.animator.unet.predict(frames_first(sample), int(timestep), encoder_hidden_states)
+        conditioning = Conditioning(encoder_hidden_states)
+        noise = self.animator.unet.predict(frames_first(sample), int(timestep), conditioning)
         return {"noise_pred": noise.transpose(1, 2)}
 
     @torch.inference_mode()
@@ -157,12 +158,11 @@ class MagicAnimateRunners(MotionLayers):
     ) -> Results:
         features = self.animator.reference.features(ref_latents, int(timestep), text_cond)
         unet = self.animator.unet
-        unet.read({name: rows[-1] for name, rows in features.items()})
         texts = {"uncond": text_uncond, "cond": text_cond}
         text = torch.cat([texts[row] for row in params["rows"]])
         shared = bool((text == text[:1]).all())
-        noise = unet.predict(frames_first(sample), int(timestep), text, (down_residuals, mid_residual), shared)
-        unet.forget_reference()
+        conditioning = Conditioning(text, shared, unet.reference(features))
+        noise = unet.predict(frames_first(sample), int(timestep), conditioning, (down_residuals, mid_residual))
         return {"noise_pred": noise.transpose(1, 2)}
 
     def pipeline(

@@ -26,7 +26,7 @@ class MotionLayers:
     def _denoising_layer(self, params: dict, hidden_states: torch.Tensor) -> tuple[torch.nn.Module, torch.Tensor]:
         assert params["network"] == "denoising_unet", params["network"]
         unet = self.animator.unet
-        unet.layout.rows, unet.layout.frames = len(hidden_states), params["frames"]
+        unet.layout.frames = params["frames"]
         return unet.network.get_submodule(params["module"]), hidden_states.transpose(1, 2).flatten(0, 1)
 
 

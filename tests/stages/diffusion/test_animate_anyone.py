@@ -16,7 +16,6 @@ from stages.diffusion.animate_anyone.animator import (
     REFERENCE_TIMESTEP,
     AnimateAnyone,
     guidance_of,
-    reference_features,
     starting_noise,
 )
 from stages.diffusion.animate_anyone.latent_interpolation import interpolate, key_frames
@@ -97,22 +96,22 @@ def test_standard_mode_makes_films_of_any_length_and_size(
     assert film.dtype == np.uint8
 
 
-@pytest.mark.parametrize(("guidance", "rows"), [(0.0, 1), (1.0, 1), (1.5, 2)])
-def test_without_guidance_only_the_conditional_row_is_computed(
-    animator: AnimateAnyone, guidance: float, rows: int
+@pytest.mark.parametrize(("guidance", "branches"), [(0.0, 1), (1.0, 1), (1.5, 2)])
+def test_without_guidance_only_the_conditional_branch_is_computed(
+    animator: AnimateAnyone, guidance: float, branches: int
 ) -> None:
     middle = animator.unet.network.mid_block.resnets[0]
     seen = batches(middle, lambda: animate(animator, WINDOW, guidance=guidance))
-    assert seen == [rows * WINDOW] * 2
+    assert seen == [branches * WINDOW] * 2
 
 
 def test_overlapping_windows_are_added_without_guidance_in_parity_alone() -> None:
     windows = averaged([[0, 1, 2, 3], [3, 4, 5, 6], [6, 0, 1, 2]])
-    row, rows = torch.ones(1, 7, 4, 3, 2), torch.ones(2, 7, 4, 3, 2)
-    added = guidance_of(clip(mode="parity", guidance=1.0), windows, 7)(row)
+    single, both = torch.ones(1, 7, 4, 3, 2), torch.ones(2, 7, 4, 3, 2)
+    added = guidance_of(clip(mode="parity", guidance=1.0), windows, 7)(single)
     assert added[:, 0, 0, 0].tolist() == [2, 2, 2, 2, 1, 1, 2]
-    assert bool((guidance_of(clip(mode="standard", guidance=1.0), windows, 7)(row) == 1).all())
-    assert bool((guidance_of(clip(mode="parity", guidance=2.0), windows, 7)(rows) == 1).all())
+    assert bool((guidance_of(clip(mode="standard", guidance=1.0), windows, 7)(single) == 1).all())
+    assert bool((guidance_of(clip(mode="parity", guidance=2.0), windows, 7)(both) == 1).all())
 
 
 def test_the_end_of_a_film_reaches_its_beginning_in_loops_and_as_published_only(animator: AnimateAnyone) -> None:
@@ -140,17 +139,17 @@ def test_the_reference_network_runs_once_for_all_steps_windows_and_clips(animato
 
 def test_each_frame_enters_the_network_once_per_step_however_many_windows_hold_it(animator: AnimateAnyone) -> None:
     unet = animator.unet.network
-    for layer, rows in ((unet.conv_in, 1), (unet.down_blocks[0].resnets[0], 1)):
-        assert sum(batches(layer, lambda: animate(animator, 10))) == 10 * 2 * rows
+    for layer in (unet.conv_in, unet.down_blocks[0].resnets[0]):
+        assert sum(batches(layer, lambda: animate(animator, 10))) == 10 * 2
     deeper = unet.down_blocks[1].resnets[0]
     assert sum(batches(deeper, lambda: animate(animator, 10))) > 10 * 2 * 2
 
 
-def test_the_unconditional_row_sees_the_pose_and_nothing_of_the_reference(animator: AnimateAnyone) -> None:
+def test_the_unconditional_branch_sees_the_pose_and_nothing_of_the_reference(animator: AnimateAnyone) -> None:
     def raw(reference: int, pose: int) -> torch.Tensor:
         fitted = image(reference)
         token = animator.encoder.token(fitted, "cover")
-        features = reference_features(animator, fitted, token)
+        features = animator.reference.features(animator.images.encode(fitted), REFERENCE_TIMESTEP, token)
         conditioning = animator.unet.condition(features, torch.cat([torch.zeros_like(token), token]))
         latents = torch.randn(2, 4, HEIGHT // 8, WIDTH // 8, generator=torch.Generator().manual_seed(0))
         return animator.unet.predict(latents, 500, conditioning, animator.guider.features([image(pose)] * 2))
@@ -162,14 +161,14 @@ def test_the_unconditional_row_sees_the_pose_and_nothing_of_the_reference(animat
     assert not torch.equal(base[0], other_pose[0])
 
 
-def test_one_token_crosses_as_ordinary_attention_would(checkpoint: Path, animator: AnimateAnyone) -> None:
+def test_one_token_crosses_as_ordinary_attention_would(checkpoint: Path) -> None:
     with torch.device("cpu"):
         whole = UNet2DConditionModel.from_config(read_config(checkpoint / UNET))
     attn = whole.mid_block.attentions[0].transformer_blocks[0].attn2
     pixels, tokens = torch.randn(2, 6, attn.query_dim), torch.randn(2, 1, attn.cross_attention_dim)
     with torch.inference_mode():
         ordinary = attn(pixels, encoder_hidden_states=tokens)
-        short = SingleTokenAttention(attn, animator.unet.layout).vectors(tokens)
+        short = SingleTokenAttention(attn, "block").vectors(tokens)
     torch.testing.assert_close(short.expand_as(ordinary), ordinary, atol=1e-5, rtol=0)
 
 
@@ -182,6 +181,13 @@ def test_what_the_reference_network_leaves_out_changes_no_feature(checkpoint: Pa
         shortened = animator.reference.features(latents, REFERENCE_TIMESTEP, token)
     assert features.keys() == shortened.keys()
     assert all(torch.equal(features[name], shortened[name]) for name in features)
+
+
+def test_no_layer_is_handed_what_it_does_not_read(
+    animator: AnimateAnyone, diffusers_log: pytest.LogCaptureFixture
+) -> None:
+    animate(animator, WINDOW, steps=1)
+    assert not diffusers_log.records
 
 
 def test_a_seed_is_a_film_whatever_was_made_before_it(animator: AnimateAnyone) -> None:

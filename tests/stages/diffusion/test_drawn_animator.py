@@ -70,6 +70,11 @@ def test_films_of_any_length_and_shape(animator: Drawn, frames: int, width: int,
     assert (film.shape, film.dtype) == ((frames, height, width, 3), np.uint8)
 
 
+def test_no_layer_is_handed_what_it_does_not_read(animator: Drawn, diffusers_log: pytest.LogCaptureFixture) -> None:
+    animate(animator, WINDOW)
+    assert not diffusers_log.records
+
+
 def test_a_seed_is_a_film_whatever_was_made_before_it(animator: Drawn) -> None:
     first = animate(animator, 6)
     other = animate(animator, 6, seed=2, reference=1, options={"motion": False})

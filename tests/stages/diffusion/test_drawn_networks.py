@@ -1,5 +1,6 @@
 """Promises of the drawn animator's networks: their size, their names, and what reaches what."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -94,9 +95,11 @@ def test_frames_see_each_other_through_motion_modules_alone(moving: DrawnNetwork
     other = latents.clone()
     other[FRAMES - 1] += 1  # the last frame of the first row
     with torch.no_grad():
-        look, pose = moving.look(references), moving.pose_guider(poses)
+        conditioning, pose = moving.condition(references), moving.pose_guider(poses)
         for motion in (True, False, True):
-            one, two = (moving.denoiser.predict(given, timesteps, look, pose, motion) for given in (latents, other))
+            one, two = (
+                moving.denoiser.predict(given, timesteps, conditioning, pose, motion) for given in (latents, other)
+            )
             changed = (one - two).abs().amax(dim=(2, 3, 4)) > 1e-6
             assert changed[0].tolist() == [motion, motion, True]
             assert not changed[1].any()
@@ -118,12 +121,10 @@ def test_every_row_reads_its_own_reference(networks: DrawnNetworks) -> None:
 def test_features_of_the_reference_count_besides_its_latents(networks: DrawnNetworks) -> None:
     latents, timesteps, references, poses = tensors()
     with torch.no_grad():
-        look, other, pose = networks.look(references), networks.look(references.flip(0)), networks.pose_guider(poses)
-        read = networks.denoiser.look(references, {})
-        exchanged = type(look)(look.latents, other.read)
-        assert read.latents is references
+        own, other = networks.condition(references), networks.condition(references.flip(0))
+        exchanged, pose = replace(own, reference=other.reference), networks.pose_guider(poses)
         assert not torch.allclose(
-            networks.denoiser.predict(latents, timesteps, look, pose),
+            networks.denoiser.predict(latents, timesteps, own, pose),
             networks.denoiser.predict(latents, timesteps, exchanged, pose),
             atol=1e-3,
         )

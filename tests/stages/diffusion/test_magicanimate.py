@@ -18,6 +18,7 @@ from manifests.errors import Problem
 from stages.diffusion.animator import Segment
 from stages.diffusion.animators import ANIMATORS
 from stages.diffusion.magicanimate.animator import MagicAnimate, starting_noise
+from stages.diffusion.magicanimate.unet import Conditioning
 from stages.diffusion.model_cache import ModelCache
 from stages.diffusion.networks import latent_images
 from stages.diffusion.networks.feature_cache import FeatureCache
@@ -81,19 +82,20 @@ def batches(*layers: torch.nn.Module) -> Iterator[list[int]]:
 
 
 def below(animator: MagicAnimate) -> list[torch.nn.Module]:
-    """The layers in which rows of equal text do not differ: the down path and the middle block's first one."""
+    """Layers in which branches of equal text do not differ: the down path's and the middle block's first one."""
     unet = animator.unet.network
-    return [*unet.down_blocks, unet.mid_block.resnets[0]]
+    return [*(resnet for block in unet.down_blocks for resnet in block.resnets), unet.mid_block.resnets[0]]
 
 
 def above(animator: MagicAnimate) -> list[torch.nn.Module]:
     unet = animator.unet.network
-    return [*unet.mid_block.attentions, *unet.up_blocks, unet.conv_out]
+    ups = [resnet for block in unet.up_blocks for resnet in block.resnets]
+    return [*unet.mid_block.attentions, *ups, unet.conv_out]
 
 
 @pytest.fixture
 def predictions(animator: MagicAnimate, monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
-    """Raw rows of every window, as they come."""
+    """Raw predictions of every window, as they come."""
     raw: list[torch.Tensor] = []
     predict = animator.unet.predict
 
@@ -105,7 +107,7 @@ def predictions(animator: MagicAnimate, monkeypatch: pytest.MonkeyPatch) -> list
     return raw
 
 
-def test_rows_of_equal_prompts_share_the_down_path_and_nothing_of_the_result_changes(
+def test_branches_of_equal_prompts_share_the_down_path_and_nothing_of_the_result_changes(
     animator: MagicAnimate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with batches(*below(animator)) as down, batches(*above(animator)) as up:
@@ -114,14 +116,18 @@ def test_rows_of_equal_prompts_share_the_down_path_and_nothing_of_the_result_cha
     assert set(up) == {2 * WINDOW}
 
     predict = animator.unet.predict
-    monkeypatch.setattr(animator.unet, "predict", lambda *given: predict(*given[:4], shared_text=False))
+
+    def unshared(latents: torch.Tensor, timestep: int, conditioning: Conditioning, *residuals: object) -> torch.Tensor:
+        return predict(latents, timestep, replace(conditioning, shared_text=False), *residuals)
+
+    monkeypatch.setattr(animator.unet, "predict", unshared)
     with batches(*below(animator)) as down:
         apart = animate(animator)
     assert set(down) == {2 * WINDOW}
     assert distance(apart, shared).max() < FLOAT_NOISE
 
 
-def test_rows_of_unequal_prompts_are_computed_apart(animator: MagicAnimate) -> None:
+def test_branches_of_unequal_prompts_are_computed_apart(animator: MagicAnimate) -> None:
     with batches(*below(animator), *above(animator)) as sizes:
         apart = animate(animator, prompt="a man dancing", negative_prompt="blurry")
 
@@ -130,16 +136,16 @@ def test_rows_of_unequal_prompts_are_computed_apart(animator: MagicAnimate) -> N
 
 
 @pytest.mark.parametrize("guidance", [1.0, 0.5])
-def test_without_guidance_only_the_conditional_row_is_computed(animator: MagicAnimate, guidance: float) -> None:
+def test_without_guidance_only_the_conditional_branch_is_computed(animator: MagicAnimate, guidance: float) -> None:
     with batches(*below(animator), *above(animator)) as sizes:
         single = animate(animator, guidance=guidance, negative_prompt="blurry")
 
     assert set(sizes) == {WINDOW}
-    two_rows = animate(animator, guidance=1.000000001, negative_prompt="blurry")
-    assert distance(two_rows, single).max() < FLOAT_NOISE
+    guided = animate(animator, guidance=1.000000001, negative_prompt="blurry")
+    assert distance(guided, single).max() < FLOAT_NOISE
 
 
-def test_the_unconditional_row_never_sees_the_reference(
+def test_the_unconditional_branch_never_sees_the_reference(
     animator: MagicAnimate, predictions: list[torch.Tensor]
 ) -> None:
     animate(animator, reference=1, steps=1)
@@ -153,7 +159,7 @@ def test_the_unconditional_row_never_sees_the_reference(
 def test_reference_features_are_computed_once_per_timestep_for_all_windows_and_clips(animator: MagicAnimate) -> None:
     with batches(animator.reference.network) as computed:
         first = animate(animator, frames=9)
-        assert computed == [1] * STEPS  # one row: only the positive text's is ever read
+        assert computed == [1] * STEPS  # of the positive text alone
 
         animate(animator, seed=5, negative_prompt="blurry")
         assert len(computed) == STEPS
@@ -325,6 +331,13 @@ def test_only_shown_frames_are_decoded_in_bounded_batches_and_one_at_a_time(
 
     monkeypatch.setattr(latent_images, "BATCH_PIXELS", 1)
     assert [len(batch) for batch in animator.frames(latents, clip())] == [1] * 5
+
+
+def test_no_layer_is_handed_what_it_does_not_read(
+    animator: MagicAnimate, diffusers_log: pytest.LogCaptureFixture
+) -> None:
+    animate(animator, steps=1)
+    assert not diffusers_log.records
 
 
 def test_a_seed_is_a_film_whatever_was_made_before_it(animator: MagicAnimate) -> None:
