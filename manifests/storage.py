@@ -410,34 +410,6 @@ def arrow_filesystem(uri: str) -> tuple[Any, str]:
     return arrow.PyFileSystem(arrow.FSSpecHandler(fs)), path
 
 
-class SourceMemo:
-    """What was learned from a source, kept until its size or version changes: one small JSON per state in `folder`."""
-
-    def __init__(self, folder: str) -> None:
-        self.folder = folder
-
-    def _uri(self, uri: str, stamp: Stamp) -> str:
-        return join(self.folder, sha256_text(json.dumps([uri, *stamp])) + ".json")
-
-    def get(self, uri: str, stamp: Stamp) -> dict[str, Any] | None:
-        """The facts put for this very state of the source, or None."""
-        return read_json(self._uri(uri, stamp))
-
-    def put(self, uri: str, stamp: Stamp, facts: dict[str, Any]) -> None:
-        """Keep `facts` for this state of the source."""
-        publish_json(facts, self._uri(uri, stamp))
-
-
-def memoised_digest(uri: str, memo: SourceMemo) -> str:
-    """Hex SHA-256 of the file's bytes, read once per state of the file. Raises `FileNotFoundError`."""
-    state = stamp(uri)
-    known = memo.get(uri, state)
-    if known is None or "digest" not in known:
-        known = {"digest": digest(uri)}
-        memo.put(uri, state, known)
-    return known["digest"]
-
-
 def is_local(uri: str) -> bool:
     """Whether the URI names a file of this machine's file system."""
     return _local(uri) is not None

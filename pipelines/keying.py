@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from manifests import layout, storage
+from manifests.source_memo import SourceMemo, memoised_digest
 from manifests.work import Work
 from pipelines.configuration import RunConfig
 from stages.bundled import bundled
@@ -22,7 +23,7 @@ class Keying:
         """`sources` is the memo's folder; `dtype` the networks' compute type, which decides latents."""
         self._config = config
         self._dtype = dtype
-        self._memo = storage.SourceMemo(sources)
+        self._memo = SourceMemo(sources)
         self._encoding = config.encode.model_dump(mode="json")
         self._digests: dict[tuple[str, ...], str | Exception] = {}
 
@@ -62,7 +63,7 @@ class Keying:
         files = self._config.estimators.files(estimator)
         if not files:
             return None
-        digests = [self._once((uri,), lambda uri=uri: storage.memoised_digest(uri, self._memo)) for uri in files]
+        digests = [self._once((uri,), lambda uri=uri: memoised_digest(uri, self._memo)) for uri in files]
         return storage.sha256_text(" ".join(digests))
 
     def _once(self, name: tuple[str, ...], take: Callable[[], str]) -> str:

@@ -8,18 +8,19 @@ from pathlib import Path
 
 from manifests import storage
 from manifests.errors import Problem
+from manifests.source_memo import SourceMemo, memoised_digest
 from manifests.work import Weights
 from stages.diffusion.animator import Facts
 from stages.diffusion.weights.lora_file import LoraFile
 from stages.diffusion.weights.published_names import among, on_disk, the_one, varies
 
 
-def checkpoint_digest(folder: str, facts: Facts, memo: storage.SourceMemo) -> str:
+def checkpoint_digest(folder: str, facts: Facts, memo: SourceMemo) -> str:
     """Digest of every file in the parts of `folder` that the animator reads; memoised per file.
 
     Raises `Problem` naming the parts that are missing.
     """
-    digests = [f"{name} {storage.memoised_digest(storage.join(folder, name), memo)}" for name in _files(folder, facts)]
+    digests = [f"{name} {memoised_digest(storage.join(folder, name), memo)}" for name in _files(folder, facts)]
     return storage.sha256_text("\n".join(digests))
 
 

@@ -11,7 +11,8 @@ from typing import Any
 from manifests import storage, table
 from manifests.clip import Clip, parse_clip, rejection
 from manifests.errors import Rejected
-from manifests.storage import Allowed, SourceMemo
+from manifests.source_memo import SourceMemo
+from manifests.storage import Allowed
 from manifests.work import Source, Weights, Work
 from stages.diffusion.animator import Facts, Shape
 from stages.diffusion.weights.lora_file import probe_lora

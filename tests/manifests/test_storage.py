@@ -18,7 +18,8 @@ import pytest
 
 from manifests import storage
 from manifests.errors import Problem, Rejected
-from manifests.storage import Allowed, SourceMemo, Stamp
+from manifests.source_memo import SourceMemo
+from manifests.storage import Allowed, Stamp
 from tests.conftest import CHECKOUT
 
 

@@ -12,7 +12,8 @@ import pytest
 from manifests.clip import Clip
 from manifests.errors import Problem, Rejected
 from manifests.layout import latents_key
-from manifests.storage import Allowed, SourceMemo
+from manifests.source_memo import SourceMemo
+from manifests.storage import Allowed
 from manifests.work import Work
 from stages.checkpoint_files import checkpoint_digest
 from stages.diffusion.animator import Facts

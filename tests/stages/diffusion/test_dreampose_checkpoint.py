@@ -11,6 +11,7 @@ from diffusers import DDIMScheduler, PNDMScheduler
 
 from manifests import storage
 from manifests.errors import Problem
+from manifests.source_memo import SourceMemo
 from stages.checkpoint_files import checkpoint_digest, local_checkpoint
 from stages.diffusion.animators import ANIMATORS
 from stages.diffusion.dreampose.animator import DreamPose
@@ -111,7 +112,7 @@ def test_a_folder_of_links_is_followed(written: Path, tmp_path: Path) -> None:
     for part in written.iterdir():
         (tmp_path / "links" / part.name).symlink_to(part)
     assert equal(load(tmp_path / "links"), load(written))
-    memo = storage.SourceMemo(str(tmp_path / "memo"))
+    memo = SourceMemo(str(tmp_path / "memo"))
     assert checkpoint_digest(str(tmp_path / "links"), FACTS, memo) == checkpoint_digest(str(written), FACTS, memo)
 
 
@@ -135,7 +136,7 @@ def test_a_folder_with_two_of_a_kind_is_refused_with_both_names(folder: Path, co
     assert copy in refused
     assert of in refused
     with pytest.raises(Problem, match="ambiguous"):
-        checkpoint_digest(str(folder), FACTS, storage.SourceMemo(str(folder / "memo")))
+        checkpoint_digest(str(folder), FACTS, SourceMemo(str(folder / "memo")))
 
 
 def test_a_unet_and_an_adapter_of_different_epochs_are_refused(folder: Path) -> None:
@@ -154,7 +155,7 @@ def test_a_missing_part_is_named(folder: Path, part: str) -> None:
     assert "lacks" in refused
     assert part.replace("499", "*") in refused
     with pytest.raises(Problem, match="lacks"):
-        checkpoint_digest(str(folder), FACTS, storage.SourceMemo(str(folder / "memo")))
+        checkpoint_digest(str(folder), FACTS, SourceMemo(str(folder / "memo")))
 
 
 @pytest.mark.parametrize("system", ["magicanimate", "animate_anyone", "nothing"])
@@ -314,7 +315,7 @@ def test_a_part_is_found_on_disk_as_among_names(folder: Path) -> None:
 
 
 def test_the_digest_follows_every_file_that_is_read_and_no_other(folder: Path, tmp_path: Path) -> None:
-    memo = storage.SourceMemo(str(tmp_path / "memo"))
+    memo = SourceMemo(str(tmp_path / "memo"))
 
     def digest() -> str:
         return checkpoint_digest(str(folder), FACTS, memo)
@@ -336,7 +337,7 @@ def test_a_checkpoint_in_object_storage_is_fetched_without_what_is_not_read(
     for name in [*names, "optimizer.pt"]:
         data = (folder / name).read_bytes() if name in names else b"left over from the training"
         storage.publish_bytes(data, storage.join(s3, "weights", name))
-    uri, memo = f"{s3}/weights", storage.SourceMemo(str(tmp_path / "memo"))
+    uri, memo = f"{s3}/weights", SourceMemo(str(tmp_path / "memo"))
     digest = checkpoint_digest(uri, FACTS, memo)
     assert digest == checkpoint_digest(str(folder), FACTS, memo)
     copy = local_checkpoint(uri, FACTS, digest, tmp_path / "scratch")

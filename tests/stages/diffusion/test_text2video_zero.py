@@ -17,7 +17,8 @@ from safetensors.torch import load_file
 
 from manifests.clip import Clip
 from manifests.errors import Problem, Rejected
-from manifests.storage import Allowed, SourceMemo
+from manifests.source_memo import SourceMemo
+from manifests.storage import Allowed
 from manifests.work import Work
 from pipelines.clip import StageChain
 from pipelines.configuration import RunConfig
