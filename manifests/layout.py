@@ -97,7 +97,7 @@ class Film(NamedTuple):
     key: str
 
 
-class Places:
+class OutputLayout:
     """Where everything of one output folder lies.
 
     `cache` is shared by all runs (and may be by several output folders); `films` is what users take; `runs/<run id>/`
@@ -175,12 +175,12 @@ def new_run_id() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
 
 
-def claim_run(places: Places, run_id: str, identity: Mapping[str, Any]) -> bool:
+def claim_run(layout: OutputLayout, run_id: str, identity: Mapping[str, Any]) -> bool:
     """Begin or continue a run; returns whether it is continued.
 
     A run id names one night: raises `WrongUsage` when it was begun with another identity (manifest).
     """
-    uri = places.run(run_id, "run.json")
+    uri = layout.run(run_id, "run.json")
     wanted = json.loads(json.dumps(dict(identity)))
     if storage.create_exclusive(uri, json.dumps(wanted, sort_keys=True).encode()):
         return False

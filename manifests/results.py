@@ -24,8 +24,10 @@ from pydantic import (
     model_validator,
 )
 
-from manifests import cell, storage
+from manifests import cell, storage, table
 from manifests.errors import Problem
+from manifests.layout import Film, OutputLayout
+from manifests.work import Work
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +47,7 @@ RESULTS_SCHEMA = pa.schema(
         *((name, _TEXT) for name in ("pose_key", "latents_key", "film_key")),
         *((name, _TEXT) for name in ("reference_digest", "driving_digest", "checkpoint_digest", "lora_digest", "code")),
         ("attempts", pa.int32()),
+        ("worker_deaths", pa.int32()),
         ("pose", _TEXT),
         ("metadata", _TEXT),
         ("started", pa.timestamp("us", "UTC")),
@@ -55,6 +58,7 @@ RESULTS_SCHEMA = pa.schema(
 _PARTICULARS = re.compile(r"'[^']*'|\"[^\"]*\"|\S*/\S*|\d[\d.,]*")
 _UTC = datetime.UTC
 
+Status = Literal["done", "cached", "rejected", "failed"]
 Moment = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(_UTC))]
 FrameRateText = Annotated[str, BeforeValidator(lambda fps: str(Fraction(fps)))]
 SecondsPerStage = Annotated[dict[str, float], BeforeValidator(lambda value: dict(value or {}))]
@@ -72,7 +76,7 @@ class Result(BaseModel):
 
     row: int = Field(ge=0)
     id: str | None = None
-    status: Literal["done", "cached", "rejected", "failed"]
+    status: Status
     stage: str | None = None
     error: str | None = None
     remedy: str | None = None
@@ -95,6 +99,7 @@ class Result(BaseModel):
     lora_digest: str | None = None
     code: str | None = None
     attempts: int = 0
+    worker_deaths: int = 0  # tries that were the worker's death, of a row that was set aside for them
     pose: Metadata = {}  # quality of the poses and what was repaired
     metadata: Metadata = {}
     started: Moment | None = None
@@ -118,6 +123,47 @@ class Result(BaseModel):
     def good(self) -> bool:
         """Whether the film is there, made by this run or an earlier one."""
         return self.status in ("done", "cached")
+
+
+def of_clip(work: Work, status: Status, **ended: Any) -> Result:
+    """The result of a clip: what is known of it, and the fields of Result that say how it `ended`."""
+    known = {
+        "row": work.row,
+        "id": work.clip.id,
+        "mode": work.clip.mode,
+        "animator": work.clip.animator,
+        "checkpoint": work.checkpoint,
+        "seconds": work.seconds,
+        "pose_key": work.pose_key,
+        "latents_key": work.latents_key or None,
+        "film_key": work.film_key or None,
+        "reference_digest": work.reference and work.reference.digest,
+        "driving_digest": work.driving and work.driving.digest,
+        "checkpoint_digest": work.checkpoint_digest or None,
+        "lora_digest": work.lora and work.lora.digest,
+        "metadata": work.clip.metadata,
+    }
+    return Result.model_validate({**known, "status": status, **ended})
+
+
+def of_row(row: int, fields: dict[str, Any], status: Status, **ended: Any) -> Result:
+    """The result of a row that never became a clip; `fields` are its cells, valid or not."""
+    known = {"row": row, "id": table.row_id(fields), "metadata": table.row_metadata(fields)}
+    return Result.model_validate({**known, "status": status, **ended})
+
+
+def marker(made: Result, run_id: str) -> dict[str, Any]:
+    """What the marker of a film holds: the figures of the result it was made with, less what is the row's own."""
+    figures = made.model_dump(mode="json", exclude={"row", "id", "status", "metadata", "attempts", "worker_deaths"})
+    return {"run": run_id, **figures}
+
+
+def of_marker(work: Work, marker: Mapping[str, Any], status: Status, layout: OutputLayout) -> Result:
+    """The result of a clip whose film is there: the marker's figures under this row's number, id and metadata."""
+    figures = {key: value for key, value in marker.items() if key in Result.model_fields}
+    film = Film(work.clip.id, work.film_key)
+    own = {"row": work.row, "id": work.clip.id, "status": status, "metadata": work.clip.metadata}
+    return Result.model_validate({**figures, **own, "film": layout.film(film), "poster": layout.poster(film)})
 
 
 def to_table(results: Iterable[Result]) -> pa.Table:

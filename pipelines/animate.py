@@ -13,17 +13,18 @@ from typing import Any
 import ray.data
 
 from cluster.connection import connect
-from cluster.preflight import Demand, require
+from cluster.preflight import require
 from manifests import results, table
 from manifests.errors import Problem, Rejected, WrongUsage
 from manifests.layout import Film
 from manifests.results import Result
 from manifests.work import Work
-from pipelines.boundary import WorkerDied, ended, guarded
-from pipelines.configuration import CpuPool, Pool, RunConfig
+from pipelines.boundary import ended, guarded
+from pipelines.configuration import RunConfig
 from pipelines.keying import Keying
-from pipelines.manifest_reading import ManifestRow, as_blocks, read_manifest
+from pipelines.manifest_reading import ManifestRow, read_manifest
 from pipelines.plan import Plan, cost, make_plan, reused
+from pipelines.pools import actors, as_blocks, demands, tasks
 from pipelines.progress import Progress, Say
 from pipelines.record import RunRecord, RunResults
 from pipelines.settings import RunSettings, settled
@@ -60,8 +61,8 @@ def run(
 
     works, rejected = validated(rows, settings)
     works, refused = with_keys(works, settings)
-    plan = make_plan(works, settings.places, settings.run_id)
-    settled_already = rejected + refused + plan.there
+    plan = make_plan(works, settings.layout, settings.run_id)
+    settled_already = rejected + refused + plan.finished
     say(plan.in_words(rejected + refused))
     if dry_run:
         return record.dry(plan, settled_already)
@@ -75,52 +76,17 @@ def run(
 
 
 def graph(groups: Sequence[Sequence[Work]], settings: RunSettings, attempts: int) -> ray.data.Dataset:
-    """Pass 1: one row is a driving video, then one row is a clip. One heavy row = one block = one task."""
+    """One row is a driving video, then one row is a clip. One heavy row = one block = one task."""
     config = settings.config
-    videos = [{"works": [work.model_dump_json() for work in group], "result": ""} for group in groups]
+    videos = as_blocks([{"works": [work.model_dump_json() for work in group]} for group in groups], len(groups))
+    # a clip is a block of its own as soon as it leaves the pose worker; repartitioning would take tasks of a whole CPU,
+    # which may never come free, and wait for the last clip of a video
+    videos.context.target_max_block_size = 1
     return (
-        as_blocks(videos, len(videos))
-        .flat_map(PoseWorker, fn_constructor_args=[settings], **actors(config.pose_pool))
-        .repartition(target_num_rows_per_block=1)
+        videos.flat_map(PoseWorker, fn_constructor_args=[settings], **actors(config.pose_pool))
         .map(InputsWorker, fn_constructor_args=[settings], **actors(config.inputs_pool))
         .map(AnimateWorker, fn_constructor_args=[settings, attempts], **actors(config.animate_pool))
     )
-
-
-def actors(pool: Pool) -> dict[str, Any]:
-    """A pool of the configuration as Ray Data takes it.
-
-    A fixed pool has one row in flight per actor, so that none is parked behind a long one; a growing pool needs two to
-    grow at all.
-    """
-    if pool.max_size is None:
-        compute = ray.data.ActorPoolStrategy(size=pool.size, max_tasks_in_flight_per_actor=1)
-    else:
-        compute = ray.data.ActorPoolStrategy(
-            min_size=pool.size, max_size=pool.max_size, max_tasks_in_flight_per_actor=2
-        )
-    gpus = {"num_gpus": pool.num_gpus} if pool.num_gpus else {}
-    return {"compute": compute, "num_cpus": pool.num_cpus, "accelerator_type": pool.accelerator_type, **gpus}
-
-
-def tasks(pool: CpuPool) -> dict[str, Any]:
-    """A stage without anything to load: Ray keeps the processes between rows and runs."""
-    return {"compute": ray.data.TaskPoolStrategy(size=pool.size), "num_cpus": pool.num_cpus}
-
-
-def demands(config: RunConfig) -> list[Demand]:
-    """What all pools of the graph reserve at the same time."""
-    pools = {"pose": config.pose_pool, "inputs": config.inputs_pool, "animate": config.animate_pool}
-    return [_demand(name, pool) for name, pool in pools.items()]
-
-
-def _demand(name: str, pool: CpuPool) -> Demand:
-    resources = {"CPU": pool.num_cpus}
-    if isinstance(pool, Pool):
-        resources["GPU"] = pool.num_gpus
-        if pool.accelerator_type:
-            resources[f"accelerator_type:{pool.accelerator_type}"] = 0.001
-    return Demand(f"{name}_pool", pool.size, {key: value for key, value in resources.items() if value})
 
 
 def report_unknown(unknown: Sequence[table.UnknownColumn], strict: bool, say: Say) -> None:
@@ -155,7 +121,7 @@ def validated(rows: Sequence[ManifestRow], settings: RunSettings) -> tuple[list[
 
 def with_keys(works: Sequence[Work], settings: RunSettings) -> tuple[list[Work], list[Result]]:
     """Every clip with its keys; clips whose weights are missing or incomplete end here."""
-    keying = Keying(settings.config, settings.dtype, settings.places.sources)
+    keying = Keying(settings.config, settings.dtype, settings.layout.sources)
     keyed = [guarded("plan", work, partial(keying, work)) for work in works]
     refused = [one for one in keyed if isinstance(one, Result)]
     return [one for one in keyed if isinstance(one, Work)], refused
@@ -177,7 +143,7 @@ def animated(plan: Plan, settings: RunSettings, say: Say) -> tuple[list[Result],
     try:
         for row in outcomes_of(graph(plan.groups(), settings, limit), settings.config.longest_row_seconds):
             result = outcome(row)
-            if result.error and result.error.startswith(WorkerDied.SIGN):
+            if result.worker_deaths:
                 condemned.append(by_row[result.row])
             else:
                 progress.ended(result, cost(by_row[result.row]))
@@ -206,7 +172,7 @@ def outcomes_of(dataset: ray.data.Dataset, longest_row_seconds: float | None = N
 def shared_films(plan: Plan, made: Sequence[Result], settings: RunSettings) -> Iterator[Result]:
     """Results of rows that asked for the very film another row was making: a copy of it under their own id."""
     by_key = {result.film_key: result for result in made}
-    for key, works in plan.twins.items():
+    for key, works in plan.duplicates.items():
         first = by_key.get(key)
         for work in works:
             if first is None or not first.good:
@@ -216,8 +182,8 @@ def shared_films(plan: Plan, made: Sequence[Result], settings: RunSettings) -> I
                 continue
 
             film = Film(first.id, key)
-            marker = settings.places.read_film_markers([film])[0]
-            share = partial(reused, work, film, marker, settings.places, settings.run_id)
+            marker = settings.layout.read_film_markers([film])[0]
+            share = partial(reused, work, film, marker, settings.layout, settings.run_id)
             yield guarded("animate", work, share)
 
 

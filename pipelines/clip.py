@@ -5,25 +5,20 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from manifests import storage
 from manifests.errors import WrongUsage
 from manifests.results import Result
 from manifests.work import Work
+from pipelines import stage_of
 from pipelines.configuration import RunConfig
 from pipelines.keying import Keying
 from pipelines.progress import Say
 from pipelines.settings import settled
-from stages.animate import Animate
-from stages.diffusion.model_cache import ModelCache
-from stages.driving import recipe_of
-from stages.extract_pose import ExtractPose
-from stages.prepare_inputs import PrepareInputs
-from stages.validate import Validate
 
 
 def make_clip(config: RunConfig, fields: dict[str, Any], film: Path, cache: str | None, say: Say) -> Result:
@@ -58,25 +53,19 @@ class StageChain:
         pool = config.animate_pool
         if pool.device == "auto":
             pool = pool.model_copy(update={"device": "cuda" if torch.cuda.is_available() else "cpu"})
-        self.settings = settled(config.model_copy(update={"animate_pool": pool}), os.getcwd(), output, None)
+        made = settled(config.model_copy(update={"animate_pool": pool}), os.getcwd(), output, None)
+        self.settings = replace(made, allowed_prefixes=())
 
     def work(self, fields: dict[str, Any]) -> Work:
         """Validate a row and name what it makes."""
-        settings, config, sources = self.settings, self.settings.config, self.settings.places.sources
-        validate = Validate(
-            os.getcwd(), storage.Allowed(), config.limits, config.checkpoints, sources, config.estimators
-        )
-        return Keying(config, settings.dtype, sources)(validate(0, fields))
+        settings = self.settings
+        keying = Keying(settings.config, settings.dtype, settings.layout.sources)
+        return keying(stage_of.validate(settings)(0, fields))
 
     def film(self, work: Work) -> Result:
         """Everything from the driving file to the published film; what is in the cache is not made again."""
-        settings, config, places = self.settings, self.settings.config, self.settings.places
-        if work.pose_key is not None:
-            recipe = recipe_of(work.clip)
-            ExtractPose(places, config.limits, config.estimators)(work.driving, recipe, work.pose_key)
-        PrepareInputs(places, config.limits, config.estimators)(work)
-        models = ModelCache(settings.device, settings.dtype, config.animate_pool.model_bytes)
-        animate = Animate(
-            places, models, config.encode, settings.run_id, settings.code, config.keep_latents, config.pose_rules
-        )
-        return animate(work)
+        poses = stage_of.extract_pose(self.settings)
+        poses.for_driving(work)
+        poses.for_reference(work)
+        stage_of.prepare_inputs(self.settings)(work)
+        return stage_of.animate(self.settings)(work)

@@ -228,7 +228,8 @@ def _checkpoint(label: str, given: str) -> Findings:
         remedy = REINSTALL if given.startswith(SCHEME) else published
         yield Finding("FAIL", f"{text} lacks {', '.join(missing)} of {facts.name}", remedy)
     else:
-        yield Finding("ok", f"{text} has all parts of {facts.name}, {sum(sizes.values()) / 2**20:,.0f} MiB")
+        size = f"{sum(sizes.values()) / 2**20:,.0f} MiB"
+        yield Finding("ok", f"{text} has all parts of {facts.name}, {size}; licence: {facts.licence}")
 
 
 def _sizes(folder: str, facts: Facts) -> dict[str, int]:
@@ -288,7 +289,7 @@ def cluster_and_pools(config: RunConfig) -> Findings:
 
     from cluster.connection import connect
     from cluster.preflight import shortage
-    from pipelines.animate import demands
+    from pipelines.pools import demands
 
     ours, address = not ray.is_initialized(), os.environ.get("RAY_ADDRESS")
     try:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from manifests import layout, storage
+from manifests import storage
+from manifests.layout import film_key, latents_key, pose_key, reference_key
 from manifests.source_memo import SourceMemo, memoised_digest
 from manifests.work import Work
 from pipelines.configuration import RunConfig
@@ -33,12 +34,12 @@ class Keying:
         checkpoint = self._once(
             (clip.animator, work.checkpoint), lambda: checkpoint_digest(bundled(work.checkpoint), facts, self._memo)
         )
-        reference = work.reference and layout.reference_key(work.reference.digest)
+        reference = work.reference and reference_key(work.reference.digest)
         poses, reference_pose = self._pose_keys(work, facts)
         segment = (0, work.frames)
         lora = work.lora and work.lora.digest
-        latents = layout.latents_key(clip, reference, [poses, reference_pose], checkpoint, self._dtype, segment, lora)
-        film = layout.film_key(clip, [latents], self._encoding, work.driving and work.driving.digest)
+        latents = latents_key(clip, reference, [poses, reference_pose], checkpoint, self._dtype, segment, lora)
+        film = film_key(clip, [latents], self._encoding, work.driving and work.driving.digest)
         return work.keyed(
             checkpoint_digest=checkpoint,
             reference_key=reference,
@@ -54,10 +55,10 @@ class Keying:
             return None, None
         recipe, estimators = recipe_of(work.clip), self._config.estimators
         parts = key_parts(recipe, estimators)
-        driving = layout.pose_key(work.driving.digest, parts, self._weights(recipe.estimator))
+        driving = pose_key(work.driving.digest, parts, self._weights(recipe.estimator))
         if work.clip.retarget == "none" or work.clip.mode == "parity":
             return driving, None
-        return driving, layout.pose_key(work.reference.digest, {"reference": True}, self._weights(facts.keypoints))
+        return driving, pose_key(work.reference.digest, {"reference": True}, self._weights(facts.keypoints))
 
     def _weights(self, estimator: str) -> str | None:
         files = self._config.estimators.files(estimator)

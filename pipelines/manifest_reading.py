@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,9 +112,3 @@ def _text(row: dict[str, Any]) -> str:
             return str(given)
 
     return json.dumps({name: value(given) for name, given in row.items()}, ensure_ascii=False)
-
-
-def as_blocks(rows: Iterable[dict[str, Any]], blocks: int) -> ray.data.Dataset:
-    """Rows as a dataset of that many blocks: blocks are the parallelism."""
-    rows = list(rows)
-    return ray.data.from_items(rows, override_num_blocks=max(1, min(blocks, len(rows))))

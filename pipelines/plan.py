@@ -6,20 +6,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from manifests import storage
-from manifests.layout import Film, Places
+from manifests import results, storage
+from manifests.layout import Film, OutputLayout
 from manifests.results import Result
 from manifests.work import Work
-from stages.animate import finished
 
 
 @dataclass
 class Plan:
-    """`todo` are clips to make, each film once; `twins` are rows whose film another row of `todo` makes."""
+    """`todo` are clips to make, each film once; `duplicates` are rows whose film another row of `todo` makes."""
 
     todo: list[Work] = field(default_factory=list)
-    twins: dict[str, list[Work]] = field(default_factory=dict)  # film key → rows
-    there: list[Result] = field(default_factory=list)
+    duplicates: dict[str, list[Work]] = field(default_factory=dict)  # film key → rows
+    finished: list[Result] = field(default_factory=list)
     poses_ready: set[str] = field(default_factory=set)
 
     def groups(self) -> list[list[Work]]:
@@ -39,10 +38,10 @@ class Plan:
         """The plan in one line."""
         frames = sum(work.frames for work in self.todo)
         videos = len({work.pose_key for work in self.todo if work.pose_key} - self.poses_ready)
-        shared = sum(map(len, self.twins.values()))
+        shared = sum(map(len, self.duplicates.values()))
         parts = [f"{len(self.todo)} films to make ({frames} frames, poses of {videos} driving videos)"]
         parts += [f"{shared} the same as one of these"] if shared else []
-        return ", ".join([*parts, f"{len(self.there)} there already, {len(refused)} rejected"])
+        return ", ".join([*parts, f"{len(self.finished)} finished already, {len(refused)} rejected"])
 
     def _ready(self, work: Work) -> bool:
         return work.pose_key is None or work.pose_key in self.poses_ready
@@ -59,32 +58,32 @@ def cost(work: Work) -> int:
     return work.frames * work.clip.width * work.clip.height * work.clip.steps
 
 
-def make_plan(works: Iterable[Work], places: Places, run_id: str) -> Plan:
+def make_plan(works: Iterable[Work], layout: OutputLayout, run_id: str) -> Plan:
     """Two listings and one small read per finished clip; nothing is decoded.
 
     A film that this very run made before it was interrupted counts as done, one of an earlier run as cached.
     """
-    plan = Plan(poses_ready={name.partition(".")[0] for name in storage.listing(storage.parent(places.poses("key")))})
+    plan = Plan(poses_ready={name.partition(".")[0] for name in storage.listing(storage.parent(layout.poses("key")))})
     works = list(works)
-    films = places.finished_films()
-    there = [work for work in works if work.film_key in films]
-    markers = places.read_film_markers([films[work.film_key] for work in there])
-    known = {work.row: marker for work, marker in zip(there, markers, strict=True) if marker}
+    films = layout.finished_films()
+    finished = [work for work in works if work.film_key in films]
+    markers = layout.read_film_markers([films[work.film_key] for work in finished])
+    known = {work.row: marker for work, marker in zip(finished, markers, strict=True) if marker}
     making: set[str] = set()
     for work in works:
         if marker := known.get(work.row):
-            plan.there.append(reused(work, films[work.film_key], marker, places, run_id))
+            plan.finished.append(reused(work, films[work.film_key], marker, layout, run_id))
         elif work.film_key in making:
-            plan.twins.setdefault(work.film_key, []).append(work)
+            plan.duplicates.setdefault(work.film_key, []).append(work)
         else:
             making.add(work.film_key)
             plan.todo.append(work)
     return plan
 
 
-def reused(work: Work, source: Film, marker: dict[str, Any], places: Places, run_id: str) -> Result:
+def reused(work: Work, source: Film, marker: dict[str, Any], layout: OutputLayout, run_id: str) -> Result:
     """The result of a clip whose film is there; put under this clip's id too if another clip made it."""
     if source.clip_id != work.clip.id:
-        places.share_film(source, Film(work.clip.id, work.film_key))
-        return finished(work, marker, "cached", places)
-    return finished(work, marker, "done" if marker.get("run") == run_id else "cached", places)
+        layout.share_film(source, Film(work.clip.id, work.film_key))
+        return results.of_marker(work, marker, "cached", layout)
+    return results.of_marker(work, marker, "done" if marker.get("run") == run_id else "cached", layout)

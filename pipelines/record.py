@@ -13,8 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from manifests import layout, results, storage
+from manifests import results, storage
 from manifests.errors import Problem
+from manifests.layout import claim_run
 from manifests.results import Result
 from pipelines.plan import Plan
 from pipelines.progress import Say, clock
@@ -49,7 +50,7 @@ class RunRecord:
         settings = self._settings
         identity = {"manifest": settings.manifest, "manifest_digest": manifest_digest}
         try:
-            continued = layout.claim_run(settings.places, settings.run_id, identity)
+            continued = claim_run(settings.layout, settings.run_id, identity)
         except OSError as error:
             raise Problem(
                 f"output {storage.redact(settings.output)} cannot be written: {error}",
@@ -63,7 +64,7 @@ class RunRecord:
         rows = [
             {"row": work.row, "id": work.clip.id, "intent": intent, "frames": work.frames, "pose_key": work.pose_key,
              "latents_key": work.latents_key, "film_key": work.film_key}
-            for intent, works in (("make", plan.todo), ("share", chain.from_iterable(plan.twins.values())))
+            for intent, works in (("make", plan.todo), ("share", chain.from_iterable(plan.duplicates.values())))
             for work in works
         ]  # fmt: skip
         rows += [
@@ -100,7 +101,7 @@ class RunRecord:
         return RunResults(self._settings.run_id, final, summary, self._uri(), broke_off)
 
     def _uri(self, *parts: str) -> str:
-        return self._settings.places.run(self._settings.run_id, *parts)
+        return self._settings.layout.run(self._settings.run_id, *parts)
 
 
 _PLAN = pa.schema(

@@ -7,7 +7,7 @@ import uuid
 from dataclasses import dataclass
 
 from manifests import storage
-from manifests.layout import Places, new_run_id
+from manifests.layout import OutputLayout, new_run_id
 from pipelines.code_version import code_version
 from pipelines.configuration import RunConfig
 from stages.bundled import SCHEME
@@ -21,7 +21,7 @@ class RunSettings:
     manifest: str
     output: str
     base: str  # where relative paths of the manifest start
-    allowed_prefixes: tuple[str, ...]
+    allowed_prefixes: tuple[str, ...]  # none: media may lie anywhere
     run_id: str
     session: str  # one per invocation; tries are counted within it
     device: str
@@ -29,9 +29,9 @@ class RunSettings:
     code: str
 
     @property
-    def places(self) -> Places:
+    def layout(self) -> OutputLayout:
         """Where everything lies."""
-        return Places(self.output, self.config.cache)
+        return OutputLayout(self.output, self.config.cache)
 
 
 def settled(config: RunConfig, manifest: str, output: str, run_id: str | None) -> RunSettings:

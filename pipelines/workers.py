@@ -9,22 +9,27 @@ import json
 import logging
 import os
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import ray
 
-from manifests import storage, table
+from manifests import results
 from manifests.results import Result
 from manifests.work import Work
-from pipelines.boundary import AttemptLedger, ended, explained, guarded, status_of
+from pipelines import stage_of
+from pipelines.attempts import AttemptLedger
+from pipelines.boundary import ended, guarded, reasons, status_of
 from pipelines.settings import RunSettings
 
 Row = dict[str, Any]
 
 
-def row_of(work: Work) -> Row:
-    """A clip as a row of the graph."""
-    return {"work": work.model_dump_json(), "result": ""}
+def row_of(made: Work | Result, work: Work | None = None) -> Row:
+    """What a stage made of a clip as a row of the graph; `work` is the clip behind a result, if there was one."""
+    if isinstance(made, Work):
+        return {"work": made.model_dump_json(), "result": ""}
+    return {"work": work.model_dump_json() if work else "", "result": made.model_dump_json()}
 
 
 def outcome(row: Row) -> Result:
@@ -32,63 +37,45 @@ def outcome(row: Row) -> Result:
     return Result.model_validate_json(row["result"])
 
 
-def _advanced(row: Row, made: Work | Result) -> Row:
-    if isinstance(made, Result):
-        return {"work": row["work"], "result": made.model_dump_json()}
-    return {"work": made.model_dump_json(), "result": row["result"]}
-
-
 def validate_row(row: Row, settings: RunSettings) -> Row:
     """{"row", "fields"} → {"work", "result"}; a rejected row has no work. Never raises: what is wrong is the result."""
-    from stages.validate import Validate
-
-    config = settings.config
-    allowed = storage.Allowed(prefixes=list(settings.allowed_prefixes))
-    stage = Validate(
-        settings.base, allowed, config.limits, config.checkpoints, settings.places.sources, config.estimators
-    )
     fields, begun = json.loads(row["fields"]), time.perf_counter()
     try:
-        work = stage(row["row"], fields).timed("validate", round(time.perf_counter() - begun, 3))
-        return row_of(work)
+        work = stage_of.validate(settings)(row["row"], fields)
     except Exception as error:
-        text, remedy = explained(error)
-        result = Result(
-            row=row["row"],
-            id=table.row_id(fields),
-            status=status_of(error),
-            stage="validate",
-            error=text,
-            remedy=remedy,
-            metadata=table.row_metadata(fields),
-        )
-        return {"work": "", "result": result.model_dump_json()}
+        return row_of(results.of_row(row["row"], fields, status_of(error), stage="validate", **reasons(error)))
+    return row_of(work.timed("validate", since(begun)))
 
 
 class PoseWorker:
-    """{"works": clips of one driving video} → one row per clip, all with their poses stored, or all ended."""
+    """{"works": clips of one driving video} → one row per clip, each with its poses stored, or ended.
+
+    A row leaves as soon as its clip's poses are there, while the references of the next ones are looked at.
+    """
 
     def __init__(self, settings: RunSettings) -> None:
-        from stages.driving import recipe_of
-        from stages.extract_pose import ExtractPose
+        self._stage = stage_of.extract_pose(settings)
 
-        config = settings.config
-        self._stage = ExtractPose(settings.places, config.limits, config.estimators)
-        self._recipe_of = recipe_of
-
-    def __call__(self, row: Row) -> list[Row]:
-        """Never raises: what goes wrong with the video ends every clip of it."""
-        works = [Work.model_validate_json(work) for work in row["works"]]
-        first, begun = works[0], time.perf_counter()
-        if first.pose_key is None:
-            return [row_of(work) for work in works]
+    def __call__(self, row: Row) -> Iterator[Row]:
+        """Never raises: what goes wrong with the video ends every clip of it, with a reference only its own clip."""
+        works, begun = [Work.model_validate_json(work) for work in row["works"]], time.perf_counter()
         try:
-            made = self._stage(first.driving, self._recipe_of(first.clip), first.pose_key)
+            made = self._stage.for_driving(works[0])
         except Exception as error:
-            return [_advanced(row_of(work), ended(work, "pose", error)) for work in works]
-        if made:  # the seconds belong to the video: the clip that waited for it carries them, its neighbours none
-            works[0] = first.timed("pose", round(time.perf_counter() - begun, 3))
-        return [row_of(work) for work in works]
+            yield from (row_of(ended(work, "pose", error), work) for work in works)
+            return
+        # the seconds belong to the video: the clip that waited for it carries them, its neighbours none
+        waited = since(begun) if made else 0.0
+        for work in works:
+            yield row_of(
+                guarded("pose", work, lambda work=work, waited=waited: self._with_reference(work, waited)), work
+            )
+            waited = 0.0
+
+    def _with_reference(self, work: Work, waited: float) -> Work:
+        begun = time.perf_counter()
+        made = self._stage.for_reference(work)
+        return work.timed("pose", round(waited + since(begun), 3)) if made or waited else work
 
 
 class InputsWorker:
@@ -98,10 +85,7 @@ class InputsWorker:
     """
 
     def __init__(self, settings: RunSettings) -> None:
-        from stages.prepare_inputs import PrepareInputs
-
-        config = settings.config
-        self._stage = PrepareInputs(settings.places, config.limits, config.estimators)
+        self._stage = stage_of.prepare_inputs(settings)
 
     def __call__(self, row: Row) -> Row:
         """Never raises; rows that have ended pass through."""
@@ -111,9 +95,9 @@ class InputsWorker:
 
         def prepare() -> Work:
             self._stage(work)
-            return work.timed("inputs", round(time.perf_counter() - begun, 3))
+            return work.timed("inputs", since(begun))
 
-        return _advanced(row, guarded("inputs", work, prepare))
+        return row_of(guarded("inputs", work, prepare), work)
 
 
 class AnimateWorker:
@@ -122,21 +106,14 @@ class AnimateWorker:
     def __init__(self, settings: RunSettings, attempts: int) -> None:
         import torch
 
-        from stages.animate import Animate
-        from stages.diffusion.model_cache import ModelCache
-
-        pool, places = settings.config.animate_pool, settings.places
+        pool = settings.config.animate_pool
         if settings.device == "cpu" or pool.threads:
             # Ray allows an actor that reserves less than a core one thread; one core is left to decoding and encoding
             torch.set_num_threads(pool.threads or max(1, (os.cpu_count() or 1) // pool.size - 1))
         logging.getLogger("diffusers").setLevel(logging.ERROR)
-        models = ModelCache(settings.device, settings.dtype, pool.model_bytes)
-        config = settings.config
-        self._stage = Animate(
-            places, models, config.encode, settings.run_id, settings.code, config.keep_latents, config.pose_rules
-        )
+        self._stage = stage_of.animate(settings)
         self._ledger = AttemptLedger(
-            places.run(settings.run_id, "attempts", settings.session),
+            settings.layout.run(settings.run_id, "attempts", settings.session),
             attempts,
             ray.get_runtime_context().get_node_id(),
             lambda: {node["NodeID"] for node in ray.nodes() if node["Alive"]},
@@ -152,4 +129,9 @@ class AnimateWorker:
             attempt = self._ledger.begin(str(work.row))
             return self._stage(work).model_copy(update={"attempts": attempt})
 
-        return _advanced(row, guarded("animate", work, animate))
+        return row_of(guarded("animate", work, animate), work)
+
+
+def since(begun: float) -> float:
+    """Seconds since a moment of `time.perf_counter`."""
+    return round(time.perf_counter() - begun, 3)

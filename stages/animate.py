@@ -18,9 +18,9 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from manifests import layout, storage
+from manifests import results, storage
 from manifests.errors import Problem
-from manifests.layout import Film, Places
+from manifests.layout import Film, OutputLayout, sound_key
 from manifests.results import Result
 from manifests.work import Work
 from stages.bundled import bundled
@@ -58,7 +58,7 @@ class Animate:
 
     def __init__(
         self,
-        places: Places,
+        layout: OutputLayout,
         models: ModelCache,
         recipe: EncodeRecipe,
         run_id: str,
@@ -68,7 +68,7 @@ class Animate:
     ) -> None:
         """`run_id` and `code` go into the marker; `pose_rules` say which keypoints are unusable."""
         self._pose_rules = pose_rules
-        self._places = places
+        self._layout = layout
         self._models = models
         self._recipe = recipe
         self._run_id = run_id
@@ -78,9 +78,9 @@ class Animate:
     def __call__(self, work: Work) -> Result:
         """Make and publish the film of `work`, or return at once if this run already has (a retry after a death)."""
         film = Film(work.clip.id, work.film_key)
-        marker = storage.read_json(self._places.film_marker(film))
+        marker = storage.read_json(self._layout.film_marker(film))
         if marker and marker.get("run") == self._run_id:
-            return finished(work, marker, "done", self._places)
+            return results.of_marker(work, marker, "done", self._layout)
         started, timings = datetime.now(UTC), Timings(dict(work.seconds))
         with tempfile.TemporaryDirectory(prefix="catwalk-animate-") as folder:
             scratch = Path(folder)
@@ -91,11 +91,11 @@ class Animate:
             with timings.of("encode"):
                 movie, poster = self._encode(animator, latents, work, scratch)
             with timings.of("publish"):
-                storage.publish(movie, self._places.film(film))
-                storage.publish(poster, self._places.poster(film))
-        marker = self._figures(work, started, timings, report)
-        storage.publish_json(marker, self._places.film_marker(film))
-        return finished(work, marker, "done", self._places)
+                storage.publish(movie, self._layout.film(film))
+                storage.publish(poster, self._layout.poster(film))
+        marker = results.marker(self._made(work, started, timings, report), self._run_id)
+        storage.publish_json(marker, self._layout.film_marker(film))
+        return results.of_marker(work, marker, "done", self._layout)
 
     def _animator(self, work: Work) -> Animator:
         facts = ANIMATORS[work.clip.animator]
@@ -106,7 +106,7 @@ class Animate:
 
     def _latents(self, animator: Animator, work: Work, scratch: Path) -> tuple[torch.Tensor, dict]:
         """(frames, channels, height/8, width/8) and the report on the poses: from the cache, or made and stored."""
-        uri = self._places.latents(work.latents_key)
+        uri = self._layout.latents(work.latents_key)
         if storage.exists(uri):
             with safe_open(storage.fetch(uri, scratch, None), "pt") as stored:
                 return stored.get_tensor("latents"), json.loads(stored.metadata()["pose"])
@@ -130,7 +130,7 @@ class Animate:
             yield None, {}
             return
         clip = work.clip
-        stored = storage.fetch(self._places.poses(work.pose_key), scratch, None)
+        stored = storage.fetch(self._layout.poses(work.pose_key), scratch, None)
         if recipe_of(clip).stored == "keypoints":
             yield self._drawn(work, stored, scratch)
             return
@@ -145,7 +145,7 @@ class Animate:
             seconds = [number / fps for number in range(len(keypoints))]
         reference = None
         if work.reference_pose_key is not None:
-            found = storage.fetch(self._places.poses(work.reference_pose_key), scratch, None)
+            found = storage.fetch(self._layout.poses(work.reference_pose_key), scratch, None)
             reference, _, _ = read_keypoints(found)
         shown = shown_frames(work.clip, seconds, fps)
         style = ANIMATORS[work.clip.animator].pose
@@ -155,13 +155,13 @@ class Animate:
         """uint8 (height, width, 3), of its own size."""
         if work.reference_key is None:
             return None
-        stored = storage.fetch(self._places.reference(work.reference_key), scratch, None)
+        stored = storage.fetch(self._layout.reference(work.reference_key), scratch, None)
         return np.array(Image.open(stored))
 
     def _encode(self, animator: Animator, latents: torch.Tensor, work: Work, scratch: Path) -> tuple[Path, Path]:
         clip, sound, begin = work.clip, None, Fraction(0)
         if keeps_sound(work):
-            sound = storage.fetch(self._places.sound(layout.sound_key(work.driving.digest)), scratch, None)
+            sound = storage.fetch(self._layout.sound(sound_key(work.driving.digest)), scratch, None)
             begin = Fraction(clip.start) if clip.first_frame is None else clip.first_frame / work.driving.fps
         movie, still = scratch / "film.mp4", scratch / "film.jpg"
         written = write_film(movie, still, animator.frames(latents, clip), clip.fps, self._recipe, sound, begin)
@@ -169,39 +169,19 @@ class Animate:
             raise RuntimeError(f"{written} frames were decoded instead of {work.frames}")
         return movie, still
 
-    def _figures(self, work: Work, started: datetime, timings: Timings, report: dict) -> dict:
-        """What the marker says, and with it every later run that finds the film finished."""
+    def _made(self, work: Work, started: datetime, timings: Timings, report: dict) -> Result:
+        """The result of a film just made, with every figure that its marker keeps."""
         clip = work.clip
-        result = Result(
-            row=work.row,
-            status="done",
+        return results.of_clip(
+            work,
+            "done",
             frames=work.frames,
             fps=clip.fps,
             width=clip.width,
             height=clip.height,
-            mode=clip.mode,
-            animator=clip.animator,
-            checkpoint=work.checkpoint,
             seconds=timings.seconds,
-            pose_key=work.pose_key,
-            latents_key=work.latents_key,
-            film_key=work.film_key,
-            reference_digest=work.reference and work.reference.digest,
-            driving_digest=work.driving and work.driving.digest,
-            checkpoint_digest=work.checkpoint_digest,
-            lora_digest=work.lora and work.lora.digest,
             code=self._code,
             pose=report,
             started=started,
             finished=datetime.now(UTC),
         )
-        figures = result.model_dump(mode="json", exclude={"row", "id", "status", "metadata", "attempts"})
-        return {"run": self._run_id, **figures}
-
-
-def finished(work: Work, marker: dict, status: str, places: Places) -> Result:
-    """The result of a film that is there: the marker's figures under this row's number, id and metadata."""
-    figures = {key: value for key, value in marker.items() if key in Result.model_fields}
-    film = Film(work.clip.id, work.film_key)
-    own = {"row": work.row, "id": work.clip.id, "status": status, "metadata": work.clip.metadata}
-    return Result.model_validate({**figures, **own, "film": places.film(film), "poster": places.poster(film)})

@@ -7,9 +7,10 @@ from fractions import Fraction
 from pathlib import Path
 
 from manifests import storage
-from manifests.layout import Places
-from manifests.work import Source
-from stages.driving import fetch_unchanged
+from manifests.layout import OutputLayout
+from manifests.work import Source, Work
+from stages.diffusion.animators import ANIMATORS
+from stages.driving import fetch_unchanged, recipe_of
 from stages.poses.files.keypoint_file import import_keypoints, write_keypoints
 from stages.poses.files.sequence import write_poses
 from stages.poses.files.uv_file import probe_uv, read_uv
@@ -24,10 +25,19 @@ WEIGHTS = Path(tempfile.gettempdir()) / "catwalk"  # local copies of remote weig
 class ExtractPose:
     """Decodes user media and runs the estimators: for CPU workers, where the estimators stay loaded."""
 
-    def __init__(self, places: Places, limits: Limits, estimators: Estimators) -> None:
-        self._places = places
+    def __init__(self, layout: OutputLayout, limits: Limits, estimators: Estimators) -> None:
+        self._layout = layout
         self._limits = limits
         self._estimators = estimators
+
+    def for_driving(self, work: Work) -> bool:
+        """Make the poses of a clip's driving file, if it follows one; returns whether they were made."""
+        return work.pose_key is not None and self(work.driving, recipe_of(work.clip), work.pose_key)
+
+    def for_reference(self, work: Work) -> bool:
+        """Make the keypoints of a clip's reference, if it is retargeted to; returns whether they were made."""
+        estimator, key = ANIMATORS[work.clip.animator].keypoints, work.reference_pose_key
+        return key is not None and self.of_reference(work.reference, estimator, key)
 
     def __call__(self, driving: Source, recipe: Recipe, key: str) -> bool:
         """Make the pose sequence `key` unless it is there; returns whether it was made.
@@ -36,7 +46,7 @@ class ExtractPose:
         applied when it is animated. Raises `Problem` when the file changed since it was validated, does not decode to
         its end, or an estimator's weights are wrong.
         """
-        target = self._places.poses(key)
+        target = self._layout.poses(key)
         if storage.exists(target):
             return False
         with tempfile.TemporaryDirectory(prefix="catwalk-pose-") as folder:
@@ -72,7 +82,7 @@ class ExtractPose:
 
     def of_reference(self, reference: Source, estimator: str, key: str) -> bool:
         """Make the keypoints of a reference image, which retargeting needs; once per image and estimator."""
-        target = self._places.poses(key)
+        target = self._layout.poses(key)
         if storage.exists(target):
             return False
         from stages.poses.estimators.load import load_dwpose

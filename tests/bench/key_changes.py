@@ -70,7 +70,7 @@ def make(home: Path, fields: dict[str, Any], settings: dict[str, Any]) -> None:
     """Plan one clip and make it if the plan says so, as a run does."""
     chain = StageChain(config(**settings), str(home))
     work = chain.work({**clip_row("a"), **fields})
-    if make_plan([work], chain.settings.places, "run").todo:
+    if make_plan([work], chain.settings.layout, "run").todo:
         chain.film(work)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from manifests.layout import Places
+from manifests.layout import OutputLayout
 from manifests.work import Work
 from pipelines.animate import run
 from pipelines.configuration import RunConfig
@@ -79,7 +79,7 @@ def main() -> None:
         wall = time.perf_counter() - begun
         after = bare_loop(rows, folder, options.frames)
         assert outcome.exit_code == 0, outcome.summary
-        assert len(Places(str(folder / "out")).finished_films()) == options.clips
+        assert len(OutputLayout(str(folder / "out")).finished_films()) == options.clips
     bare = (before + after) / 2
     started = min(result.started for result in outcome.results)
     finished = max(result.finished for result in outcome.results)

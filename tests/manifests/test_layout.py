@@ -5,7 +5,7 @@ import pytest
 from manifests import layout, storage
 from manifests.clip import Clip
 from manifests.errors import Problem
-from manifests.layout import Film, Places
+from manifests.layout import Film, OutputLayout
 
 CLIP = Clip(
     id="a", animator="magicanimate", reference="r.png", driving="d.mp4", width=64, height=64, steps=4, guidance=7.5
@@ -109,42 +109,42 @@ def test_an_algorithm_number_renews_the_stage_and_what_follows(monkeypatch: pyte
 
 
 @pytest.fixture
-def places(tmp_path) -> Places:  # noqa: ANN001
-    return Places(str(tmp_path / "out"))
+def output(tmp_path) -> OutputLayout:  # noqa: ANN001
+    return OutputLayout(str(tmp_path / "out"))
 
 
-def publish(places: Places, film: Film) -> None:
-    storage.publish_bytes(b"film", places.film(film))
-    storage.publish_bytes(b"poster", places.poster(film))
-    storage.publish_json({"frames": 16}, places.film_marker(film))
+def publish(output: OutputLayout, film: Film) -> None:
+    storage.publish_bytes(b"film", output.film(film))
+    storage.publish_bytes(b"poster", output.poster(film))
+    storage.publish_json({"frames": 16}, output.film_marker(film))
 
 
-def test_a_film_counts_as_finished_only_with_its_marker_and_its_film(places: Places) -> None:
+def test_a_film_counts_as_finished_only_with_its_marker_and_its_film(output: OutputLayout) -> None:
     whole, unmarked, lost = Film("a.b-c", "1" * 32), Film("b", "2" * 32), Film("c", "3" * 32)
     for film in (whole, unmarked, lost):
-        publish(places, film)
-    storage.delete(places.film_marker(unmarked))
-    storage.delete(places.film(lost))
-    assert places.finished_films() == {whole.key: whole}
+        publish(output, film)
+    storage.delete(output.film_marker(unmarked))
+    storage.delete(output.film(lost))
+    assert output.finished_films() == {whole.key: whole}
 
 
-def test_a_finished_film_serves_another_id_without_being_made_again(places: Places) -> None:
-    publish(places, Film("a", "1" * 32))
+def test_a_finished_film_serves_another_id_without_being_made_again(output: OutputLayout) -> None:
+    publish(output, Film("a", "1" * 32))
     shared = Film("b", "1" * 32)
-    places.share_film(Film("a", "1" * 32), shared)
-    assert storage.read_bytes(places.film(shared)) == b"film"
-    assert places.read_film_markers([shared]) == [{"frames": 16}]
+    output.share_film(Film("a", "1" * 32), shared)
+    assert storage.read_bytes(output.film(shared)) == b"film"
+    assert output.read_film_markers([shared]) == [{"frames": 16}]
 
 
-def test_a_damaged_marker_makes_the_film_again(places: Places) -> None:
-    publish(places, Film("a", "1" * 32))
-    storage.publish_bytes(b'{"film"', places.film_marker(Film("a", "1" * 32)))
-    assert places.read_film_markers([Film("a", "1" * 32), Film("b", "2" * 32)]) == [None, None]
+def test_a_damaged_marker_makes_the_film_again(output: OutputLayout) -> None:
+    publish(output, Film("a", "1" * 32))
+    storage.publish_bytes(b'{"film"', output.film_marker(Film("a", "1" * 32)))
+    assert output.read_film_markers([Film("a", "1" * 32), Film("b", "2" * 32)]) == [None, None]
 
 
-def test_a_run_id_continues_its_own_night_and_refuses_another(places: Places) -> None:
-    assert layout.claim_run(places, "night", {"manifest": "m"}) is False
-    assert layout.claim_run(places, "night", {"manifest": "m"}) is True
+def test_a_run_id_continues_its_own_night_and_refuses_another(output: OutputLayout) -> None:
+    assert layout.claim_run(output, "night", {"manifest": "m"}) is False
+    assert layout.claim_run(output, "night", {"manifest": "m"}) is True
     with pytest.raises(Problem, match="another manifest"):
-        layout.claim_run(places, "night", {"manifest": "other"})
+        layout.claim_run(output, "night", {"manifest": "other"})
     assert layout.new_run_id() != layout.new_run_id()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from manifests import storage
 from manifests.clip import Clip
-from manifests.layout import Places
+from manifests.layout import OutputLayout
 from manifests.work import Source, Work
 from pipelines.plan import make_plan
 
@@ -24,28 +24,28 @@ def rows(groups: list[list[Work]]) -> list[list[int]]:
 
 
 def test_ready_poses_come_first_then_the_longest(tmp_path: Path) -> None:
-    places = Places(str(tmp_path))
+    layout = OutputLayout(str(tmp_path))
     works = [work(0, "short", 5), work(1, "long", 90), work(2, "ready", 2), work(3, "short", 5)]
-    storage.publish_bytes(b"poses", places.poses(works[2].pose_key))
-    assert rows(make_plan(works, places, "run").groups()) == [[2], [1], [0, 3]]
+    storage.publish_bytes(b"poses", layout.poses(works[2].pose_key))
+    assert rows(make_plan(works, layout, "run").groups()) == [[2], [1], [0, 3]]
 
 
 def test_clips_of_one_model_stand_together(tmp_path: Path) -> None:
     works = [work(row, checkpoint="wv"[row % 2], frames=10 + row) for row in range(4)]
-    assert rows(make_plan(works, Places(str(tmp_path)), "run").groups()) == [[3, 1, 2, 0]]
+    assert rows(make_plan(works, OutputLayout(str(tmp_path)), "run").groups()) == [[3, 1, 2, 0]]
 
 
 def test_rows_that_ask_for_the_same_film_are_planned_once(tmp_path: Path) -> None:
     first = work(0)
     again = first.model_copy(update={"row": 1, "clip": first.clip.model_copy(update={"id": "other"})})
-    plan = make_plan([first, again, work(2)], Places(str(tmp_path)), "run")
+    plan = make_plan([first, again, work(2)], OutputLayout(str(tmp_path)), "run")
     assert [one.row for one in plan.todo] == [0, 2]
-    assert {key: [one.row for one in works] for key, works in plan.twins.items()} == {first.film_key: [1]}
+    assert {key: [one.row for one in works] for key, works in plan.duplicates.items()} == {first.film_key: [1]}
     assert plan.maker(first.film_key).row == 0
 
 
 def test_clips_without_a_driving_video_wait_for_nobody(tmp_path: Path) -> None:
     works = [work(row).model_copy(update={"driving": None, "pose_key": None}) for row in range(3)]
-    plan = make_plan([*works, work(3)], Places(str(tmp_path)), "run")
+    plan = make_plan([*works, work(3)], OutputLayout(str(tmp_path)), "run")
     assert len(plan.groups()) == 4
     assert "4 films to make (40 frames, poses of 1 driving videos)" in plan.in_words([])

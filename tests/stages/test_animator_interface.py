@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from manifests import storage
 from manifests.clip import Clip
-from manifests.layout import Places
+from manifests.layout import OutputLayout
 from manifests.work import Source, Work
 from stages.animate import Animate
 from stages.diffusion.animator import Animator, PosePictures, Segment
@@ -127,9 +127,9 @@ def clip(system: type[Animator], **fields: object) -> Clip:
     return Clip(id="clip", animator=facts.name, **{**inputs, **numbers, **fields})
 
 
-def work(system: type[Animator], places: Places, frames: int) -> Work:
+def work(system: type[Animator], layout: OutputLayout, frames: int) -> Work:
     """The clip with everything in storage that the stages before would have put there."""
-    reference, poses = Path(places.reference("reference")), Path(places.poses("poses"))
+    reference, poses = Path(layout.reference("reference")), Path(layout.poses("poses"))
     for stored in (reference, poses):
         stored.parent.mkdir(parents=True)
     Image.fromarray(picture(1)).save(reference)
@@ -161,13 +161,13 @@ def shown(film: str) -> tuple[np.ndarray, Fraction]:
 def test_a_system_with_a_loop_of_its_own_makes_a_film_of_its_frames(
     system: type[Animator], models: ModelCache, tmp_path: Path
 ) -> None:
-    places, frames = Places(str(tmp_path)), 7
-    stage = Animate(places, models, EncodeRecipe(crf=2, preset="veryfast"), "run", "code")
-    result = stage(work(system, places, frames))
+    layout, frames = OutputLayout(str(tmp_path)), 7
+    stage = Animate(layout, models, EncodeRecipe(crf=2, preset="veryfast"), "run", "code")
+    result = stage(work(system, layout, frames))
 
     film, rate = shown(result.film)
     assert (result.status, result.frames, rate) == ("done", frames, 12)
-    latents = load_file(places.latents("latents"))["latents"]
+    latents = load_file(layout.latents("latents"))["latents"]
     assert latents.shape == (frames, *SHAPE)
 
     animator = models.get(system.facts.name, CHECKPOINT, "digest")

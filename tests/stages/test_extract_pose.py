@@ -15,7 +15,7 @@ import pytest
 
 from manifests import storage
 from manifests.errors import Problem, Rejected
-from manifests.layout import Places
+from manifests.layout import OutputLayout
 from manifests.work import Source
 from stages.extract_pose import ExtractPose
 from stages.poses.estimators.load import load_dwpose
@@ -57,10 +57,10 @@ def same(one: Keypoints, other: Keypoints, within: float = 0.0) -> bool:
 
 def test_a_drawn_driving_video_is_stored_frame_by_frame_as_it_is(tmp_path: Path) -> None:
     video = write_driving(tmp_path / "d.mp4", frames=5)
-    stage, places = ExtractPose(Places(str(tmp_path)), Limits(), Estimators()), Places(str(tmp_path))
+    stage, layout = ExtractPose(OutputLayout(str(tmp_path)), Limits(), Estimators()), OutputLayout(str(tmp_path))
     assert stage(source(video), Recipe("none", "frames"), "key") is True
     assert stage(source(video), Recipe("none", "frames"), "key") is False
-    with PoseSequence(Path(places.poses("key"))) as stored:
+    with PoseSequence(Path(layout.poses("key"))) as stored:
         assert (len(stored), stored.fps, stored[0].shape) == (5, Fraction(25), (64, 48, 3))
         assert stored.seconds == [Fraction(number, 25) for number in range(5)]
 
@@ -70,7 +70,7 @@ def test_a_driving_file_that_changed_since_it_was_validated_is_not_used(tmp_path
     before = source(video)
     write_driving(tmp_path / "d.mp4", frames=6)
     with pytest.raises(Problem, match="changed while the run"):
-        ExtractPose(Places(str(tmp_path)), Limits(), Estimators())(before, Recipe("none", "frames"), "key")
+        ExtractPose(OutputLayout(str(tmp_path)), Limits(), Estimators())(before, Recipe("none", "frames"), "key")
 
 
 def test_stored_keypoints_are_read_as_they_were(tmp_path: Path) -> None:
@@ -200,10 +200,10 @@ def write_people(path: Path, frames: int = 6) -> Path:
 
 
 def test_a_filmed_person_is_stored_as_keypoints(tmp_path: Path, estimators: Estimators) -> None:
-    video, places = write_people(tmp_path / "d.mp4"), Places(str(tmp_path))
-    stage = ExtractPose(places, Limits(), estimators)
+    video, layout = write_people(tmp_path / "d.mp4"), OutputLayout(str(tmp_path))
+    stage = ExtractPose(layout, Limits(), estimators)
     assert stage(source(video), Recipe("dwpose", "keypoints"), "key") is True
-    keypoints, seconds, fps = read_keypoints(Path(places.poses("key")))
+    keypoints, seconds, fps = read_keypoints(Path(layout.poses("key")))
     assert (len(keypoints), keypoints.width, keypoints.height, len(seconds), fps) == (6, 320, 240, 6, Fraction(25))
     assert keypoints.present.any(axis=1).all()
 
@@ -244,7 +244,7 @@ def test_what_changes_results_is_in_the_key_and_threads_are_not(estimators: Esti
 def test_estimator_files_that_are_none_are_a_problem(tmp_path: Path, estimators: Estimators) -> None:
     wrong = estimators.dwpose.model_copy(update={"pose": str(DETECTOR)})
     video = write_people(tmp_path / "d.mp4", frames=2)
-    stage = ExtractPose(Places(str(tmp_path)), Limits(), Estimators(dwpose=wrong))
+    stage = ExtractPose(OutputLayout(str(tmp_path)), Limits(), Estimators(dwpose=wrong))
     with pytest.raises(Problem, match="RTMPose"):
         stage(source(video), Recipe("dwpose", "keypoints"), "key")
 

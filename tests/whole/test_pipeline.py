@@ -186,6 +186,19 @@ def test_what_the_cluster_cannot_give_fails_in_seconds(media: Path) -> None:
     assert time.monotonic() - begun < 10
 
 
+def test_pools_that_leave_no_whole_cpu_free_still_run(media: Path) -> None:
+    import ray
+
+    cores = ray.cluster_resources()["CPU"]
+    pools = {
+        "pose_pool": {"num_cpus": 0.4},
+        "inputs_pool": {"num_cpus": 0.1},
+        "animate_pool": {"num_cpus": cores - 0.5},
+    }
+    outcome = run(config(**pools), write_manifest(media / "m.parquet", [clip_row("a")]), str(media / "out"))
+    assert [result.status for result in outcome.results] == ["done"]
+
+
 def test_a_dry_run_plans_and_writes_no_film(media: Path) -> None:
     manifest = write_manifest(media / "m.parquet", [clip_row("a"), clip_row("b", steps=0)])
     said: list[str] = []

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from manifests import storage
-from manifests.layout import Places
+from manifests.layout import OutputLayout
 from manifests.work import Source
 from pipelines.configuration import RunConfig
 from pipelines.doctor import estimators as doctor_estimators
@@ -50,12 +50,12 @@ def one_thread():  # noqa: ANN201
 
 def stored(folder: Path, frames: np.ndarray):  # noqa: ANN201
     """What the pose stage stores of a film of these frames."""
-    video, places = folder / "driving.mp4", Places(str(folder))
+    video, layout = folder / "driving.mp4", OutputLayout(str(folder))
     with Encoder(video, frames.shape[2], frames.shape[1], Fraction(12), EncodeRecipe()) as encoder:
         encoder.write(frames)
     source = Source(uri=str(video), digest=storage.digest(str(video)), width=frames.shape[2], height=frames.shape[1])
-    ExtractPose(places, Limits(), ESTIMATORS)(source, Recipe("dwpose", "keypoints"), "key")
-    return read_keypoints(Path(places.poses("key")))[0]
+    ExtractPose(layout, Limits(), ESTIMATORS)(source, Recipe("dwpose", "keypoints"), "key")
+    return read_keypoints(Path(layout.poses("key")))[0]
 
 
 @pytest.mark.parametrize(("seed", "width", "height"), [(11, 192, 256), (12, 224, 224), (13, 384, 512)])

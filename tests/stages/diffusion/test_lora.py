@@ -344,5 +344,5 @@ def test_a_film_is_made_with_the_rows_lora_and_says_so(checkpoint: Path, tmp_pat
     result = chain.film(tuned)
     assert (result.status, result.lora_digest) == ("done", tuned.lora.digest)
     chain.film(plain)
-    stored = [load_file(chain.settings.places.latents(work.latents_key))["latents"] for work in (plain, tuned)]
+    stored = [load_file(chain.settings.layout.latents(work.latents_key))["latents"] for work in (plain, tuned)]
     assert not torch.allclose(*stored, atol=0.01)

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from manifests import storage
 from manifests.errors import Rejected
-from manifests.layout import Places
+from manifests.layout import OutputLayout
 from manifests.work import Source, Work
 from pipelines.clip import StageChain
 from pipelines.configuration import RunConfig
@@ -175,11 +175,11 @@ def test_damage_is_noticed_in_the_frame_where_it_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize("fps", [Fraction(30000, 1001), None])
 def test_u_and_v_are_stored_exactly_and_read_back_in_any_order(tmp_path: Path, fps: Fraction | None) -> None:
     driving = write_uv(tmp_path / "d.npz", uv(5).astype(np.float64), **({"fps": str(fps)} if fps else {}))
-    places = Places(str(tmp_path))
-    stage = ExtractPose(places, LIMITS, Estimators())
+    layout = OutputLayout(str(tmp_path))
+    stage = ExtractPose(layout, LIMITS, Estimators())
     assert stage(source(driving), Recipe("none", "uv"), "key") is True
     assert stage(source(driving), Recipe("none", "uv"), "key") is False
-    with PoseSequence(Path(places.poses("key"))) as stored:
+    with PoseSequence(Path(layout.poses("key"))) as stored:
         assert (len(stored), stored.fps) == (5, fps)
         assert stored[3].dtype == np.float32
         assert all(np.array_equal(stored[number], uv(5)[number]) for number in (4, 0, 2))
@@ -200,10 +200,10 @@ def test_the_densepose_network_makes_u_and_v_of_a_film(tmp_path: Path) -> None:
     with Encoder(tmp_path / "d.mp4", 48, 64, Fraction(25), EncodeRecipe(crf=2)) as encoder:
         encoder.write(film)
     torch.jit.script(StandIn()).save(str(tmp_path / "net.torchscript"))
-    settings, places = DensePoseSettings(model=str(tmp_path / "net.torchscript")), Places(str(tmp_path))
-    stage = ExtractPose(places, LIMITS, Estimators(densepose=settings))
+    settings, layout = DensePoseSettings(model=str(tmp_path / "net.torchscript")), OutputLayout(str(tmp_path))
+    stage = ExtractPose(layout, LIMITS, Estimators(densepose=settings))
     stage(source(tmp_path / "d.mp4"), Recipe("densepose", "uv"), "key")
-    with PoseSequence(Path(places.poses("key"))) as stored:
+    with PoseSequence(Path(layout.poses("key"))) as stored:
         assert (len(stored), stored.fps, stored[0].shape, stored[0].dtype) == (3, 25, (2, 64, 48), np.float32)
         assert stored[1][:, 50, 16] == pytest.approx([9 / 24, 1 - 9 / 24], abs=1e-6)
         assert not stored[0][:, :, 24:].any()
@@ -280,6 +280,6 @@ def test_u_and_v_become_a_film_at_the_rate_of_their_file_or_else_the_films(
         result = chain.film(work)
         assert (result.status, result.frames, result.fps) == ("done", 6, "12")
         assert storage.exists(result.film)
-        return load_file(chain.settings.places.latents(work.latents_key))["latents"]
+        return load_file(chain.settings.layout.latents(work.latents_key))["latents"]
 
     assert torch.equal(latents("uv.npz"), latents("silent.npz"))

@@ -1,0 +1,53 @@
+"""The configuration's pools in Ray's words: blocks, actors, tasks, and what they reserve together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import ray.data
+
+from cluster.preflight import Demand
+from pipelines.configuration import CpuPool, Pool, RunConfig
+
+
+def as_blocks(rows: Iterable[dict[str, Any]], blocks: int) -> ray.data.Dataset:
+    """Rows as a dataset of that many blocks: blocks are the parallelism."""
+    rows = list(rows)
+    return ray.data.from_items(rows, override_num_blocks=max(1, min(blocks, len(rows))))
+
+
+def actors(pool: Pool) -> dict[str, Any]:
+    """A pool of the configuration as Ray Data takes it.
+
+    A fixed pool has one row in flight per actor, so that none is parked behind a long one; a growing pool needs two to
+    grow at all.
+    """
+    if pool.max_size is None:
+        compute = ray.data.ActorPoolStrategy(size=pool.size, max_tasks_in_flight_per_actor=1)
+    else:
+        compute = ray.data.ActorPoolStrategy(
+            min_size=pool.size, max_size=pool.max_size, max_tasks_in_flight_per_actor=2
+        )
+    gpus = {"num_gpus": pool.num_gpus} if pool.num_gpus else {}
+    return {"compute": compute, "num_cpus": pool.num_cpus, "accelerator_type": pool.accelerator_type, **gpus}
+
+
+def tasks(pool: CpuPool) -> dict[str, Any]:
+    """A stage without anything to load: Ray keeps the processes between rows and runs."""
+    return {"compute": ray.data.TaskPoolStrategy(size=pool.size), "num_cpus": pool.num_cpus}
+
+
+def demands(config: RunConfig) -> list[Demand]:
+    """What all pools of the graph reserve at the same time."""
+    pools = {"pose": config.pose_pool, "inputs": config.inputs_pool, "animate": config.animate_pool}
+    return [_demand(name, pool) for name, pool in pools.items()]
+
+
+def _demand(name: str, pool: CpuPool) -> Demand:
+    resources = {"CPU": pool.num_cpus}
+    if isinstance(pool, Pool):
+        resources["GPU"] = pool.num_gpus
+        if pool.accelerator_type:
+            resources[f"accelerator_type:{pool.accelerator_type}"] = 0.001
+    return Demand(f"{name}_pool", pool.size, {key: value for key, value in resources.items() if value})

@@ -1,0 +1,53 @@
+"""From a run's settings to its stages, for the workers of a cluster and for `catwalk clip` alike.
+
+A stage is imported when it is made: what it needs (torch, decoders, estimators) is loaded where it works.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from manifests.storage import Allowed
+from pipelines.settings import RunSettings
+
+if TYPE_CHECKING:
+    from stages.animate import Animate
+    from stages.extract_pose import ExtractPose
+    from stages.prepare_inputs import PrepareInputs
+    from stages.validate import Validate
+
+
+def validate(settings: RunSettings) -> Validate:
+    """Rows to work."""
+    from stages.validate import Validate
+
+    config = settings.config
+    allowed = Allowed(prefixes=list(settings.allowed_prefixes))
+    sources = settings.layout.sources
+    return Validate(settings.base, allowed, config.limits, config.checkpoints, sources, config.estimators)
+
+
+def extract_pose(settings: RunSettings) -> ExtractPose:
+    """Driving files and references to stored poses."""
+    from stages.extract_pose import ExtractPose
+
+    return ExtractPose(settings.layout, settings.config.limits, settings.config.estimators)
+
+
+def prepare_inputs(settings: RunSettings) -> PrepareInputs:
+    """References and sounds to plain data."""
+    from stages.prepare_inputs import PrepareInputs
+
+    return PrepareInputs(settings.layout, settings.config.limits)
+
+
+def animate(settings: RunSettings) -> Animate:
+    """Poses and reference to a published film; holds the models."""
+    from stages.animate import Animate
+    from stages.diffusion.model_cache import ModelCache
+
+    config = settings.config
+    models = ModelCache(settings.device, settings.dtype, config.animate_pool.model_bytes)
+    return Animate(
+        settings.layout, models, config.encode, settings.run_id, settings.code, config.keep_latents, config.pose_rules
+    )
