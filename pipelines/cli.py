@@ -79,6 +79,10 @@ def _config_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _overwrite(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--overwrite", action="store_true", help="replace files to write that are there already")
+
+
 def _configured(arguments: argparse.Namespace, **overrides: Any) -> Any:
     from pipelines.configuration import RunConfig
 
@@ -146,6 +150,8 @@ def _clip(commands: Any) -> None:
     parser.add_argument("reference", help="reference image; '-' for animators that take none")
     parser.add_argument("driving", help="driving video; '-' for animators that take none")
     parser.add_argument("film", type=Path, help="the MP4 to write")
+    parser.add_argument("--poster", type=Path, metavar="FILE", help="also write the first frame, as a .jpg")
+    _overwrite(parser)
     parser.add_argument("--animator", default="magicanimate")
     parser.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="any field of a manifest row; may be repeated"
@@ -168,7 +174,7 @@ def clip(arguments: argparse.Namespace) -> int:
         if not equals:
             raise WrongUsage(f"--set {text!r}", "write FIELD=VALUE, such as steps=10")
         fields[name] = value
-    make_clip(config, fields, arguments.film, arguments.cache, say)
+    make_clip(config, fields, arguments.film, arguments.cache, say, arguments.poster, arguments.overwrite)
     return OK
 
 
@@ -186,9 +192,11 @@ def build(arguments: argparse.Namespace) -> int:
     """`catwalk manifest build`."""
     from manifests import storage
     from manifests.build import build as build_manifest
+    from pipelines.output_files import require_writable
     from stages.diffusion.animators import ANIMATORS
 
-    target = storage.resolve(arguments.target, os.getcwd())
+    if storage.is_local(target := storage.resolve(arguments.target, os.getcwd())):
+        require_writable([Path(target)], [str(arguments.source)], overwrite=True)
     report = build_manifest(arguments.source.absolute(), target, ANIMATORS.keys())
     say("\n".join(report.lines()))
     return OK if report.ok else SOME_FAILED
@@ -212,6 +220,7 @@ def _poses(commands: Any) -> None:
     parser.add_argument("--detector", metavar="FILE", help="YOLOX as ONNX, published as yolox_l.onnx, or whole_image")
     parser.add_argument("--pose", metavar="FILE", help="RTMPose whole-body as ONNX, published as dw-ll_ucoco_384.onnx")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the keypoints as OpenPose JSON")
+    _overwrite(parser)
     parser.add_argument(
         "--subject",
         choices=["persistent", "largest", "central"],
@@ -222,6 +231,7 @@ def _poses(commands: Any) -> None:
 def poses(arguments: argparse.Namespace) -> int:
     """`catwalk poses`."""
     from pipelines.configuration import RunConfig
+    from pipelines.output_files import require_writable
     from pipelines.poses import draw_poses
 
     if bool(arguments.detector) != bool(arguments.pose):
@@ -229,7 +239,9 @@ def poses(arguments: argparse.Namespace) -> int:
     files = {"detector": arguments.detector, "pose": arguments.pose}
     given = {"estimators": {"dwpose": files}} if arguments.detector else {}
     config = RunConfig.load(arguments.config, given)
-    draw_poses(config, arguments.video, arguments.film, arguments.json, arguments.subject, say)
+    if arguments.config and arguments.json:
+        require_writable([arguments.json], [str(arguments.config)], overwrite=True)
+    draw_poses(config, arguments.video, arguments.film, arguments.json, arguments.subject, say, arguments.overwrite)
     return OK
 
 

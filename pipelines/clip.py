@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -11,27 +10,40 @@ from typing import Any
 
 import torch
 
+from manifests import storage
 from manifests.errors import WrongUsage
 from manifests.results import Result
 from manifests.work import Work
 from pipelines import stage_of
 from pipelines.configuration import RunConfig
 from pipelines.keying import Keying
+from pipelines.output_files import require_writable
 from pipelines.progress import Say
 from pipelines.settings import settled
 
 
-def make_clip(config: RunConfig, fields: dict[str, Any], film: Path, cache: str | None, say: Say) -> Result:
+def make_clip(
+    config: RunConfig,
+    fields: dict[str, Any],
+    film: Path,
+    cache: str | None,
+    say: Say,
+    poster: Path | None = None,
+    overwrite: bool = False,
+) -> Result:
     """Make the film of one row (`fields` as in a manifest; paths relative to the current folder) at `film`.
 
-    With `cache`, poses and latents stay there and are found again. Raises `Problem` when the film cannot be made.
+    With `cache`, poses and latents stay there and are found again; `poster` receives the first frame. Raises
+    `WrongUsage` where a file to write is one that is read, or is there already and not to be overwritten, and `Problem`
+    when the film cannot be made.
     """
     if film.suffix.lower() != ".mp4":
         raise WrongUsage(f"film {str(film)!r}", "name a file that ends in .mp4")
-    try:
-        film.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WrongUsage(f"film {str(film)!r}: {error}", "name a file in a folder that can be written") from None
+    if poster is not None and poster.suffix.lower() not in (".jpg", ".jpeg"):
+        raise WrongUsage(f"poster {str(poster)!r}", "name a file that ends in .jpg")
+    outputs = [film] if poster is None else [film, poster]
+    read = [fields[name] for name in ("reference", "driving", "lora", "checkpoint") if fields.get(name)]
+    require_writable(outputs, read, overwrite)
     with tempfile.TemporaryDirectory(prefix="catwalk-clip-") as scratch:
         chain = StageChain(config.model_copy(update={"cache": cache}), scratch)
         work = chain.work(fields)
@@ -39,9 +51,12 @@ def make_clip(config: RunConfig, fields: dict[str, Any], film: Path, cache: str 
         said = f"{clip.animator}, {clip.mode} mode, {work.frames} frames, {clip.steps} steps"
         say(f"{said}, {settings.dtype} on {settings.device}")
         result = chain.film(work)
-        shutil.move(result.film, film)
-        shutil.move(result.poster, film.with_suffix(".jpg"))
+        storage.publish(Path(result.film), str(film.absolute()))
+        if poster is not None:
+            storage.publish(Path(result.poster), str(poster.absolute()))
     say(f"{film}: {result.frames} frames at {result.fps} per second, {result.width}×{result.height}")
+    if poster is not None:
+        say(f"{poster}: its first frame")
     return result
 
 

@@ -9,18 +9,27 @@ from pathlib import Path
 
 import numpy as np
 
+from manifests import storage
 from manifests.errors import WrongUsage
 from pipelines.configuration import RunConfig
+from pipelines.output_files import require_writable
 from pipelines.progress import Say
 
 
 def draw_poses(
-    config: RunConfig, video: Path, film: Path, documents: Path | None, subject: str | None, say: Say
+    config: RunConfig,
+    video: Path,
+    film: Path,
+    documents: Path | None,
+    subject: str | None,
+    say: Say,
+    overwrite: bool = False,
 ) -> None:
     """Write `film`: the video, dimmed, with the skeletons of everyone found, or of the one `subject`, repaired.
 
     `documents` receives the keypoints as OpenPose JSON, one document per frame: a driving file of kind `keypoints`.
-    Says what the quality report says. Raises `Problem` when the video or the estimator's files cannot be used.
+    Says what the quality report says. Raises `WrongUsage` where a file to write is one that is read, or is there
+    already and not to be overwritten; `Problem` when the video or the estimator's files cannot be used.
     """
     from stages.poses.conditioning import followed
     from stages.poses.estimators.load import load_dwpose
@@ -33,6 +42,8 @@ def draw_poses(
         raise WrongUsage("no estimator is configured", "set `estimators.dwpose` (--config), or --detector and --pose")
     if film.suffix.lower() != ".mp4":
         raise WrongUsage(f"film {str(film)!r}", "name a file that ends in .mp4")
+    read = [str(video), *config.estimators.files("dwpose")]
+    require_writable([film] if documents is None else [film, documents], read, overwrite)
     opened = Frames(video, config.limits)
     with tempfile.TemporaryDirectory(prefix="catwalk-poses-") as scratch:
         estimator = load_dwpose(config.estimators.dwpose, "as_trained", Path(scratch))
@@ -44,13 +55,12 @@ def draw_poses(
         even = opened.facts.height - opened.facts.height % 2, opened.facts.width - opened.facts.width % 2
         batches = (over[None, : even[0], : even[1]] for over in _overlaid(opened, keypoints))
         written = write_film(movie, still, batches, opened.facts.fps, EncodeRecipe())
-        film.parent.mkdir(parents=True, exist_ok=True)
-        film.write_bytes(movie.read_bytes())
+        storage.publish(movie, str(film.absolute()))
     if documents is not None:
         width, height = keypoints.width, keypoints.height
         frames = [openpose_json.write(keypoints.people(number)) for number in range(len(keypoints))]
         stated = {"width": width, "height": height, "fps": str(opened.facts.fps), "frames": frames}
-        documents.write_text(json.dumps(stated), encoding="utf-8")
+        storage.publish_bytes(json.dumps(stated).encode(), str(documents.absolute()))
     people = keypoints.present.sum(axis=1)
     say(f"{film}: {written} frames, {people.min()} to {people.max()} people, {(~keypoints.detected).all(axis=1).sum()} "
         "frames in which the detector found nobody")  # fmt: skip

@@ -1,0 +1,41 @@
+"""Files that a person names on the command line to be written: never one that is read, none that is there already."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from manifests import storage
+from manifests.errors import WrongUsage
+
+
+def require_writable(outputs: Sequence[Path], inputs: Iterable[str], overwrite: bool = False) -> None:
+    """Make the folders of `outputs` and raise `WrongUsage` unless each of them may be written.
+
+    None may be one of the `inputs` (paths or URIs), whatever the spelling and through links, nor stand twice; one that
+    is there already needs `overwrite`.
+    """
+    read = [Path(uri) for uri in inputs if storage.is_local(storage.resolve(uri, os.getcwd()))]
+    for number, output in enumerate(outputs):
+        if any(_same(output, one) for one in read):
+            raise WrongUsage(f"output {str(output)!r}: is read by this very command", "name another file to write")
+        if any(_same(output, other) for other in outputs[:number]):
+            raise WrongUsage(f"output {str(output)!r}: is named twice", "name a file of its own for each output")
+        if os.path.lexists(output) and not overwrite:
+            raise WrongUsage(f"output {str(output)!r}: is there already", "name another file, or add --overwrite")
+        try:
+            output.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            remedy = "name a file in a folder that can be written"
+            raise WrongUsage(f"output {str(output)!r}: {error}", remedy) from None
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether two paths mean the same file, be it there or not."""
+    if os.path.realpath(one) == os.path.realpath(other):
+        return True
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
