@@ -32,7 +32,7 @@ from stages.diffusion.dreampose.scheduler import PublishedScheduler
 from stages.diffusion.dreampose.unet import ContextUNet
 from stages.diffusion.networks.latent_images import LatentImages
 from stages.diffusion.sampling.denoise import Step, denoise
-from stages.diffusion.sampling.frame_chunks import micro_batches
+from stages.diffusion.sampling.micro_batches import micro_batches
 from stages.video.image import fit
 
 if TYPE_CHECKING:

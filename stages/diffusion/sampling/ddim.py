@@ -5,7 +5,6 @@ Source: text2video_zero/SPEC.md section 4.
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -59,10 +58,3 @@ def clips_unasked(config: Mapping[str, Any], parity: bool) -> bool:
 
 def _scheduler(config: Mapping[str, Any], names: Sequence[str], clips: bool) -> DDIMScheduler:
     return DDIMScheduler(**{"clip_sample": clips, **{name: config[name] for name in names if name in config}})
-
-
-def between(scheduler: DDIMScheduler, begin: int, end: int | None = None) -> DDIMScheduler:
-    """The same scheduler for steps [begin, end) of its timesteps alone."""
-    part = copy.copy(scheduler)
-    part.timesteps = scheduler.timesteps[begin:end]
-    return part

@@ -21,7 +21,7 @@ from stages.diffusion.networks.latent_images import LatentImages
 from stages.diffusion.networks.text import TextEncoder
 from stages.diffusion.sampling.ddim import ddim, read_scheduler_config
 from stages.diffusion.sampling.denoise import Step, classifier_free_guidance, denoise
-from stages.diffusion.sampling.frame_chunks import micro_batches
+from stages.diffusion.sampling.micro_batches import micro_batches
 from stages.diffusion.sampling.noise import tiled_noise
 from stages.diffusion.sampling.windows import Window
 from stages.diffusion.text2video_zero.background import Smoothing

@@ -5,6 +5,7 @@ Source: SPEC.md section 7. The batch is the anchor, which is never shown, then t
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -15,9 +16,7 @@ from diffusers import DDIMScheduler
 
 from manifests.errors import Rejected
 from stages.diffusion.animator import Segment
-from stages.diffusion.sampling.ddim import between
 from stages.diffusion.sampling.denoise import Step
-from stages.diffusion.sampling.frame_chunks import frame_chunks
 from stages.diffusion.sampling.noise import chunked_noise, frame_noise
 from stages.diffusion.text2video_zero.background import Smoothing
 from stages.diffusion.text2video_zero.facts import Text2VideoZeroOptions
@@ -101,6 +100,13 @@ class TextPath:
         return later, earlier
 
 
+def between(scheduler: DDIMScheduler, begin: int, end: int | None = None) -> DDIMScheduler:
+    """The same scheduler for steps [begin, end) of its timesteps alone."""
+    part = copy.copy(scheduler)
+    part.timesteps = scheduler.timesteps[begin:end]
+    return part
+
+
 def starting_noise(clip: Clip, segment: Segment, shape: tuple[int, int, int]) -> Noise:
     """The mode's noise rule. Parity draws chunk by chunk, so `clip.window` and the film's end take part in it.
 
@@ -111,3 +117,12 @@ def starting_noise(clip: Clip, segment: Segment, shape: tuple[int, int, int]) ->
     if clip.mode == "parity":
         return first, rest[segment.start :]
     return first, frame_noise(clip.seed, segment.start, segment.stop, shape)
+
+
+def frame_chunks(num_frames: int, size: int) -> list[list[int]]:
+    """The published chunks of at most `size` (≥ 2) frames: the anchor, whose picture is dropped, then new ones.
+
+    The anchor is the clip's first frame. Source: section 2.
+    """
+    starts = range(0, num_frames, size - 1)
+    return [[0, *range(start, min(start + size - 1, num_frames))] for start in starts]

@@ -18,7 +18,6 @@ from diffusers.models.attention_processor import Attention
 from manifests.clip import Clip
 from stages.diffusion.animator import Segment
 from stages.diffusion.sampling.denoise import Step
-from stages.diffusion.sampling.frame_chunks import frame_chunks
 from stages.diffusion.sampling.noise import tiled_noise
 from stages.diffusion.text2video_zero.animator import CONTROL, Text2VideoZero, prompts
 from stages.diffusion.text2video_zero.background import Smoothing
@@ -27,7 +26,7 @@ from stages.diffusion.text2video_zero.control_picture import control_picture, re
 from stages.diffusion.text2video_zero.cross_frame_attention import AnchorAttention, Batch, TextAttention
 from stages.diffusion.text2video_zero.facts import size_of_long_side
 from stages.diffusion.text2video_zero.motion_field import MotionField
-from stages.diffusion.text2video_zero.text_path import starting_noise
+from stages.diffusion.text2video_zero.text_path import frame_chunks, starting_noise
 from stages.diffusion.weights.checkpoint import load_network
 from stages.poses.drawing.controlnet10 import draw_controlnet10
 from stages.video.timing import select_evenly
