@@ -21,8 +21,9 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVi
 from stages.diffusion.animate_anyone.settings import PublishedSettings
 from stages.diffusion.animate_anyone.unet import PosedUNet, build_denoising_network
 from stages.diffusion.dreampose.checkpoint import IN_CHANNELS
-from stages.diffusion.dreampose.dual_guidance import row_weights
+from stages.diffusion.dreampose.dual_guidance import branch_weights
 from stages.diffusion.dreampose.embedding_adapter import EmbeddingAdapter
+from stages.diffusion.dreampose.unet import Conditioning as ContextConditioning
 from stages.diffusion.dreampose.unet import ContextUNet
 from stages.diffusion.magicanimate.animator import LONGEST_WINDOW
 from stages.diffusion.magicanimate.unet import Conditioning, ControlledUNet
@@ -210,15 +211,16 @@ def dreampose() -> System:
     network = configured(UNet2DConditionModel, **SD_UNET, in_channels=IN_CHANNELS)
     with torch.device("meta"):
         adapter = EmbeddingAdapter(1280, WIDTH, 50)
-    sample, contexts = empty(3, IN_CHANNELS, 80, 64), empty(2, 50, WIDTH)
+    sample = empty(3, IN_CHANNELS, 80, 64)
 
     def figures() -> Iterator[Figure]:
         three = operations(lambda: network(sample, TIMESTEP, empty(3, 50, WIDTH)))
         unet = ContextUNet(configured(UNet2DConditionModel, **SD_UNET, in_channels=IN_CHANNELS))
-        unet.predict(sample[:1], TIMESTEP, contexts, [0])  # projects the contexts, once per clip
+        projected = unet.project(empty(2, 50, WIDTH))  # once per clip
         for image, pose in ((8.0, 3.0), (3.0, 3.0), (1.0, 3.0), (1.0, 1.0)):
-            rows = [row.context for row in row_weights(image, pose)]
-            needed = operations(lambda rows=rows: unet.predict(sample[: len(rows)], TIMESTEP, contexts, rows))
+            read = torch.tensor([branch.context for branch in branch_weights(image, pose)], device="meta")
+            given = sample[: len(read)], TIMESTEP, ContextConditioning(projected, read)
+            needed = operations(lambda given=given: unet.predict(*given))
             yield Figure(f"UNet, a frame of 512×640, scales {image:g} and {pose:g}", three, needed)
         vae = configured(AutoencoderKL, **SD_VAE)
         yield Figure(

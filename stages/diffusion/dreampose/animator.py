@@ -18,7 +18,7 @@ from stages.diffusion.animator import PosePictures, Segment
 from stages.diffusion.dreampose.checkpoint import PublishedFiles, read_unet, read_wrapped
 from stages.diffusion.dreampose.clip_tokens import ClipTokens
 from stages.diffusion.dreampose.contrast_stretch import extremes, ranged_frames, stretched_frames
-from stages.diffusion.dreampose.dual_guidance import GuidedFrames, row_weights
+from stages.diffusion.dreampose.dual_guidance import WindowModel, branch_weights, dual_guidance
 from stages.diffusion.dreampose.embedding_adapter import build_embedding_adapter
 from stages.diffusion.dreampose.facts import DREAMPOSE, VAE_SCALE, DreamPoseOptions
 from stages.diffusion.dreampose.key_image import Draws, KeyImages, random_draws
@@ -132,22 +132,16 @@ class DreamPose:
         scheduler = self.scheduler.prepared(options.sampler, clip.steps, options.strength, clip.mode == "parity")
         device, dtype = self.unet.network.device, self.unet.network.dtype
         start = self.keys.start_latents(seen, draws, scheduler).to(device)
-        weights = row_weights(*clip.guidance)
-        model = GuidedFrames(
+        weights = branch_weights(*clip.guidance)
+        model = WindowModel(
             self.unet,
             self.keys.contexts(seen, draws).to(dtype),
             PackedPoses.pack(poses, neighbours, clip.width, clip.height, clip.fit).to(device, dtype),
             list(weights),
             equal_starts=len(start) == 1,
         )
-        by_row = torch.tensor(list(weights.values()), device=device).view(-1, 1, 1, 1, 1)
-        return denoise(
-            model,
-            start.expand(len(segment), -1, -1, -1),
-            scheduler,
-            lambda _: micro_batches(len(segment), clip.window),
-            lambda rows: (rows * by_row).sum(dim=0),
-        )
+        windows, guide = micro_batches(len(segment), clip.window), dual_guidance(weights.values())
+        return denoise(model, start.expand(len(segment), -1, -1, -1), scheduler, lambda _: windows, guide)
 
     def check_size(self, clip: Clip) -> None:
         """Raise `Rejected` unless the adapter was trained on pictures of as many blocks of 16 × 16 pixels."""

@@ -5,41 +5,51 @@ Source: SPEC.md sections 6 and 12.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import torch
 
 from stages.diffusion.dreampose.pose_packing import PackedPoses
-from stages.diffusion.dreampose.unet import ContextUNet
+from stages.diffusion.dreampose.unet import Conditioning, ContextUNet
 from stages.diffusion.sampling.windows import Window
 
 
-class Row(NamedTuple):
+class Branch(NamedTuple):
     """One prediction of a frame."""
 
     context: int  # 0 the unconditional one, 1 the key image's
     posed: bool  # whether it sees the pose, or zeros
 
 
-UNCONDITIONAL, FULL, IMAGE_ONLY = Row(0, False), Row(1, True), Row(1, False)
+UNCONDITIONAL, FULL, IMAGE_ONLY = Branch(0, False), Branch(1, True), Branch(1, False)
 
 
-def row_weights(image: float, pose: float) -> dict[Row, float]:
-    """The rows that count in e_u + image · (e_i - e_u) + pose · (e_f - e_i), and how much."""
+def branch_weights(image: float, pose: float) -> dict[Branch, float]:
+    """The branches that count in e_u + image · (e_i - e_u) + pose · (e_f - e_i), and how much."""
     weights = {UNCONDITIONAL: 1 - image, FULL: pose, IMAGE_ONLY: image - pose}
-    return {row: weight for row, weight in weights.items() if weight}
+    return {branch: weight for branch, weight in weights.items() if weight}
 
 
-class GuidedFrames:
-    """The window model of one clip whose frames do not see each other. Its windows are what one call holds."""
+def dual_guidance(weights: Iterable[float]) -> Callable[[torch.Tensor], torch.Tensor]:
+    """(branches, frames, channels, height, width) → (frames, …): the branches by their weights."""
+    by_branch = torch.tensor(list(weights)).view(-1, 1, 1, 1, 1)
+    return lambda branches: (branches * by_branch.to(branches.device)).sum(dim=0)
+
+
+# The window model of one clip, whose frames do not see each other: its windows are what one call holds.
+#   contexts → keys and values of every cross-attention layer, once per clip; of the window where each frame has its own
+#   every branch of a frame: latents ⊕ its five poses, or zeros → UNet, which reads the branch's context
+#   → (branches, frames, 4, h, w); at a first step from equal starts, a branch without pose is predicted once for all
+class WindowModel:
+    """The predictions of a clip's frames by the branches that count."""
 
     def __init__(
         self,
         unet: ContextUNet,
         contexts: torch.Tensor,
         poses: PackedPoses,
-        rows: Sequence[Row],
+        branches: Sequence[Branch],
         equal_starts: bool = False,
     ) -> None:
         """`contexts` (2, 1 or frames, tokens, width) and `poses` are those of the clip's frames.
@@ -48,40 +58,47 @@ class GuidedFrames:
         """
         self._unet = unet
         self._contexts = contexts
-        self._shared = contexts.flatten(0, 1) if contexts.shape[1] == 1 else None
+        self._shared = unet.project(contexts[:, 0]) if contexts.shape[1] == 1 else None
         self._poses = poses
-        self._rows = rows
+        self._branches = branches
         self._equal_starts = equal_starts
         self._steps = 0
-        self._first: dict[Row, torch.Tensor] = {}
+        self._first: dict[Branch, torch.Tensor] = {}
 
     def begin_step(self, timestep: int, windows: Sequence[Window]) -> None:
         """Count the steps."""
         self._steps += 1
 
     def predict(self, latents: torch.Tensor, timestep: int, window: Window) -> torch.Tensor:
-        """(window frames, 4, height, width) → (rows, window frames, 4, height, width)."""
+        """(window frames, 4, height, width) → (branches, window frames, 4, height, width)."""
         frames = list(window.frames)
         if self._steps > 1 or not self._equal_starts:
-            return self._predicted(self._rows, latents, timestep, frames)
-        posed = [row for row in self._rows if row.posed]
-        unposed = [row for row in self._rows if not row.posed]
+            return self._predicted(self._branches, latents, timestep, frames)
+        posed = [branch for branch in self._branches if branch.posed]
+        unposed = [branch for branch in self._branches if not branch.posed]
         if unposed and not self._first:
             self._first = dict(zip(unposed, self._predicted(unposed, latents[:1], timestep, frames[:1]), strict=True))
         found = dict(self._first)
         if posed:
             found |= zip(posed, self._predicted(posed, latents, timestep, frames), strict=True)
-        return torch.stack([found[row].expand(latents.shape) for row in self._rows])
+        return torch.stack([found[branch].expand(latents.shape) for branch in self._branches])
 
-    def _predicted(self, rows: Sequence[Row], latents: torch.Tensor, timestep: int, frames: list[int]) -> torch.Tensor:
+    def _predicted(
+        self, branches: Sequence[Branch], latents: torch.Tensor, timestep: int, frames: list[int]
+    ) -> torch.Tensor:
         poses = self._poses[frames]
         latents = latents.to(poses.dtype)
         sample = torch.cat(
-            [torch.cat([latents, poses if row.posed else torch.zeros_like(poses)], dim=1) for row in rows]
+            [torch.cat([latents, poses if branch.posed else torch.zeros_like(poses)], dim=1) for branch in branches]
         )
-        contexts, numbers = self._shared, [row.context for row in rows for _ in frames]
-        if contexts is None:
-            contexts = self._contexts[:, frames].flatten(0, 1)
-            numbers = [row.context * len(frames) + place for row in rows for place in range(len(frames))]
-        noise = self._unet.predict(sample, timestep, contexts, numbers)
-        return noise.unflatten(0, (len(rows), len(frames)))
+        noise = self._unet.predict(sample, timestep, self._conditioning(branches, frames))
+        return noise.unflatten(0, (len(branches), len(frames)))
+
+    def _conditioning(self, branches: Sequence[Branch], frames: list[int]) -> Conditioning:
+        """Which context each sample reads, all frames of the first branch first."""
+        of_branch = torch.tensor([branch.context for branch in branches], device=self._contexts.device)
+        if self._shared is not None:
+            return Conditioning(self._shared, of_branch.repeat_interleave(len(frames)))
+        own = self._contexts[:, frames]
+        numbers = torch.arange(own.shape[0] * own.shape[1], device=own.device).view(own.shape[:2])
+        return Conditioning(self._unet.project(own.flatten(0, 1)), numbers[of_branch].flatten())

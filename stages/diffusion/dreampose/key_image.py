@@ -70,7 +70,7 @@ class KeyImages:
     def seen(self, image: np.ndarray, tokens: Literal["published", "trained"]) -> Features:
         """uint8 (height, width, 3) → everything of it and of the unconditional image that all frames share.
 
-        `hidden` are CLIP's tokens, rows [unconditional, key image]: (2, 50, width). Of three posteriors mean and
+        `hidden` are CLIP's tokens of [unconditional, key image]: (2, 50, width). Of three posteriors mean and
         deviation, (2, 4, height/8, width/8): `tokens` and `empty` (height and width swapped) for the adapter, `start`.
         """
         key = hashlib.sha256(image.tobytes()).hexdigest(), image.shape, tokens

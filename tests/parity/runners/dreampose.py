@@ -17,11 +17,12 @@ from stages.diffusion.animator import Segment
 from stages.diffusion.dreampose.animator import DreamPose
 from stages.diffusion.dreampose.checkpoint import read_wrapped
 from stages.diffusion.dreampose.clip_tokens import ClipTokens
-from stages.diffusion.dreampose.dual_guidance import FULL, IMAGE_ONLY, UNCONDITIONAL, GuidedFrames
+from stages.diffusion.dreampose.dual_guidance import FULL, IMAGE_ONLY, UNCONDITIONAL, WindowModel
 from stages.diffusion.dreampose.embedding_adapter import EmbeddingAdapter, build_embedding_adapter
 from stages.diffusion.dreampose.key_image import VAE_SCALE, Draws, KeyImages
 from stages.diffusion.dreampose.pose_packing import PackedPoses, pose_picture, published_neighbours
 from stages.diffusion.dreampose.scheduler import PublishedScheduler
+from stages.diffusion.dreampose.unet import Conditioning
 from stages.diffusion.networks.clip_vision import normalised
 from stages.diffusion.networks.latent_images import LatentImages
 from stages.diffusion.sampling.denoise import Step
@@ -31,7 +32,7 @@ from tests.parity.recording import Recording
 
 Results = dict[str, Any]
 
-ALL_ROWS = UNCONDITIONAL, FULL, IMAGE_ONLY
+ALL_BRANCHES = UNCONDITIONAL, FULL, IMAGE_ONLY
 
 
 @cache
@@ -129,7 +130,8 @@ class DreamPoseRunners:
     @torch.inference_mode()
     def unet_plain(self, params: dict, sample: torch.Tensor, encoder_hidden_states: torch.Tensor) -> Results:
         unet = _animator(self._checkpoint).unet
-        return {"noise_pred": unet.predict(sample, params["timestep"], encoder_hidden_states, params["context_rows"])}
+        conditioning = Conditioning(unet.project(encoder_hidden_states), torch.tensor(params["context_rows"]))
+        return {"noise_pred": unet.predict(sample, params["timestep"], conditioning)}
 
     @torch.inference_mode()
     def debug_blocks(self, params: dict, sample: torch.Tensor, encoder_hidden_states: torch.Tensor) -> Results:
@@ -144,7 +146,8 @@ class DreamPoseRunners:
 
         handles = [module.register_forward_hook(listen(name)) for name, module in unet.network.named_modules()]
         row = params["row"]
-        noise = unet.predict(sample[[row]], params["timestep"], encoder_hidden_states, [row])
+        conditioning = Conditioning(unet.project(encoder_hidden_states), torch.tensor([row]))
+        noise = unet.predict(sample[[row]], params["timestep"], conditioning)
         for handle in handles:
             handle.remove()
         return {"noise_pred": noise, "modules": seen}
@@ -214,7 +217,7 @@ class DreamPoseRunners:
             "clip_hidden_uncond": run.seen["hidden"][:1],
             "adapter_out_cond": contexts[1][:, None],
             "adapter_out_uncond": contexts[0][:, None],
-            "encoder_hidden_states": contexts[[row.context for row in ALL_ROWS]].transpose(0, 1),
+            "encoder_hidden_states": contexts[[branch.context for branch in ALL_BRANCHES]].transpose(0, 1),
             "pose_packed_every_4th_pixel": torch.stack(
                 [_full_size(run.poses, five, params)[:, ::4, ::4] for five in run.neighbours]
             ),
@@ -229,7 +232,7 @@ class DreamPoseRunners:
                 for name, value in (("mean", posterior[:1]), ("logvar", 2 * posterior[1:].log()))
             },
             "unet_in": {"frame0_step0": run.shown(0)},
-            "unet_out": {str(frame): run.rows([frame])[:, :, 0] for frame in params["unet_out_frames"]},
+            "unet_out": {str(frame): run.branches([frame])[:, :, 0] for frame in params["unet_out_frames"]},
             "saved_u8": torch.from_numpy(np.concatenate(list(run.animator.frames(latents, run.clip)))),
         }
 
@@ -241,12 +244,12 @@ class DreamPoseRunners:
         run = _Run(self._film(params["vae"]), params, key_image, pose_folder, draws)
         frames, scheduler = params["batch_frames"], run.scheduler
         return {
-            "encoder_hidden_states": run.contexts[[row.context for row in ALL_ROWS]].flatten(0, 1),
+            "encoder_hidden_states": run.contexts[[branch.context for branch in ALL_BRANCHES]].flatten(0, 1),
             "pose_latent": run.pose_latents,
             "start_timesteps": scheduler.timesteps[:1].repeat(frames),
             "timesteps": torch.tensor([step.timestep for step in run.steps]),
             "start_latents": run.animator.keys.start_latents(run.seen, draws, scheduler),
-            "unet_out": run.rows(list(range(frames))).flatten(1, 2),
+            "unet_out": run.branches(list(range(frames))).flatten(1, 2),
             "latents_after_step": torch.stack([step.latents for step in run.steps]),
             "decoded": _decoded(run.animator.keys.images, run.steps[-1].latents[params["decoded_frames"]]),
         }
@@ -279,9 +282,9 @@ class _Run:
         start = animator.keys.start_latents(self.seen, draws, self.scheduler).expand(len(segment), -1, -1, -1)
         self._before = [start, *(step.latents for step in self.steps)]
 
-    def rows(self, frames: list[int]) -> torch.Tensor:
-        """Raw predictions of some frames, also of rows that the run did not need: (calls, rows, frames, 4, h, w)."""
-        model = GuidedFrames(self.animator.unet, self.contexts, self._packed, ALL_ROWS)
+    def branches(self, frames: list[int]) -> torch.Tensor:
+        """Raw predictions of some frames, by all branches, needed or not: (calls, branches, frames, 4, h, w)."""
+        model = WindowModel(self.animator.unet, self.contexts, self._packed, ALL_BRANCHES)
         whole = Window(tuple(frames), (1.0,) * len(frames))
         predictions = [
             model.predict(before[frames], step.timestep, whole)
@@ -290,11 +293,11 @@ class _Run:
         return torch.stack(predictions)
 
     def shown(self, frame: int) -> torch.Tensor:
-        """What the network is shown of a frame at the first call: (rows, 14, h, w)."""
+        """What the network is shown of a frame at the first call: (branches, 14, h, w)."""
         seen: list[torch.Tensor] = []
         entrance = self.animator.unet.network.conv_in
         handle = entrance.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
-        self.rows([frame])
+        self.branches([frame])
         handle.remove()
         return seen[0]
 

@@ -15,7 +15,7 @@ from stages.diffusion.animator import Segment
 from stages.diffusion.animators import ANIMATORS
 from stages.diffusion.dreampose.animator import DreamPose, neighbours_of
 from stages.diffusion.dreampose.contrast_stretch import extremes, ranged_frames, stretched_frames
-from stages.diffusion.dreampose.dual_guidance import FULL, IMAGE_ONLY, UNCONDITIONAL, row_weights
+from stages.diffusion.dreampose.dual_guidance import FULL, IMAGE_ONLY, UNCONDITIONAL, branch_weights
 from stages.diffusion.dreampose.facts import DreamPoseOptions
 from stages.diffusion.dreampose.key_image import random_draws
 from stages.diffusion.dreampose.pose_packing import pose_picture
@@ -88,25 +88,25 @@ def test_a_row_without_a_size_gets_the_trained_one_upright_or_lying() -> None:
 
 
 @pytest.mark.parametrize(
-    ("guidance", "rows"),
+    ("guidance", "branches"),
     [((8, 3), 3), ((2.5, 2.5), 2), ((1, 3), 2), ((4, 0), 2), ((1, 1), 1), ((0, 0), 1), ((1, 0), 1)],
 )
 def test_predictions_that_do_not_count_are_not_made(
-    animator: DreamPose, guidance: tuple[float, float], rows: int
+    animator: DreamPose, guidance: tuple[float, float], branches: int
 ) -> None:
     frames = 3
     entrance = animator.unet.network.conv_in
     seen = calls(entrance, lambda: animate(animator, frames, guidance=guidance, mode="parity"))
-    assert seen == [rows * frames] * 3  # PNDM: two steps are three calls
+    assert seen == [branches * frames] * 3  # PNDM: two steps are three calls
 
 
-def test_the_weights_of_the_rows_are_those_of_the_published_formula() -> None:
+def test_the_weights_of_the_branches_are_those_of_the_published_formula() -> None:
     unconditional, full, image_only = np.random.default_rng(0).normal(size=3)
     for scales in ((8, 3), (0.5, 0.5), (1, 1), (0, 0), (-1, 2), (1, 0)):
-        weights = row_weights(*scales)
-        rows = {UNCONDITIONAL: unconditional, FULL: full, IMAGE_ONLY: image_only}
+        weights = branch_weights(*scales)
+        branches = {UNCONDITIONAL: unconditional, FULL: full, IMAGE_ONLY: image_only}
         formula = unconditional + scales[0] * (image_only - unconditional) + scales[1] * (full - image_only)
-        assert sum(weight * rows[row] for row, weight in weights.items()) == pytest.approx(formula)
+        assert sum(weight * branches[branch] for branch, weight in weights.items()) == pytest.approx(formula)
         assert all(weights.values())
 
 
@@ -182,6 +182,18 @@ def test_a_contexts_keys_and_values_are_projected_once_for_all_steps_and_calls(a
     assert calls(attention.to_k, lambda: animate(animator, 9, steps=5)) == [2]
     assert calls(attention.to_k, lambda: animate(animator, 9, seed=1)) == [2]
     assert calls(attention.to_q, lambda: animate(animator, 4, steps=3)) == [2, 4, 12, 12, 12]
+
+
+def test_a_contexts_keys_and_values_are_projected_once_however_clips_take_turns(animator: DreamPose) -> None:
+    attention = animator.unet.network.mid_block.attentions[0].transformer_blocks[0].attn2
+
+    def in_turns() -> None:
+        with torch.inference_mode():
+            both = [animator.steps(clip(seed=seed, steps=3), image(), uv(4), Segment(0, 4)) for seed in (1, 2)]
+            for _ in zip(*both, strict=True):
+                pass
+
+    assert calls(attention.to_k, in_turns) == [2, 2]
 
 
 def test_the_range_of_the_image_tokens_is_as_published_unless_asked_otherwise(animator: DreamPose) -> None:
