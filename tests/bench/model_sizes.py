@@ -31,6 +31,7 @@ from stages.diffusion.networks.motion_unet import build_motion_unet, span_frames
 from stages.diffusion.networks.reference_attention import Features, reading_blocks, transformer_blocks
 from stages.diffusion.networks.reference_network import ReferenceNetwork, build_reference_network, end_at_last_feature
 from stages.diffusion.text2video_zero.control import AnchoredControl
+from stages.diffusion.text2video_zero.cross_frame_attention import Conditioning as AnchorConditioning
 from stages.diffusion.text2video_zero.unet import AnchoredUNet
 
 TIMESTEP, WORDS, WIDTH = 500, 77, 768
@@ -242,13 +243,15 @@ def text2video_zero(frames: int = 8) -> System:
         plain = operations(lambda: network(sample, TIMESTEP, words)) / (frames - 1)
         drawn = operations(lambda: control(sample, TIMESTEP, words, controlnet_cond=pictures)) / (frames - 1)
         unet = AnchoredUNet(configured(UNet2DConditionModel, **SD_UNET))
-        anchored = operations(lambda: unet.predict(sample, TIMESTEP, text)) / frames
+        anchored = operations(lambda: unet.predict(sample, TIMESTEP, AnchorConditioning(text, {}))) / frames
         yield Figure(
             f"UNet, a frame of 512×512 in a chunk of {frames}, guided", plain, anchored, (1.6 * frames / (frames - 1),)
         )
         posed = AnchoredControl(configured(ControlNetModel, **SD_UNET))
         embedded = empty(frames, 320, 64, 64)
-        needed = operations(lambda: posed.residuals(sample, TIMESTEP, text, embedded, 1.0)) / frames
+        needed = (
+            operations(lambda: posed.residuals(sample, TIMESTEP, AnchorConditioning(text, {}), embedded, 1.0)) / frames
+        )
         yield Figure("ControlNet, the same", drawn, needed, (0.56 * frames / (frames - 1),))
         yield decoder(512, 512, 2.4)
 

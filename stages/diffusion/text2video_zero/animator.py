@@ -27,6 +27,7 @@ from stages.diffusion.sampling.windows import Window
 from stages.diffusion.text2video_zero.background import Smoothing
 from stages.diffusion.text2video_zero.control import AnchoredControl
 from stages.diffusion.text2video_zero.control_picture import control_picture
+from stages.diffusion.text2video_zero.cross_frame_attention import Anchor, Conditioning, Wiring
 from stages.diffusion.text2video_zero.facts import (
     BASE,
     CONTROL,
@@ -38,7 +39,7 @@ from stages.diffusion.text2video_zero.facts import (
     Text2VideoZeroOptions,
 )
 from stages.diffusion.text2video_zero.text_path import Noise, Pass, TextPath, starting_noise
-from stages.diffusion.text2video_zero.unet import AnchoredUNet, Wiring
+from stages.diffusion.text2video_zero.unet import AnchoredUNet
 from stages.diffusion.weights.checkpoint import load_network
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class Text2VideoZero:
         )
         wiring = options.midblock_wiring or ("legacy" if clip.mode == "parity" else "modern")
         scale = options.controlnet_conditioning_scale
-        model = _ConditionedClip(self, prompts(clip, driven=True), embedded, scale, wiring)
+        model = _WindowModel(self, prompts(clip, driven=True), embedded, scale, wiring)
         return self._denoise(model, clip, start.expand(len(frames), -1, -1, -1), self._schedule(clip))
 
     def text_steps(self, clip: Clip, segment: Segment, noise: Noise | None = None) -> Iterator[tuple[Pass, Step]]:
@@ -135,7 +136,7 @@ class Text2VideoZero:
 
         `noise` (anchor's, frames') replaces the noise rule.
         """
-        model = _ConditionedClip(self, prompts(clip, driven=False))
+        model = _WindowModel(self, prompts(clip, driven=False))
         path = TextPath(
             clip,
             segment,
@@ -154,7 +155,7 @@ class Text2VideoZero:
         return scheduler
 
     def _denoise(
-        self, model: _ConditionedClip, clip: Clip, start: torch.Tensor, scheduler: DDIMScheduler
+        self, model: _WindowModel, clip: Clip, start: torch.Tensor, scheduler: DDIMScheduler
     ) -> Iterator[Step]:
         batches = micro_batches(len(start), clip.window)
         return denoise(
@@ -194,9 +195,11 @@ def _shape(clip: Clip) -> tuple[int, int, int]:
     return 4, clip.height // 8, clip.width // 8
 
 
-class _ConditionedClip:
-    """The window model of one clip: text, and poses where it has some, around the shared networks."""
-
+# The window model of one clip. Its first frame, the anchor, is in the first window of a step; all frames attend to it:
+#   latents, text, embedded poses (where there are some) → ControlNet → residuals
+#   latents, text, residuals → UNet → (branches, frames, 4, h, w); branches are [negative, prompt] or the prompt alone
+#   anchor of either network: its keys and values at one timestep, made by the first window and read by the others
+class _WindowModel:
     def __init__(
         self,
         animator: Text2VideoZero,
@@ -211,16 +214,19 @@ class _ConditionedClip:
         self._embedded = embedded
         self._control_scale = control_scale
         self._wiring = wiring
+        self._unet_anchor: Anchor = {}
+        self._control_anchor: Anchor = {}
 
     def begin_step(self, timestep: int, windows: Sequence[Window]) -> None:
-        """The first window of a step brings what the others need."""
+        """The anchor is another one at every timestep."""
+        self._unet_anchor, self._control_anchor = {}, {}
 
     def predict(self, latents: torch.Tensor, timestep: int, window: Window) -> torch.Tensor:
-        """(window frames, 4, height, width) → (rows, window frames, 4, height, width)."""
-        text, holds_anchor = self._text, window.frames[0] == 0
+        """(window frames, 4, height, width) → (branches, window frames, 4, height, width)."""
+        text = self._text
         sample, residuals = latents.to(text.dtype).repeat(len(text), 1, 1, 1), None
         if self._embedded is not None:
-            poses = self._embedded[list(window.frames)]
-            residuals = self._control.residuals(sample, timestep, text, poses, self._control_scale, holds_anchor)
-        noise = self._unet.predict(sample, timestep, text, residuals, self._wiring, holds_anchor)
-        return noise.unflatten(0, (len(text), -1))
+            poses, conditioning = self._embedded[list(window.frames)], Conditioning(text, self._control_anchor)
+            residuals = self._control.residuals(sample, timestep, conditioning, poses, self._control_scale)
+        conditioning = Conditioning(text, self._unet_anchor, residuals, self._wiring)
+        return self._unet.predict(sample, timestep, conditioning).unflatten(0, (len(text), -1))

@@ -11,8 +11,7 @@ import torch
 from diffusers import ControlNetModel
 from torch import nn
 
-from stages.diffusion.magicanimate.pose_control import Residuals
-from stages.diffusion.text2video_zero.cross_frame_attention import attend_across_frames
+from stages.diffusion.text2video_zero.cross_frame_attention import Conditioning, Residuals, attend_across_frames
 
 
 class AnchoredControl:
@@ -23,7 +22,7 @@ class AnchoredControl:
         self.network = network
         self.embedding = network.controlnet_cond_embedding
         network.controlnet_cond_embedding = nn.Identity()
-        self._batch = attend_across_frames(network)
+        attend_across_frames(network)
 
     @torch.inference_mode()
     def embed(self, batches: Iterable[torch.Tensor]) -> torch.Tensor:
@@ -35,25 +34,15 @@ class AnchoredControl:
         return torch.cat([self.embedding(batch.to(weight.device, weight.dtype)).cpu() for batch in batches])
 
     def residuals(
-        self,
-        sample: torch.Tensor,
-        timestep: int,
-        text: torch.Tensor,
-        embedded: torch.Tensor,
-        scale: float,
-        holds_anchor: bool = True,
+        self, sample: torch.Tensor, timestep: int, conditioning: Conditioning, embedded: torch.Tensor, scale: float
     ) -> Residuals:
-        """(down, mid) for `sample` (rows · frames, 4, h, w); `embedded` (frames, channels, h, w) is for all rows.
-
-        The other arguments are as `AnchoredUNet.predict` takes them.
-        """
-        rows = len(text)
-        self._batch.rows, self._batch.holds_anchor = rows, holds_anchor
+        """`sample` (branches · frames, 4, h, w); `embedded` (frames, channels, h, w) is the same for all branches."""
         down, mid = self.network(
             sample,
             timestep,
-            text,
-            controlnet_cond=embedded.to(sample.device).repeat(rows, 1, 1, 1),
+            conditioning.text,
+            cross_attention_kwargs={"conditioning": conditioning},
+            controlnet_cond=embedded.to(sample.device).repeat(len(conditioning.text), 1, 1, 1),
             conditioning_scale=scale,
             return_dict=False,
         )

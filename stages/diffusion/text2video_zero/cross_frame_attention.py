@@ -6,65 +6,68 @@ Source: SPEC.md section 3, "Wasted work" 1, 3, 4 and 5.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from diffusers.models.attention_processor import Attention
 
 from stages.diffusion.networks.attention_heads import KeysValues, attend, row_keys_values, split_heads
 
+Residuals = tuple[list[torch.Tensor], torch.Tensor]  # (down, mid) of a ControlNet, one per sample
+Wiring = Literal["legacy", "modern"]
+# What each self-attention layer of one network makes of the anchor at one timestep. Empty, it is filled by a forward
+# that has the anchor as frame 0 of every branch; later forwards of the timestep are of other frames, and read it.
+Anchor = dict[Attention, KeysValues]
 
-@dataclass
-class Batch:
-    """What is in a forward: (rows · frames), all frames of row 0 first. Set before it, read by the layers."""
 
-    rows: int = 1
-    holds_anchor: bool = True  # frame 0 of every row is the anchor; if not, the anchor was in an earlier forward
+@dataclass(frozen=True)
+class Conditioning:
+    """What a forward is given besides (branches · frames) samples, all frames of the first branch first."""
+
+    text: torch.Tensor  # (branches, words, width)
+    anchor: Anchor
+    residuals: Residuals | None = None
+    wiring: Wiring = "modern"  # legacy: the middle block sees the last of the down residuals already added
 
 
 class AnchorAttention:
-    """Processor of a self-attention layer: keys and values are the anchor's, projected once and kept."""
+    """Processor of a self-attention layer: keys and values are the anchor's, projected once per timestep."""
 
-    def __init__(self, batch: Batch) -> None:
-        self._batch = batch
-        self._anchor: KeysValues | None = None
-
-    def __call__(self, attn: Attention, hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
-        """`hidden_states` (rows · frames, tokens, channels) → the same shape."""
-        if self._batch.holds_anchor:
-            self._anchor = row_keys_values(attn, hidden_states.unflatten(0, (self._batch.rows, -1))[:, 0])
-        return attend_together(attn, hidden_states, self._anchor)
+    def __call__(
+        self, attn: Attention, hidden_states: torch.Tensor, *_: Any, conditioning: Conditioning, **__: Any
+    ) -> torch.Tensor:
+        """`hidden_states` (branches · frames, tokens, channels) → the same shape."""
+        anchor, branches = conditioning.anchor, len(conditioning.text)
+        if attn not in anchor:
+            anchor[attn] = row_keys_values(attn, hidden_states.unflatten(0, (branches, -1))[:, 0])
+        return attend_together(attn, hidden_states, anchor[attn])
 
 
 class TextAttention:
-    """Processor of a cross-attention layer: all frames of a row attend to the one text of that row."""
+    """Processor of a cross-attention layer: all frames of a branch attend to the one text of that branch."""
 
     def __call__(
-        self, attn: Attention, hidden_states: torch.Tensor, encoder_hidden_states: torch.Tensor, *_: Any, **__: Any
+        self, attn: Attention, hidden_states: torch.Tensor, *_: Any, conditioning: Conditioning, **__: Any
     ) -> torch.Tensor:
-        """(rows · frames, tokens, channels) and text (rows, words, width) → (rows · frames, tokens, channels)."""
-        return attend_together(attn, hidden_states, row_keys_values(attn, encoder_hidden_states))
+        """`hidden_states` (branches · frames, tokens, channels) → the same shape."""
+        return attend_together(attn, hidden_states, row_keys_values(attn, conditioning.text))
 
 
 def attend_together(attn: Attention, hidden_states: torch.Tensor, shared: KeysValues) -> torch.Tensor:
-    """The frames of a row as one long query to keys and values (rows, heads, tokens, …), which are never repeated."""
+    """The frames of a branch as one long query to keys and values (branches, heads, tokens, …), never repeated."""
     frames = len(hidden_states) // len(shared[0])
-    rows = attn.to_q(hidden_states).unflatten(0, (-1, frames)).flatten(1, 2)
-    attended = attend(attn, split_heads(attn, rows), shared)
+    branches = attn.to_q(hidden_states).unflatten(0, (-1, frames)).flatten(1, 2)
+    attended = attend(attn, split_heads(attn, branches), shared)
     return attended.unflatten(1, (frames, -1)).flatten(0, 1)
 
 
-def attend_across_frames(network: torch.nn.Module) -> Batch:
-    """Let every attention layer of a UNet or ControlNet attend this way, from now on told of its batches by the result.
+def attend_across_frames(network: torch.nn.Module) -> None:
+    """Let every attention layer of a UNet or ControlNet attend this way: its forwards take a `Conditioning` now.
 
     Raises `ValueError` where the network has no self-attention.
     """
-    batch, found = Batch(), 0
-    for name, module in network.named_modules():
-        if isinstance(module, Attention):
-            itself = name.endswith("attn1")
-            module.set_processor(AnchorAttention(batch) if itself else TextAttention())
-            found += itself
-    if not found:
+    layers = {name: layer for name, layer in network.named_modules() if isinstance(layer, Attention)}
+    if not any(name.endswith("attn1") for name in layers):
         raise ValueError(f"{type(network).__name__} has no self-attention")
-    return batch
+    for name, layer in layers.items():
+        layer.set_processor(AnchorAttention() if name.endswith("attn1") else TextAttention())

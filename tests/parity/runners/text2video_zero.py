@@ -23,7 +23,7 @@ from stages.diffusion.text2video_zero.animator import CONTROL, Text2VideoZero, p
 from stages.diffusion.text2video_zero.background import Smoothing
 from stages.diffusion.text2video_zero.control import AnchoredControl
 from stages.diffusion.text2video_zero.control_picture import control_picture, resized
-from stages.diffusion.text2video_zero.cross_frame_attention import AnchorAttention, Batch, TextAttention
+from stages.diffusion.text2video_zero.cross_frame_attention import AnchorAttention, Conditioning, TextAttention
 from stages.diffusion.text2video_zero.facts import size_of_long_side
 from stages.diffusion.text2video_zero.motion_field import MotionField
 from stages.diffusion.text2video_zero.text_path import frame_chunks, starting_noise
@@ -70,7 +70,7 @@ class Text2VideoZeroRunners:
         network = _control(self._checkpoint)
         embedded = network.embed([control])
         scale = params["conditioning_scale"]
-        down, mid = network.residuals(sample, int(timestep), encoder_hidden_states, embedded, scale)
+        down, mid = network.residuals(sample, int(timestep), Conditioning(encoder_hidden_states, {}), embedded, scale)
         return {"cond_embedding": embedded, "down_residuals": list(down), "mid_residual": mid}
 
     @torch.inference_mode()
@@ -88,10 +88,8 @@ class Text2VideoZeroRunners:
         if params["control"]:
             scale = params["conditioning_scale"]
             residuals = [one * scale for one in down_residuals], mid_residual * scale
-        noise = self.animator.unet.predict(
-            sample, int(timestep), encoder_hidden_states, residuals, params["midblock_wiring"] or "modern"
-        )
-        return {"noise_pred": noise}
+        conditioning = Conditioning(encoder_hidden_states, {}, residuals, params["midblock_wiring"] or "modern")
+        return {"noise_pred": self.animator.unet.predict(sample, int(timestep), conditioning)}
 
     @torch.inference_mode()
     def crossframe_attention(
@@ -111,8 +109,9 @@ class Text2VideoZeroRunners:
         layer = Attention(query_dim=dim, cross_attention_dim=text_width, heads=heads, dim_head=dim // heads)
         weights = {"to_q.weight": to_q_weight, "to_k.weight": to_k_weight, "to_v.weight": to_v_weight}
         layer.load_state_dict({**weights, "to_out.0.weight": to_out_weight, "to_out.0.bias": to_out_bias})
-        layer.set_processor(AnchorAttention(Batch(copies)) if params["layer"] == "self" else TextAttention())
-        return {"hidden_states": layer(hidden_states, encoder_hidden_states=encoder_hidden_states)}
+        layer.set_processor(AnchorAttention() if params["layer"] == "self" else TextAttention())
+        text = torch.empty(copies, 0, dim) if encoder_hidden_states is None else encoder_hidden_states
+        return {"hidden_states": layer(hidden_states, conditioning=Conditioning(text, {}))}
 
     def motion_warp(self, params: dict, latent: torch.Tensor) -> Results:
         field = MotionField(params["motion_field_strength_x"], params["motion_field_strength_y"])

@@ -194,6 +194,20 @@ def test_a_seed_is_a_film_whatever_is_made_beside_it(animator: Text2VideoZero) -
     assert not torch.allclose(follow(animator, 5), follow(animator, 5, seed=2))
 
 
+def test_a_clip_drawn_between_two_windows_of_another_leaves_it_as_it_is(animator: Text2VideoZero) -> None:
+    alone, forwards = follow(animator, 7), []
+
+    def interrupt(*_: Any) -> None:
+        forwards.append(1)
+        if len(forwards) == 2:  # the first window has seen the anchor, the second is about to read it
+            follow(animator, 3, seed=2)
+
+    handle = animator.unet.network.register_forward_pre_hook(interrupt)
+    beside = follow(animator, 7)
+    handle.remove()
+    assert torch.equal(beside, alone)
+
+
 def test_the_scene_moves_by_the_motion_field_and_not_without_it(animator: Text2VideoZero) -> None:
     still = imagine(animator, 3, options={"motion_field_strength_x": 0, "motion_field_strength_y": 0})
     moved = imagine(animator, 3, options={"motion_field_strength_x": 128})
@@ -224,7 +238,7 @@ def test_every_frame_enters_the_networks_once_per_step_in_bounded_batches(animat
     assert batches(animator.unet.network.conv_in, lambda: follow(animator, 3, steps=1, guidance=1.0)) == [3]
 
 
-def test_keys_and_values_are_projected_for_the_anchor_alone_and_text_once_per_row(animator: Text2VideoZero) -> None:
+def test_keys_and_values_are_projected_for_the_anchor_alone_and_text_once_per_branch(animator: Text2VideoZero) -> None:
     for network in (animator.unet.network, animator.control.network):
         block = network.down_blocks[0].attentions[0].transformer_blocks[0]
         assert batches(block.attn1.to_k, lambda: follow(animator, 7, steps=3)) == [2] * 3
@@ -246,10 +260,10 @@ def test_the_single_frame_is_denoised_to_the_jump_alone_and_once_for_all_chunks(
     assert sizes == [2, 2] + [6, 6] * 9
 
 
-# --- Rows
+# --- Branches and options
 
 
-def test_without_guidance_the_conditional_row_attends_to_its_own_anchor(animator: Text2VideoZero) -> None:
+def test_without_guidance_the_conditional_branch_attends_to_its_own_anchor(animator: Text2VideoZero) -> None:
     for make in (follow, imagine):
         free, bound = make(animator, 5, guidance=1.0), make(animator, 5, guidance=1.000001)
         assert torch.allclose(free, bound, atol=1e-3 * float(free.std()))
