@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from manifests.clip import Clip
 from manifests.errors import Problem
+from stages.diffusion.animator import Segment
+from stages.diffusion.text2video_zero.animator import Text2VideoZero
+from stages.diffusion.text2video_zero.motion_field import STILL, MotionField
 from stages.poses import wholebody
 from stages.poses.drawing import skeleton
 from stages.poses.keypoints import People
 from tests.made.pose_motions import NOBODY, somebody
+from tests.made.tiny_diffusion import write_text2video_zero
 from tests.parity.published.mimicmotion_alignment import align, used_frames
 from tests.parity.published.mimicmotion_drawing import draw_mimicmotion
+from tests.parity.published.text2video_zero_background import Smoothing
 
 
 def test_mimicmotion_draws_an_empty_frame_black() -> None:
@@ -51,3 +59,28 @@ def test_alignment_says_what_is_missing() -> None:
 @pytest.mark.parametrize(("fps", "stride"), [(Fraction(30000, 1001), 1), (47.9, 1), (48, 2), (60, 2), (10, 1)])
 def test_driving_frames_are_thinned_to_about_24_a_second(fps: float, stride: int) -> None:
     assert list(used_frames(5, fps, sample_stride=1)) == list(range(0, 5, stride))
+
+
+def test_a_common_background_is_pulled_towards_the_anchors(tmp_path: Path) -> None:
+    torch.set_num_threads(1)  # these layers are too small to share
+    animator = Text2VideoZero.load(write_text2video_zero(tmp_path / "checkpoint"), "cpu", torch.float32)
+    row = {"prompt": "a panda dancing", "width": 64, "height": 48, "steps": 3, "guidance": 7.5, "window": 4}
+    clip, segment, seen = Clip(id="c", animator="text2video_zero", **row), Segment(0, 3), []
+
+    def everything(frames: np.ndarray) -> np.ndarray:
+        seen.append(frames.shape)
+        return np.ones(frames.shape[:3], np.float32)
+
+    with torch.inference_mode():
+        for _, step in Smoothing(everything).steps(animator, clip, segment):
+            smoothed = step.latents[1:]
+    plain = animator.latents(clip, None, None, segment)
+    assert torch.allclose(smoothed, plain, atol=1e-4), "nothing is background where all is salient"
+    assert seen == [(4, 48, 64, 3)]
+    latents = torch.randn(3, 4, 6, 8, generator=torch.Generator().manual_seed(0))
+    nothing = torch.zeros(3, 48, 64)
+    assert torch.equal(
+        Smoothing(everything, 0.0).blend(latents, nothing, [0, 0, 1], STILL), latents[:1].expand(3, -1, -1, -1)
+    )
+    shifted = Smoothing(everything, 0.0).blend(latents, nothing, [0, 0, 5], MotionField(64, 0))
+    assert torch.equal(shifted[2], MotionField(64, 0).warp(latents[0], 5))

@@ -24,7 +24,6 @@ from stages.diffusion.sampling.denoise import Step, classifier_free_guidance, de
 from stages.diffusion.sampling.micro_batches import micro_batches
 from stages.diffusion.sampling.noise import tiled_noise
 from stages.diffusion.sampling.windows import Window
-from stages.diffusion.text2video_zero.background import Smoothing
 from stages.diffusion.text2video_zero.control import AnchoredControl
 from stages.diffusion.text2video_zero.control_picture import control_picture
 from stages.diffusion.text2video_zero.cross_frame_attention import Anchor, Conditioning, Wiring
@@ -38,7 +37,7 @@ from stages.diffusion.text2video_zero.facts import (
     VAE_SCALE,
     Text2VideoZeroOptions,
 )
-from stages.diffusion.text2video_zero.text_path import Noise, Pass, TextPath, starting_noise
+from stages.diffusion.text2video_zero.text_path import TextPath, starting_noise
 from stages.diffusion.text2video_zero.unet import AnchoredUNet
 from stages.diffusion.weights.checkpoint import load_network
 
@@ -65,7 +64,6 @@ class Text2VideoZero:
         self.images = images
         self.text = text
         self.scheduler = scheduler
-        self.smoothing: Smoothing | None = None  # of the text path; needs a detector, so only callers in Python set it
         networks = [unet.network, images.autoencoder, text.model]
         networks += [control.network, control.embedding] if control else []
         self.nbytes = sum(weight.nbytes for network in networks for weight in network.parameters())
@@ -95,7 +93,7 @@ class Text2VideoZero:
     ) -> torch.Tensor:
         """Denoise one segment → (frames, 4, height/8, width/8), float32 on the CPU. Arguments as `Animator.latents`."""
         if poses is None:
-            steps = (step for _, step in self.text_steps(clip, segment))
+            steps = (step for _, step in self.text_path(clip, segment).steps())
         else:
             steps = self.pose_steps(clip, poses, segment)
         for step in steps:
@@ -106,13 +104,8 @@ class Text2VideoZero:
         """Decode in batches: uint8 (n, height, width, 3); truncated as published in parity mode, else rounded."""
         return self.images.frames(latents, rounded=clip.mode != "parity")
 
-    def pose_steps(
-        self, clip: Clip, poses: PosePictures, segment: Segment, start: torch.Tensor | None = None
-    ) -> Iterator[Step]:
-        """The denoising steps of one segment's frames, behind the film's first one if that is not among them.
-
-        `start` (1, 4, height/8, width/8) replaces the noise rule: one draw that all frames start from (section 5).
-        """
+    def pose_steps(self, clip: Clip, poses: PosePictures, segment: Segment) -> Iterator[Step]:
+        """The denoising steps of one segment's frames, behind the film's first one if that is not among them."""
         options = Text2VideoZeroOptions(**clip.options)
         if self.control is None:
             raise Problem(
@@ -120,34 +113,21 @@ class Text2VideoZero:
                 "add the pose ControlNet to the checkpoint folder, or leave driving out of the row",
             )
         frames = [0, *range(max(1, segment.start), segment.stop)]
-        if start is None:
-            start = tiled_noise(clip.seed, 1, _shape(clip), block=1)
         batches = (frames[begin : begin + clip.window] for begin in range(0, len(frames), clip.window))
         embedded = self.control.embed(
             torch.stack([control_picture(poses[frame], clip) for frame in batch]) for batch in batches
         )
         wiring = options.midblock_wiring or ("legacy" if clip.mode == "parity" else "modern")
-        scale = options.controlnet_conditioning_scale
-        model = _WindowModel(self, prompts(clip, driven=True), embedded, scale, wiring)
+        model = _WindowModel(self, prompts(clip, driven=True), embedded, options.controlnet_conditioning_scale, wiring)
+        start = tiled_noise(clip.seed, 1, _shape(clip), block=1)  # one draw that all frames start from (section 5)
         return self._denoise(model, clip, start.expand(len(frames), -1, -1, -1), self._schedule(clip))
 
-    def text_steps(self, clip: Clip, segment: Segment, noise: Noise | None = None) -> Iterator[tuple[Pass, Step]]:
-        """The denoising steps of one segment, each with its pass. In a batch, the anchor stands before the frames.
-
-        `noise` (anchor's, frames') replaces the noise rule.
-        """
-        model = _WindowModel(self, prompts(clip, driven=False))
-        path = TextPath(
-            clip,
-            segment,
-            self._schedule(clip),
-            partial(self._denoise, model, clip),
-            lambda latents: np.concatenate(list(self.frames(latents, clip))),
-            self.smoothing,
-        )
-        device = self.unet.network.device
-        first, rest = noise or starting_noise(clip, segment, _shape(clip))
-        return path.steps((first.to(device), rest.to(device)))
+    def text_path(self, clip: Clip, segment: Segment) -> TextPath:
+        """What one segment without poses goes through. In its batch, the anchor stands before the frames."""
+        model, device = _WindowModel(self, prompts(clip, driven=False)), self.unet.network.device
+        first, rest = starting_noise(clip, segment, _shape(clip))
+        noise = first.to(device), rest.to(device)
+        return TextPath(clip, segment, self._schedule(clip), noise, partial(self._denoise, model, clip))
 
     def _schedule(self, clip: Clip) -> DDIMScheduler:
         scheduler = ddim(self.scheduler, published=clip.mode == "parity")

@@ -6,11 +6,10 @@ Source: SPEC.md section 7. The batch is the anchor, which is never shown, then t
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 import torch
 from diffusers import DDIMScheduler
 
@@ -18,74 +17,68 @@ from manifests.errors import Rejected
 from stages.diffusion.animator import Segment
 from stages.diffusion.sampling.denoise import Step
 from stages.diffusion.sampling.noise import chunked_noise, frame_noise
-from stages.diffusion.text2video_zero.background import Smoothing
 from stages.diffusion.text2video_zero.facts import Text2VideoZeroOptions
 from stages.diffusion.text2video_zero.motion_field import STILL, MotionField
 
 if TYPE_CHECKING:
     from manifests.clip import Clip
 
-Pass = Literal["single_frame", "batch", "batch_smoothed"]
+Pass = Literal["single_frame", "batch"]
 Noise = tuple[torch.Tensor, torch.Tensor]  # the anchor's (1, 4, h, w), the frames' (frames, 4, h, w)
 GRID = 20  # t0 and t1 count timesteps 1, 21, 41 …, whatever the number of steps is
 
 
 @dataclass(frozen=True)
 class TextPath:
-    """One segment of a clip's text path around the networks, which come as two functions."""
+    """One segment of a clip's text path around the networks, which come as a function."""
 
     clip: Clip
     segment: Segment
     scheduler: DDIMScheduler  # with the clip's timesteps set
+    noise: Noise
     denoise: Callable[[torch.Tensor, DDIMScheduler], Iterator[Step]]  # anchor and frames over those timesteps
-    decode: Callable[[torch.Tensor], np.ndarray]  # latents → uint8 (n, height, width, 3)
-    smoothing: Smoothing | None = None
 
-    def steps(self, noise: Noise) -> Iterator[tuple[Pass, Step]]:
+    def steps(self) -> Iterator[tuple[Pass, Step]]:
         """Every step, with the pass it belongs to. The last one's latents are the anchor and the finished frames."""
-        options = Text2VideoZeroOptions(**self.clip.options)
-        field, begin, start = STILL, 0, torch.cat(noise)
-        if options.use_motion_field:
-            field = MotionField(options.motion_field_strength_x, options.motion_field_strength_y)
-            later, begin = self._jump(options)
-            seen = [noise[0]]
-            for step in self.denoise(noise[0], between(self.scheduler, 0, later)):
-                seen.append(step.latents)
-                yield "single_frame", step
-            start = torch.cat([seen[begin], self._moved(seen[later][0], field, noise[1], (begin, later))])
-        if self.smoothing is None:
-            yield from self._batch("batch", start, begin)
-            return
-        joins = self._jump(options)[1]
-        seen = [start]
-        for name, step in self._batch("batch", start, begin):
+        begin, latents = yield from self.opening()
+        yield from self.batch(latents, begin)
+
+    def opening(self) -> Generator[tuple[Pass, Step], None, tuple[int, torch.Tensor]]:
+        """The scene alone, up to t0, where it moves. Returns the step that the batch begins with, and its latents."""
+        if not self.options.use_motion_field:
+            return 0, torch.cat(self.noise)
+        later, earlier = self.jump
+        seen = [self.noise[0]]
+        for step in self.denoise(seen[0], between(self.scheduler, 0, later)):
             seen.append(step.latents)
-            yield name, step
-        frames = [0, *range(self.segment.start, self.segment.stop)]
-        masks = self.smoothing.detect(self.decode(seen[-1]))
-        smoothed = self.smoothing.blend(seen[joins - begin], torch.from_numpy(masks), frames, field)
-        yield from self._batch("batch_smoothed", smoothed, joins)
+            yield "single_frame", step
+        return earlier, torch.cat([seen[earlier], self._moved(seen[later][0])])
 
-    def _batch(self, name: Pass, latents: torch.Tensor, begin: int) -> Iterator[tuple[Pass, Step]]:
+    def batch(self, latents: torch.Tensor, begin: int) -> Iterator[tuple[Pass, Step]]:
+        """The anchor and the frames from a step on."""
         for step in self.denoise(latents, between(self.scheduler, begin)):
-            yield name, step
+            yield "batch", step
 
-    def _moved(
-        self, scene: torch.Tensor, field: MotionField, noise: torch.Tensor, jump: tuple[int, int]
-    ) -> torch.Tensor:
-        """(frames, 4, h, w): the scene as every frame has it, taken from the later timestep back to the earlier one."""
-        warped = [field.warp(scene, frame) for frame in range(self.segment.start, self.segment.stop)]
-        t1, t0 = self.scheduler.timesteps[list(jump)].tolist()
-        # from t0 itself on, where the textbook begins one later (quirk 12)
-        kept = self.scheduler.alphas[t0:t1].prod().to(scene.device)
-        return kept.sqrt() * torch.stack(warped) + (1 - kept).sqrt() * noise.to(scene)
+    @property
+    def options(self) -> Text2VideoZeroOptions:
+        """The clip's own."""
+        return Text2VideoZeroOptions(**self.clip.options)
 
-    def _jump(self, options: Text2VideoZeroOptions) -> tuple[int, int]:
+    @property
+    def field(self) -> MotionField:
+        """How the scene moves."""
+        options = self.options
+        if not options.use_motion_field:
+            return STILL
+        return MotionField(options.motion_field_strength_x, options.motion_field_strength_y)
+
+    @property
+    def jump(self) -> tuple[int, int]:
         """(step of t0, step of t1). Parity demands those very timesteps, otherwise the nearest ones serve.
 
         Raises `Rejected` where the clip's steps leave no room for the jump.
         """
-        timesteps, parity = self.scheduler.timesteps, self.clip.mode == "parity"
+        options, timesteps, parity = self.options, self.scheduler.timesteps, self.clip.mode == "parity"
         wanted = [1 + GRID * options.t0, 1 + GRID * options.t1]
         later, earlier = (int((timesteps - timestep).abs().argmin()) for timestep in wanted)
         exact = timesteps[[later, earlier]].tolist() == wanted and earlier > 0
@@ -98,6 +91,15 @@ class TextPath:
                 "take t0 below t1, and 50 steps, or in parity mode multiples of 5 with 10 steps",
             )
         return later, earlier
+
+    def _moved(self, scene: torch.Tensor) -> torch.Tensor:
+        """(frames, 4, h, w): the scene as every frame has it, taken from t0 back to t1."""
+        field = self.field
+        warped = [field.warp(scene, frame) for frame in range(self.segment.start, self.segment.stop)]
+        t0, t1 = self.scheduler.timesteps[list(self.jump)].tolist()
+        # from t0 itself on, where the textbook begins one later (quirk 12)
+        kept = self.scheduler.alphas[t0:t1].prod().to(scene.device)
+        return kept.sqrt() * torch.stack(warped) + (1 - kept).sqrt() * self.noise[1].to(scene)
 
 
 def between(scheduler: DDIMScheduler, begin: int, end: int | None = None) -> DDIMScheduler:

@@ -20,7 +20,6 @@ from stages.diffusion.animator import Segment
 from stages.diffusion.sampling.denoise import Step
 from stages.diffusion.sampling.noise import tiled_noise
 from stages.diffusion.text2video_zero.animator import CONTROL, Text2VideoZero, prompts
-from stages.diffusion.text2video_zero.background import Smoothing
 from stages.diffusion.text2video_zero.control import AnchoredControl
 from stages.diffusion.text2video_zero.control_picture import control_picture, resized
 from stages.diffusion.text2video_zero.cross_frame_attention import AnchorAttention, Conditioning, TextAttention
@@ -30,7 +29,8 @@ from stages.diffusion.text2video_zero.text_path import frame_chunks, starting_no
 from stages.diffusion.weights.checkpoint import load_network
 from stages.poses.drawing.controlnet10 import draw_controlnet10
 from stages.video.timing import select_evenly
-from stages.video.watermark import watermark
+from tests.parity.published.text2video_zero_background import Smoothing
+from tests.parity.published.text2video_zero_watermark import watermark
 from tests.parity.recording import Recording
 
 Results = dict[str, Any]
@@ -208,15 +208,14 @@ class Text2VideoZeroRunners:
         first, rest = starting_noise(clip, segment, (4, params["height"] // 8, params["width"] // 8))
         assert all(torch.equal(first, drawn[:, :, 0]) for drawn in noise_first.values())
         assert torch.equal(rest, torch.cat([drawn[0].transpose(0, 1) for drawn in noise_rest.values()]))
+        made = self.animator.text_path(clip, segment).steps()
         if params["smooth_bg"]:  # recorded masks of every slot, whatever they are detected in
-            self.animator.smoothing = Smoothing(lambda _: masks.numpy(), params["smooth_bg_strength"])
-        try:
-            steps: dict[str, list[Step]] = {}
-            for name, step in self.animator.text_steps(clip, segment):
-                steps.setdefault(name, []).append(step)
-            finished = self.animator.latents(clip, None, None, segment)
-        finally:
-            self.animator.smoothing = None
+            smoothing = Smoothing(lambda _: masks.numpy(), params["smooth_bg_strength"])
+            made = smoothing.steps(self.animator, clip, segment)
+        steps: dict[str, list[Step]] = {}
+        for name, step in made:
+            steps.setdefault(name, []).append(step)
+        finished = step.latents[1:] if params["smooth_bg"] else self.animator.latents(clip, None, None, segment)
         return {**_passes(params, steps), **self._film(clip, finished)}
 
     def _check_words(self, clip: Clip, params: dict, text_embeddings: torch.Tensor, driven: bool) -> None:

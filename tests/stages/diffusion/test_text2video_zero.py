@@ -27,8 +27,6 @@ from stages.diffusion.animator import Segment
 from stages.diffusion.animators import ANIMATORS
 from stages.diffusion.sampling.ddim import ddim
 from stages.diffusion.text2video_zero.animator import POSE_NEGATIVE, POSE_SUFFIX, TEXT_SUFFIX, Text2VideoZero, prompts
-from stages.diffusion.text2video_zero.background import Smoothing
-from stages.diffusion.text2video_zero.motion_field import STILL, MotionField
 from stages.poses.recipes import Estimators
 from stages.validate import Validate, film_size
 from stages.video.limits import Limits
@@ -47,14 +45,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def loaded(checkpoint: Path) -> Text2VideoZero:
+def animator(checkpoint: Path) -> Text2VideoZero:
     return Text2VideoZero.load(checkpoint, "cpu", torch.float32)
-
-
-@pytest.fixture
-def animator(loaded: Text2VideoZero, monkeypatch: pytest.MonkeyPatch) -> Text2VideoZero:
-    monkeypatch.setattr(loaded, "smoothing", None)
-    return loaded
 
 
 def clip(**fields: Any) -> Clip:
@@ -304,25 +296,6 @@ def test_the_row_says_how_strong_a_pose_is(animator: Text2VideoZero) -> None:
     latents = [animator.latents(clip(options=free), None, given, Segment(0, 2)) for given in (poses(2), 255 - poses(2))]
     assert torch.allclose(*latents, atol=1e-5)
     assert not torch.allclose(follow(animator, 2), latents[0], atol=0.01)
-
-
-def test_a_common_background_is_pulled_towards_the_anchors(animator: Text2VideoZero) -> None:
-    plain, seen = imagine(animator, 3), []
-
-    def everything(frames: np.ndarray) -> np.ndarray:
-        seen.append(frames.shape)
-        return np.ones(frames.shape[:3], np.float32)
-
-    animator.smoothing = Smoothing(everything)
-    assert torch.allclose(imagine(animator, 3), plain, atol=1e-4), "nothing is background where all is salient"
-    assert seen == [(4, HEIGHT, WIDTH, 3)]
-    latents = torch.randn(3, 4, 6, 8, generator=torch.Generator().manual_seed(0))
-    nothing = torch.zeros(3, HEIGHT, WIDTH)
-    assert torch.equal(
-        Smoothing(everything, 0.0).blend(latents, nothing, [0, 0, 1], STILL), latents[:1].expand(3, -1, -1, -1)
-    )
-    shifted = Smoothing(everything, 0.0).blend(latents, nothing, [0, 0, 5], MotionField(64, 0))
-    assert torch.equal(shifted[2], MotionField(64, 0).warp(latents[0], 5))
 
 
 # --- Work out of rows

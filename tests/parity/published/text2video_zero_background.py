@@ -1,17 +1,22 @@
 """Background smoothing of Text2Video-Zero: what moves with the scene is pulled towards the first frame's background.
 
-Source: SPEC.md section 7 ("Background smoothing").
+The product does without: no published checkpoint finds what is salient.
+Source: stages/diffusion/text2video_zero/SPEC.md section 7 ("Background smoothing").
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch.nn.functional import interpolate, max_pool2d
 
+from manifests.clip import Clip
+from stages.diffusion.animator import Segment
+from stages.diffusion.sampling.denoise import Step
+from stages.diffusion.text2video_zero.animator import Text2VideoZero
 from stages.diffusion.text2video_zero.motion_field import MotionField
 
 GROWTH = 5  # latent pixels square by which what is salient is widened
@@ -19,10 +24,24 @@ GROWTH = 5  # latent pixels square by which what is salient is widened
 
 @dataclass(frozen=True)
 class Smoothing:
-    """What finds the salient objects, which no published checkpoint holds, and how much of each frame is kept."""
+    """What finds the salient objects, and how much of each frame is kept."""
 
     detect: Callable[[np.ndarray], np.ndarray]  # uint8 (n, height, width, 3) → float32 (n, height, width) in [0, 1]
     strength: float = 0.4
+
+    def steps(self, animator: Text2VideoZero, clip: Clip, segment: Segment) -> Iterator[tuple[str, Step]]:
+        """Every step of the text path, with its pass, then those of a second batch from t1 on, which is smoothed."""
+        path = animator.text_path(clip, segment)
+        begin, start = yield from path.opening()
+        seen = [start]
+        for name, step in path.batch(start, begin):
+            seen.append(step.latents)
+            yield name, step
+        masks = self.detect(np.concatenate(list(animator.frames(seen[-1], clip))))
+        joins, frames = path.jump[1], [0, *range(segment.start, segment.stop)]
+        smoothed = self.blend(seen[joins - begin], torch.from_numpy(masks), frames, path.field)
+        for _, step in path.batch(smoothed, joins):
+            yield "batch_smoothed", step
 
     def blend(
         self, latents: torch.Tensor, masks: torch.Tensor, frames: Sequence[int], field: MotionField
