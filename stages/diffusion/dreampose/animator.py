@@ -18,7 +18,7 @@ from stages.diffusion.animator import PosePictures, Segment
 from stages.diffusion.dreampose.checkpoint import PublishedFiles, read_unet, read_wrapped
 from stages.diffusion.dreampose.clip_tokens import ClipTokens
 from stages.diffusion.dreampose.contrast_stretch import extremes, ranged_frames, stretched_frames
-from stages.diffusion.dreampose.dual_guidance import WindowModel, branch_weights, dual_guidance
+from stages.diffusion.dreampose.dual_guidance import ClipModel, branch_weights, dual_guidance
 from stages.diffusion.dreampose.embedding_adapter import build_embedding_adapter
 from stages.diffusion.dreampose.facts import DREAMPOSE, VAE_SCALE, DreamPoseOptions
 from stages.diffusion.dreampose.key_image import Draws, KeyImages, random_draws
@@ -133,7 +133,7 @@ class DreamPose:
         device, dtype = self.unet.network.device, self.unet.network.dtype
         start = self.keys.start_latents(seen, draws, scheduler).to(device)
         weights = branch_weights(*clip.guidance)
-        model = WindowModel(
+        model = ClipModel(
             self.unet,
             self.keys.contexts(seen, draws).to(dtype),
             PackedPoses.pack(poses, neighbours, clip.width, clip.height, clip.fit).to(device, dtype),

@@ -37,12 +37,11 @@ def dual_guidance(weights: Iterable[float]) -> Callable[[torch.Tensor], torch.Te
     return lambda branches: (branches * by_branch.to(branches.device)).sum(dim=0)
 
 
-# The window model of one clip, whose frames do not see each other: its windows are what one call holds.
-#   contexts → keys and values of every cross-attention layer, once per clip; of the window where each frame has its own
-#   every branch of a frame: latents ⊕ its five poses, or zeros → UNet, which reads the branch's context
-#   → (branches, frames, 4, h, w); at a first step from equal starts, a branch without pose is predicted once for all
-class WindowModel:
-    """The predictions of a clip's frames by the branches that count."""
+# key image ─┬─ CLIP + VAE ── adapter ── context ── keys and values of every layer ──┐
+#            └─ VAE + noise ──┐                                                      │
+# five poses, or zeros ───────┴── UNet, every branch of a frame by itself ───────────┴── noise prediction
+class ClipModel:
+    """The window model of one clip, whose frames do not see each other: its windows are what one call holds."""
 
     def __init__(
         self,
@@ -95,7 +94,11 @@ class WindowModel:
         return noise.unflatten(0, (len(branches), len(frames)))
 
     def _conditioning(self, branches: Sequence[Branch], frames: list[int]) -> Conditioning:
-        """Which context each sample reads, all frames of the first branch first."""
+        """Which context each sample reads, all frames of the first branch first.
+
+        What the whole clip reads is projected once; each frame's own (as published) anew with every window, because
+        they would take 5 MB a frame.
+        """
         of_branch = torch.tensor([branch.context for branch in branches], device=self._contexts.device)
         if self._shared is not None:
             return Conditioning(self._shared, of_branch.repeat_interleave(len(frames)))

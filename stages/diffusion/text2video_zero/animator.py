@@ -118,13 +118,13 @@ class Text2VideoZero:
             torch.stack([control_picture(poses[frame], clip) for frame in batch]) for batch in batches
         )
         wiring = options.midblock_wiring or ("legacy" if clip.mode == "parity" else "modern")
-        model = _WindowModel(self, prompts(clip, driven=True), embedded, options.controlnet_conditioning_scale, wiring)
+        model = ClipModel(self, prompts(clip, driven=True), embedded, options.controlnet_conditioning_scale, wiring)
         start = tiled_noise(clip.seed, 1, _shape(clip), block=1)  # one draw that all frames start from (section 5)
         return self._denoise(model, clip, start.expand(len(frames), -1, -1, -1), self._schedule(clip))
 
     def text_path(self, clip: Clip, segment: Segment) -> TextPath:
         """What one segment without poses goes through. In its batch, the anchor stands before the frames."""
-        model, device = _WindowModel(self, prompts(clip, driven=False)), self.unet.network.device
+        model, device = ClipModel(self, prompts(clip, driven=False)), self.unet.network.device
         first, rest = starting_noise(clip, segment, _shape(clip))
         noise = first.to(device), rest.to(device)
         return TextPath(clip, segment, self._schedule(clip), noise, partial(self._denoise, model, clip))
@@ -134,9 +134,7 @@ class Text2VideoZero:
         scheduler.set_timesteps(clip.steps)
         return scheduler
 
-    def _denoise(
-        self, model: _WindowModel, clip: Clip, start: torch.Tensor, scheduler: DDIMScheduler
-    ) -> Iterator[Step]:
+    def _denoise(self, model: ClipModel, clip: Clip, start: torch.Tensor, scheduler: DDIMScheduler) -> Iterator[Step]:
         batches = micro_batches(len(start), clip.window)
         return denoise(
             model,
@@ -175,11 +173,12 @@ def _shape(clip: Clip) -> tuple[int, int, int]:
     return 4, clip.height // 8, clip.width // 8
 
 
-# The window model of one clip. Its first frame, the anchor, is in the first window of a step; all frames attend to it:
-#   latents, text, embedded poses (where there are some) → ControlNet → residuals
-#   latents, text, residuals → UNet → (branches, frames, 4, h, w); branches are [negative, prompt] or the prompt alone
-#   anchor of either network: its keys and values at one timestep, made by the first window and read by the others
-class _WindowModel:
+# frame 0, the anchor ── keys and values of every self-attention, in either network ──┐
+# poses, embedded once ── ControlNet ── residuals of every frame ──┐                  │
+# noise + text ── UNet ────────────────────────────────────────────┴──────────────────┴── noise prediction
+class ClipModel:
+    """The window model of one clip: text, poses where it has some, and the anchor around the shared networks."""
+
     def __init__(
         self,
         animator: Text2VideoZero,
@@ -198,7 +197,7 @@ class _WindowModel:
         self._control_anchor: Anchor = {}
 
     def begin_step(self, timestep: int, windows: Sequence[Window]) -> None:
-        """The anchor is another one at every timestep."""
+        """The anchor is another at every timestep. The first window of a step holds it, and the others read it."""
         self._unet_anchor, self._control_anchor = {}, {}
 
     def predict(self, latents: torch.Tensor, timestep: int, window: Window) -> torch.Tensor:

@@ -17,7 +17,7 @@ from stages.diffusion.animator import Segment
 from stages.diffusion.dreampose.animator import DreamPose
 from stages.diffusion.dreampose.checkpoint import read_wrapped
 from stages.diffusion.dreampose.clip_tokens import ClipTokens
-from stages.diffusion.dreampose.dual_guidance import FULL, IMAGE_ONLY, UNCONDITIONAL, WindowModel
+from stages.diffusion.dreampose.dual_guidance import FULL, IMAGE_ONLY, UNCONDITIONAL, ClipModel
 from stages.diffusion.dreampose.embedding_adapter import EmbeddingAdapter, build_embedding_adapter
 from stages.diffusion.dreampose.key_image import VAE_SCALE, Draws, KeyImages
 from stages.diffusion.dreampose.pose_packing import PackedPoses, pose_picture, published_neighbours
@@ -284,7 +284,7 @@ class _Run:
 
     def branches(self, frames: list[int]) -> torch.Tensor:
         """Raw predictions of some frames, by all branches, needed or not: (calls, branches, frames, 4, h, w)."""
-        model = WindowModel(self.animator.unet, self.contexts, self._packed, ALL_BRANCHES)
+        model = ClipModel(self.animator.unet, self.contexts, self._packed, ALL_BRANCHES)
         whole = Window(tuple(frames), (1.0,) * len(frames))
         predictions = [
             model.predict(before[frames], step.timestep, whole)
