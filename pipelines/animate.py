@@ -121,7 +121,7 @@ def validated(rows: Sequence[ManifestRow], settings: RunSettings) -> tuple[list[
 
 def with_keys(works: Sequence[Work], settings: RunSettings) -> tuple[list[Work], list[Result]]:
     """Every clip with its keys; clips whose weights are missing or incomplete end here."""
-    keying = Keying(settings.config, settings.dtype, settings.layout.sources)
+    keying = Keying(settings)
     keyed = [guarded("plan", work, partial(keying, work)) for work in works]
     refused = [one for one in keyed if isinstance(one, Result)]
     return [one for one in keyed if isinstance(one, Work)], refused

@@ -20,6 +20,8 @@ from pipelines.keying import Keying
 from pipelines.output_files import require_writable
 from pipelines.progress import Say
 from pipelines.settings import settled
+from stages.diffusion.animator import compute_dtype
+from stages.diffusion.animators import ANIMATORS
 
 
 def make_clip(
@@ -49,7 +51,8 @@ def make_clip(
         work = chain.work(fields)
         clip, settings = work.clip, chain.settings
         said = f"{clip.animator}, {clip.mode} mode, {work.frames} frames, {clip.steps} steps"
-        say(f"{said}, {settings.dtype} on {settings.device}")
+        dtype = compute_dtype(ANIMATORS[clip.animator], settings.device, settings.dtype)
+        say(f"{said}, {dtype} on {settings.device}")
         result = chain.film(work)
         storage.publish(Path(result.film), str(film.absolute()))
         if poster is not None:
@@ -73,9 +76,7 @@ class StageChain:
 
     def work(self, fields: dict[str, Any]) -> Work:
         """Validate a row and name what it makes."""
-        settings = self.settings
-        keying = Keying(settings.config, settings.dtype, settings.layout.sources)
-        return keying(stage_of.validate(settings)(0, fields))
+        return Keying(self.settings)(stage_of.validate(self.settings)(0, fields))
 
     def film(self, work: Work) -> Result:
         """Everything from the driving file to the published film; what is in the cache is not made again."""

@@ -38,7 +38,9 @@ class AnimatePool(Pool):
     """The workers that hold the models."""
 
     device: str = Field("auto", description="torch device; auto: cuda where there is one")
-    dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field("auto", description="auto: float16 on cuda")
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
+        "auto", description="auto: float32 on the CPU, on cuda the half precision that suits each animator"
+    )
     threads: int | None = Field(None, ge=1, description="CPU threads of torch in each; left out, all cores but one")
     model_bytes: int = Field(24 * 2**30, ge=1, description="loaded models kept in each, in bytes")
 

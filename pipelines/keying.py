@@ -8,10 +8,10 @@ from manifests import storage
 from manifests.layout import film_key, latents_key, pose_key, reference_key
 from manifests.source_memo import SourceMemo, memoised_digest
 from manifests.work import Work
-from pipelines.configuration import RunConfig
+from pipelines.settings import RunSettings
 from stages.bundled import bundled
 from stages.checkpoint_files import checkpoint_digest
-from stages.diffusion.animator import Facts
+from stages.diffusion.animator import Facts, compute_dtype
 from stages.diffusion.animators import ANIMATORS
 from stages.driving import recipe_of
 from stages.poses.recipes import key_parts
@@ -20,16 +20,15 @@ from stages.poses.recipes import key_parts
 class Keying:
     """Fills in the keys of clips; a checkpoint that is missing or incomplete is refused again without another look."""
 
-    def __init__(self, config: RunConfig, dtype: str, sources: str) -> None:
-        """`sources` is the memo's folder; `dtype` the networks' compute type, which decides latents."""
-        self._config = config
-        self._dtype = dtype
-        self._memo = SourceMemo(sources)
-        self._encoding = config.encode.model_dump(mode="json")
+    def __init__(self, settings: RunSettings) -> None:
+        self._settings = settings
+        self._config = settings.config
+        self._memo = SourceMemo(settings.layout.sources)
+        self._encoding = settings.config.encode.model_dump(mode="json")
         self._digests: dict[tuple[str, ...], str | Exception] = {}
 
     def __call__(self, work: Work) -> Work:
-        """The clip with all its keys. Raises `Problem` when weights are missing."""
+        """The clip with all its keys. Raises `Problem` when weights are missing or do not go with the compute type."""
         clip, facts = work.clip, ANIMATORS[work.clip.animator]
         checkpoint = self._once(
             (clip.animator, work.checkpoint), lambda: checkpoint_digest(bundled(work.checkpoint), facts, self._memo)
@@ -37,8 +36,9 @@ class Keying:
         reference = work.reference and reference_key(work.reference.digest)
         poses, reference_pose = self._pose_keys(work, facts)
         segment = (0, work.frames)
+        dtype = compute_dtype(facts, self._settings.device, self._settings.dtype)  # it decides latents
         lora = work.lora and work.lora.digest
-        latents = latents_key(clip, reference, [poses, reference_pose], checkpoint, self._dtype, segment, lora)
+        latents = latents_key(clip, reference, [poses, reference_pose], checkpoint, dtype, segment, lora)
         film = film_key(clip, [latents], self._encoding, work.driving and work.driving.digest)
         return work.keyed(
             checkpoint_digest=checkpoint,

@@ -25,7 +25,7 @@ class RunSettings:
     run_id: str
     session: str  # one per invocation; tries are counted within it
     device: str
-    dtype: str
+    dtype: str  # of all networks, or "auto" for what suits each animator on the device
     code: str
 
     @property
@@ -35,7 +35,7 @@ class RunSettings:
 
 
 def settled(config: RunConfig, manifest: str, output: str, run_id: str | None) -> RunSettings:
-    """Resolve what the user gave: absolute URIs, the run's id, the device and dtype that keys depend on."""
+    """Resolve what the user gave: absolute URIs, the run's id, the device."""
     here = os.getcwd()
     manifest, output = (storage.resolve(uri, here) for uri in (manifest, output))
     base = manifest if storage.is_folder(manifest) else storage.parent(manifest)
@@ -62,11 +62,6 @@ def settled(config: RunConfig, manifest: str, output: str, run_id: str | None) -
         run_id=run_id or new_run_id(),
         session=uuid.uuid4().hex[:12],
         device=device,
-        dtype=pool.dtype if pool.dtype != "auto" else default_dtype(device),
+        dtype=pool.dtype,
         code=code_version(),
     )
-
-
-def default_dtype(device: str) -> str:
-    """Half precision on a GPU, float32 on a CPU."""
-    return "float16" if device.startswith("cuda") else "float32"

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from manifests.errors import Problem
+
 if TYPE_CHECKING:
     import torch
 
@@ -57,6 +59,7 @@ class Facts:
     text: bool = False  # is told what to draw by prompt and negative_prompt
     lora: bool = False  # its networks are Stable Diffusion 1.x, so that a LoRA of it can be added
     modes: tuple[str, ...] = ("parity", "standard")
+    half: tuple[str, ...] = ("float16", "bfloat16")  # what it can compute in beside float32, the preferred one first
     keypoints: Literal["dwpose", "drawn"] = "dwpose"  # estimator of the people in driving videos and references
     driving: Literal["required", "optional"] = "required"  # optional: the system also draws without poses
     bundled: str | None = None  # weights that come with Catwalk
@@ -66,6 +69,19 @@ class Facts:
     # (clip, frames of the driving file, their rate) → the frames that a film in parity mode shows, where the published
     # code does not choose them by time
     parity_frames: Callable[[Clip, int, Fraction], list[int]] | None = None
+
+
+def compute_dtype(facts: Facts, device: str, wanted: str) -> str:
+    """The compute type of an animator's networks: `wanted`, or where that is "auto" what suits it on that device.
+
+    Raises `Problem` for one that the animator cannot compute in.
+    """
+    if wanted == "auto":
+        return facts.half[0] if device.startswith("cuda") and facts.half else "float32"
+    if wanted not in ("float32", *facts.half):
+        can = " or ".join(["auto", *facts.half, "float32"])
+        raise Problem(f"dtype {wanted}: {facts.name} cannot compute in it", f"set animate_pool.dtype to {can}")
+    return wanted
 
 
 @dataclass(frozen=True)

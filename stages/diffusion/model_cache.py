@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from manifests.errors import Problem
-from stages.diffusion.animator import Animator
-from stages.diffusion.animators import load_animator
+from stages.diffusion.animator import Animator, compute_dtype
+from stages.diffusion.animators import ANIMATORS, load_animator
 from stages.diffusion.weights.lora_file import LoraFile
 
 Key = tuple[str | float | None, ...]
@@ -27,8 +27,9 @@ class ModelCache:
     """
 
     def __init__(self, device: str, dtype: str, max_bytes: int) -> None:
+        """`dtype` is the compute type of all networks, or "auto" for what suits each animator on the device."""
         self._device = device
-        self._dtype = DTYPES[dtype]
+        self._dtype = dtype
         self._max_bytes = max_bytes
         self._loaded: OrderedDict[Key, Animator] = OrderedDict()
         self._sizes: dict[str, int] = {}  # bytes of the last animator loaded under each name
@@ -40,7 +41,8 @@ class ModelCache:
         if key not in self._loaded and key not in self._refused:
             self._make_room(self._sizes.get(name, 0), keep=0)
             try:
-                self._loaded[key] = load_animator(name, checkpoint, self._device, self._dtype, lora)
+                dtype = DTYPES[compute_dtype(ANIMATORS[name], self._device, self._dtype)]
+                self._loaded[key] = load_animator(name, checkpoint, self._device, dtype, lora)
             except Problem as refused:
                 self._refused[key] = type(refused), refused.error, refused.remedy
             else:
