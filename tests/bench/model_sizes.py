@@ -131,8 +131,8 @@ def published_window(unet: UNetMotionModel, latents: torch.Tensor, words: int, f
     half, text = ControlledUNet(unet), empty(1, words, WIDTH)
     attentions = [unet.get_submodule(name).attn1 for name in features]
     again = operations(lambda: half.predict(latents, TIMESTEP, Conditioning(text)), attentions)
-    projections = operations(lambda: half.reference(features))
-    conditioning = Conditioning(text, reference=half.reference(features))
+    projections = operations(lambda: half.project(features))
+    conditioning = Conditioning(text, reference=half.project(features))
     reading = operations(lambda: half.predict(latents, TIMESTEP, conditioning))
     return 2 * (reading + len(latents) * projections) + again
 
@@ -151,7 +151,7 @@ def magicanimate() -> System:
         half = operations(lambda: unet.predict(latents, TIMESTEP, Conditioning(text[:1])))
         yield Figure("UNet, 16 frames of 512×512, one guidance half", half, known=(17.7,))
         published = published_window(network, latents, WORDS, features)
-        conditioning = Conditioning(text, shared_text=True, reference=unet.reference(features))
+        conditioning = Conditioning(text, shared_text=True, reference=unet.project(features))
         needed = operations(lambda: unet.predict(latents, TIMESTEP, conditioning))
         yield Figure("UNet, guided, reading the reference", published, needed, (39.9, 30.6))
         picture = empty(1, 3, 512, 512)

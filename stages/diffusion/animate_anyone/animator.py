@@ -138,22 +138,6 @@ class AnimateAnyone:
         )
 
 
-def starting_noise(clip: Clip, frames: Sequence[int], shape: tuple[int, int, int]) -> torch.Tensor:
-    """The mode's noise rule for these frames of the clip. Parity: one draw for all of them (section 7)."""
-    if clip.mode == "parity":
-        return tiled_noise(clip.seed, len(frames), shape, block=len(frames))
-    return torch.cat([frame_noise(clip.seed, frame, frame + 1, shape) for frame in frames])
-
-
-def guidance_of(clip: Clip, windows: Sequence[Window], num_frames: int) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Guidance with the clip's scale. Parity keeps quirk 2: without guidance, windows are added and never divided."""
-    scale = clip.guidance[0]
-    if clip.mode != "parity" or scale > 1:
-        return classifier_free_guidance(scale)
-    times = [sum(frame in window.frames for window in windows) for frame in range(num_frames)]
-    return lambda branches: branches[0] * torch.tensor(times, device=branches.device).view(-1, 1, 1, 1)
-
-
 # reference ─┬─ VAE ── reference network ── tokens of every block ──┐
 #            └─ CLIP ── one token ──────────────────────────────────┤
 # poses ── pose guider ── + noise ── UNet with motion modules ──────┴── v prediction
@@ -193,6 +177,22 @@ class ClipModel:
             return unet.stem(latents[places], timestep, conditioning, pose[places]).split()
 
         return unet.finish(Stem.join(self._stems.of(window, stems)), timestep, conditioning)
+
+
+def starting_noise(clip: Clip, frames: Sequence[int], shape: tuple[int, int, int]) -> torch.Tensor:
+    """The mode's noise rule for these frames of the clip. Parity: one draw for all of them (section 7)."""
+    if clip.mode == "parity":
+        return tiled_noise(clip.seed, len(frames), shape, block=len(frames))
+    return torch.cat([frame_noise(clip.seed, frame, frame + 1, shape) for frame in frames])
+
+
+def guidance_of(clip: Clip, windows: Sequence[Window], num_frames: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Guidance with the clip's scale. Parity keeps quirk 2: without guidance, windows are added and never divided."""
+    scale = clip.guidance[0]
+    if clip.mode != "parity" or scale > 1:
+        return classifier_free_guidance(scale)
+    times = [sum(frame in window.frames for window in windows) for frame in range(num_frames)]
+    return lambda branches: branches[0] * torch.tensor(times, device=branches.device).view(-1, 1, 1, 1)
 
 
 def rounded(tokens: torch.Tensor) -> torch.Tensor:

@@ -88,7 +88,7 @@ class PosedUNet(MotionUNet):
     def condition(self, features: Features, tokens: torch.Tensor) -> Conditioning:
         """`features` (1, tokens, channels) by block, empty for no reference; `tokens` (branches, 1, width)."""
         token = {name: crossing.vectors(tokens) for name, crossing in self._crossings.items()}
-        return Conditioning(self.reference(features), token, len(tokens))
+        return Conditioning(self.project(features), token, len(tokens))
 
     def predict(
         self, latents: torch.Tensor, timestep: int, conditioning: Conditioning, pose: torch.Tensor | None

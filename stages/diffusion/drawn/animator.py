@@ -90,13 +90,6 @@ class Drawn:
         )
 
 
-def starting_noise(seed: int, segment: Segment, shape: tuple[int, int, int], options: DrawnOptions) -> torch.Tensor:
-    """Noise of a segment's frames: by default frame 0's for every one of them, which keeps a backdrop still."""
-    if options.noise == "shared":
-        return frame_noise(seed, 0, 1, shape).repeat(len(segment), 1, 1, 1)
-    return frame_noise(seed, segment.start, segment.stop, shape)
-
-
 # reference ── codec ────┬── reference network ── tokens of every block ──┐
 # poses ── pose guider ──┤                                                │
 # noise ─────────────────┴── UNet with motion modules ────────────────────┴── v prediction
@@ -119,6 +112,13 @@ class ClipModel:
         timesteps = torch.tensor([timestep], device=latents.device)
         denoiser = self._networks.denoiser
         return denoiser.predict(latents.to(pose.dtype), timesteps, self._conditioning, pose, self._motion)
+
+
+def starting_noise(seed: int, segment: Segment, shape: tuple[int, int, int], options: DrawnOptions) -> torch.Tensor:
+    """Noise of a segment's frames: by default frame 0's for every one of them, which keeps a backdrop still."""
+    if options.noise == "shared":
+        return frame_noise(seed, 0, 1, shape).repeat(len(segment), 1, 1, 1)
+    return frame_noise(seed, segment.start, segment.stop, shape)
 
 
 class _Autoencoder(nn.Module):

@@ -77,7 +77,7 @@ class DrawnUNet(MotionUNet):
 
     def condition(self, latents: torch.Tensor, features: Features) -> Conditioning:
         """References of rows: latents (rows, channels, height, width), features (rows, tokens, channels) by block."""
-        return Conditioning(latents, self.reference(features))
+        return Conditioning(latents, self.project(features))
 
     def predict(
         self,

@@ -129,23 +129,15 @@ class MagicAnimate:
 
         scheduler = DDIMScheduler(**SCHEDULER)
         scheduler.set_timesteps(clip.steps)
-        scale = clip.guidance[0]
-        model = ClipModel(self, clip, reference, np.stack(shown), scale, options.controlnet_conditioning_scale)
+        model = ClipModel(self, clip, reference, np.stack(shown), options.controlnet_conditioning_scale)
         return denoise(
             model,
             # half precision is for the networks; fused predictions and scheduler steps stay in float32
             start.to(self.unet.network.device, torch.float32),
             scheduler,
             window_plan(clip, len(start), options.context_stride),
-            classifier_free_guidance(scale),
+            classifier_free_guidance(clip.guidance[0]),
         )
-
-
-def starting_noise(clip: Clip, segment: Segment, shape: tuple[int, int, int]) -> torch.Tensor:
-    """The mode's noise rule. Parity computes whole blocks of 16 frames, as the published driver pads to."""
-    if clip.mode == "parity":
-        return tiled_noise(clip.seed, -(-len(segment) // NOISE_BLOCK) * NOISE_BLOCK, shape, NOISE_BLOCK)
-    return frame_noise(clip.seed, segment.start, segment.stop, shape)
 
 
 # reference ── VAE ── appearance encoder ── tokens of every block ──┐
@@ -160,12 +152,11 @@ class ClipModel:
         clip: Clip,
         reference: np.ndarray,
         poses: np.ndarray,
-        scale: float,
         control_scale: float,
     ) -> None:
         self._animator = animator
         # guidance ≤ 1 means the conditional branch alone (quirk 2: the published code crashes there)
-        prompts = [clip.prompt] if scale <= 1 else [clip.negative_prompt, clip.prompt]
+        prompts = [clip.prompt] if clip.guidance[0] <= 1 else [clip.negative_prompt, clip.prompt]
         self._text = animator.text.encode(prompts)
         self._shared_text = len(set(prompts)) == 1
         self._reference = animator.images.encode(reference)
@@ -179,11 +170,18 @@ class ClipModel:
             # the conditional branch alone reads it (section 5)
             lambda: self._animator.reference.features(self._reference, timestep, self._text[-1:]),
         )
-        self._conditioning = Conditioning(self._text, self._shared_text, self._animator.unet.reference(features))
-        self._control.begin_step(timestep, windows)
+        self._conditioning = Conditioning(self._text, self._shared_text, self._animator.unet.project(features))
+        self._control.begin_step(windows)
 
     def predict(self, latents: torch.Tensor, timestep: int, window: Window) -> torch.Tensor:
         """(window frames, 4, height, width) → (branches, window frames, 4, height, width)."""
         latents = latents.to(self._text.dtype)
         residuals = self._control.residuals(latents, timestep, window)
         return self._animator.unet.predict(latents, timestep, self._conditioning, residuals)
+
+
+def starting_noise(clip: Clip, segment: Segment, shape: tuple[int, int, int]) -> torch.Tensor:
+    """The mode's noise rule. Parity computes whole blocks of 16 frames, as the published driver pads to."""
+    if clip.mode == "parity":
+        return tiled_noise(clip.seed, -(-len(segment) // NOISE_BLOCK) * NOISE_BLOCK, shape, NOISE_BLOCK)
+    return frame_noise(clip.seed, segment.start, segment.stop, shape)

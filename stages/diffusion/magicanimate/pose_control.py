@@ -27,7 +27,7 @@ class PoseControl:
         self._scale = scale
         self._shared: SharedFrames[Residuals] = SharedFrames()
 
-    def begin_step(self, timestep: int, windows: Sequence[Window]) -> None:
+    def begin_step(self, windows: Sequence[Window]) -> None:
         """Residuals depend on the timestep and the latents: nothing is kept over a step."""
         self._shared.begin_step(windows)
 

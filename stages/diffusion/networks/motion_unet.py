@@ -86,8 +86,8 @@ class MotionUNet:
         for name in transformer_blocks(network):
             network.get_submodule(name).attn1.set_processor(ReferenceReader(name))
 
-    def reference(self, features: Features) -> dict[str, KeysValues]:
-        """What the blocks of these names read of `features`, (readers, tokens, channels) each."""
+    def project(self, features: Features) -> dict[str, KeysValues]:
+        """Keys and values that the named blocks read of `features`, (readers, tokens, channels) each."""
         return {name: row_keys_values(self.network.get_submodule(name).attn1, rows) for name, rows in features.items()}
 
     def _embedding(self, timesteps: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

@@ -101,7 +101,7 @@ class MagicAnimateRunners(MotionLayers):
             return {"hidden_states": result, "bank": self.animator.reference.writers[params["module"]].written}
         unet = self.animator.unet
         both = torch.cat([text_uncond, text_cond])
-        conditioning = Conditioning(both, reference=unet.reference({params["module"]: bank[1:]}))
+        conditioning = Conditioning(both, reference=unet.project({params["module"]: bank[1:]}))
         block = unet.network.get_submodule(params["module"])
         given = {"conditioning": conditioning}
         return {"hidden_states": block(hidden_states, encoder_hidden_states=text, cross_attention_kwargs=given)}
@@ -161,7 +161,7 @@ class MagicAnimateRunners(MotionLayers):
         texts = {"uncond": text_uncond, "cond": text_cond}
         text = torch.cat([texts[row] for row in params["rows"]])
         shared = bool((text == text[:1]).all())
-        conditioning = Conditioning(text, shared, unet.reference(features))
+        conditioning = Conditioning(text, shared, unet.project(features))
         noise = unet.predict(frames_first(sample), int(timestep), conditioning, (down_residuals, mid_residual))
         return {"noise_pred": noise.transpose(1, 2)}
 
