@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +16,10 @@ from manifests.errors import WrongUsage
 from pipelines.configuration import RunConfig
 from pipelines.output_files import require_writable
 from pipelines.progress import Say
+
+if TYPE_CHECKING:
+    from stages.poses.keypoints import Keypoints
+    from stages.video.read import Frames
 
 
 def draw_poses(
@@ -33,7 +39,6 @@ def draw_poses(
     """
     from stages.poses.conditioning import followed
     from stages.poses.estimators.load import load_dwpose
-    from stages.poses.files import openpose_json
     from stages.video.encode import EncodeRecipe
     from stages.video.film import write_film
     from stages.video.read import Frames
@@ -57,16 +62,21 @@ def draw_poses(
         written = write_film(movie, still, batches, opened.facts.fps, EncodeRecipe())
         storage.publish(movie, str(film.absolute()))
     if documents is not None:
-        width, height = keypoints.width, keypoints.height
-        frames = [openpose_json.write(keypoints.people(number)) for number in range(len(keypoints))]
-        stated = {"width": width, "height": height, "fps": str(opened.facts.fps), "frames": frames}
-        storage.publish_bytes(json.dumps(stated).encode(), str(documents.absolute()))
+        _write_json(documents, keypoints, opened.facts.fps)
     people = keypoints.present.sum(axis=1)
     say(f"{film}: {written} frames, {people.min()} to {people.max()} people, {(~keypoints.detected).all(axis=1).sum()} "
         "frames in which the detector found nobody")  # fmt: skip
 
 
-def _overlaid(video: object, keypoints: object) -> Iterator[np.ndarray]:
+def _write_json(documents: Path, keypoints: Keypoints, fps: Fraction) -> None:
+    from stages.poses.files import openpose_json
+
+    frames = [openpose_json.write(keypoints.people(number)) for number in range(len(keypoints))]
+    stated = {"width": keypoints.width, "height": keypoints.height, "fps": str(fps), "frames": frames}
+    storage.publish_bytes(json.dumps(stated).encode(), str(documents.absolute()))
+
+
+def _overlaid(video: Frames, keypoints: Keypoints) -> Iterator[np.ndarray]:
     from stages.poses.drawing.dwpose import draw
     from stages.poses.drawing.skeleton import dwpose
 
