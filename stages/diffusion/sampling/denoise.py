@@ -8,6 +8,7 @@ from typing import Protocol
 
 import torch
 
+from manifests.errors import Problem
 from stages.diffusion.sampling.windows import Fusion, Window
 
 
@@ -45,7 +46,7 @@ def denoise(
     """Denoise (frames, channels, height, width) over the scheduler's timesteps, yielding after every one of them.
 
     `windows(step index)` covers all frames; overlapping predictions are fused, then guided, then one scheduler step is
-    taken on the whole clip.
+    taken on the whole clip. Raises `Problem` where the first step leaves values that are not finite.
     """
     for index, timestep in enumerate(scheduler.timesteps.tolist()):
         plan = windows(index)
@@ -56,6 +57,8 @@ def denoise(
             fusion.add(prediction.to(latents.dtype), window)
         noise = guide(fusion.mean())
         latents = scheduler.step(noise, timestep, latents).prev_sample
+        if index == 0:  # what overflows does so at once: better found now than after the whole work
+            _require_finite(latents, timestep)
         yield Step(index, timestep, noise, latents)
 
 
@@ -72,6 +75,15 @@ class SchedulerOutput(Protocol):
     """What diffusers schedulers return."""
 
     prev_sample: torch.Tensor
+
+
+def _require_finite(latents: torch.Tensor, timestep: int) -> None:
+    if not bool(torch.isfinite(latents).all()):
+        raise Problem(
+            f"the networks produced values that are not finite at their first timestep, {timestep}",
+            "set animate_pool.dtype to float32 or bfloat16 in the configuration and run again; if it is one of these, "
+            "look at the weights",
+        )
 
 
 def classifier_free_guidance(scale: float) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -7,7 +7,8 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from stages.diffusion.magicanimate.animator import SCHEDULER
+from manifests.errors import Problem
+from stages.diffusion.magicanimate.facts import SCHEDULER
 from stages.diffusion.sampling.denoise import classifier_free_guidance, denoise
 from stages.diffusion.sampling.windows import Window, open_windows
 
@@ -136,3 +137,14 @@ def test_a_single_branch_is_not_guided() -> None:
     branch = torch.tensor([[1.0, 2.0]])
 
     assert classifier_free_guidance(7.5)(branch).tolist() == [1.0, 2.0]
+
+
+def test_what_overflows_is_found_at_the_first_step(start: torch.Tensor, scheduler: DDIMScheduler) -> None:
+    class Overflowing(Linear):
+        def answer(self, latents: torch.Tensor, timestep: int) -> torch.Tensor:
+            return super().answer(latents, timestep).half() * 1e6
+
+    model = Overflowing()
+    with pytest.raises(Problem, match="not finite at their first timestep, 751"):
+        list(denoise(model, start, scheduler, plan, classifier_free_guidance(SCALE)))
+    assert [call[0] for call in model.calls].count("begin") == 1
