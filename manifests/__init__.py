@@ -1,1 +1,1 @@
-"""The tables: what a clip is, manifests in, results out, keys and run layout, storage, the sample catalogue."""
+"""The tables: what a clip is, manifests in, results out, keys and output layout, storage; sample/ holds data only."""

@@ -1,1 +1,1 @@
-"""What is done to a clip, one thin class per stage. Nothing below this package imports Ray."""
+"""What is done to a clip, one thin class per stage. Nothing in this package imports Ray."""

@@ -1,1 +1,1 @@
-"""The animators and the denoising library, on torch and diffusers."""
+"""The animators: the seam that stages see, a room for each system, and what systems share."""

@@ -1,1 +1,1 @@
-"""Pose sequences: read from driving media, stored once per driving video, fitted to a clip."""
+"""Pose sequences: read or estimated once per driving file, then followed, repaired, fitted and drawn for a clip."""

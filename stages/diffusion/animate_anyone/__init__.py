@@ -1,0 +1,1 @@
+"""Animate Anyone, as published by Moore Threads: reference attention, pose guider, temporal modules."""

@@ -1,0 +1,1 @@
+"""MagicAnimate: DensePose ControlNet, an appearance encoder read at every timestep, temporal modules."""

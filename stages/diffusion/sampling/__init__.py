@@ -1,0 +1,1 @@
+"""From noise to latents: windows, noise, schedulers, the denoising loop."""

@@ -1,0 +1,1 @@
+"""Reading checkpoints and LoRA files: published names and layouts, nothing trusted."""

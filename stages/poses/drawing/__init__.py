@@ -1,0 +1,1 @@
+"""Keypoints as the pictures that animators were trained on."""

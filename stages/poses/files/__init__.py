@@ -1,0 +1,1 @@
+"""Pose sequences in files: those that users hand in, and those that we store."""

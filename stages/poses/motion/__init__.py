@@ -1,0 +1,1 @@
+"""One person's motion from everyone's points: follow, judge, repair, retarget."""
