@@ -208,7 +208,7 @@ def checkpoints(config: RunConfig) -> Findings:
     """Each configured or bundled folder of weights: whether all parts that are read are there. No contents are read."""
     own = {facts.name: facts.bundled for facts in ANIMATORS.values() if facts.bundled}
     if not config.checkpoints:
-        remedy = "see README, 'Checkpoints', and set `checkpoints` or --checkpoint NAME=FOLDER"
+        remedy = "see stages/diffusion/README.md, and set `checkpoints` or --checkpoint NAME=FOLDER"
         text = f"no checkpoints are configured: rows must name their own, except for {', '.join(own)}"
         yield Finding("warning", text, remedy)
     for label, given in (own | config.checkpoints).items():
@@ -224,7 +224,7 @@ def _checkpoint(label: str, given: str) -> Findings:
     missing = [part for part, size in sizes.items() if not size]
     text = f"checkpoint {label}: {folder}"
     if missing:
-        published = "lay the folder out as published (README, 'Checkpoints')"
+        published = f"lay the folder out as published: see stages/diffusion/README.md, {facts.name!r}"
         remedy = REINSTALL if given.startswith(SCHEME) else published
         yield Finding("FAIL", f"{text} lacks {', '.join(missing)} of {facts.name}", remedy)
     else:

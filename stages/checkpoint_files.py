@@ -12,7 +12,7 @@ from manifests.source_memo import SourceMemo, memoised_digest
 from manifests.work import Weights
 from stages.diffusion.animator import Facts
 from stages.diffusion.weights.lora_file import LoraFile
-from stages.diffusion.weights.published_names import among, on_disk, the_one, varies
+from stages.diffusion.weights.published_names import AS_PUBLISHED, among, on_disk, the_one, varies
 
 
 def checkpoint_digest(folder: str, facts: Facts, memo: SourceMemo) -> str:
@@ -64,7 +64,7 @@ def _files(folder: str, facts: Facts) -> list[str]:
     if missing:
         raise Problem(
             f"checkpoint {storage.redact(folder)} for {facts.name} lacks {', '.join(missing)}",
-            "lay the folder out as published (README, 'Checkpoints') or set `checkpoints` in the configuration",
+            f"{AS_PUBLISHED}, {facts.name!r}; or set `checkpoints` in the configuration",
         )
     return sorted(name for files in found.values() for name in files)
 

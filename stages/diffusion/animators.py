@@ -39,5 +39,5 @@ def load_animator(
         reason = (str(wrong) or type(wrong).__name__).splitlines()[0]
         raise Problem(
             f"checkpoint {checkpoint} cannot be loaded as {name}: {type(wrong).__name__}: {reason}",
-            "copy the published folder again; see README, 'Checkpoints'",
+            f"copy the published folder again; see stages/diffusion/README.md, {name!r}",
         ) from None

@@ -88,7 +88,7 @@ def test_an_incomplete_checkpoint_names_the_missing_parts(tmp_path: Path) -> Non
     assert not whole
     line = the_line(said, "checkpoint magicanimate")
     assert "lacks MagicAnimate/densepose_controlnet, MagicAnimate/temporal_attention of magicanimate" in line
-    assert "README, 'Checkpoints'" in line
+    assert "see stages/diffusion/README.md, 'magicanimate'" in line
     assert the_line(said, "checkpoint mine").startswith("ok"), "one bad folder hides no other"
 
 

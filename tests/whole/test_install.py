@@ -1,8 +1,6 @@
-"""Installation: `make setup` is quick or says what is missing, what it installs is pinned, and the README is true."""
+"""Installation: `make setup` is quick or says what is missing, and what it installs is pinned."""
 
-import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -14,11 +12,6 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from manifests.build import build
-from manifests.clip import Clip
-from pipelines.configuration import RunConfig
-from stages.diffusion.animators import ANIMATORS
-from stages.diffusion.weights.published_names import ALTERNATIVES
 from tests.conftest import CHECKOUT
 
 PINS = dict(
@@ -153,45 +146,4 @@ def test_ci_runs_the_command_of_the_readme() -> None:
     assert os.access(script, os.X_OK)
     subprocess.run(["bash", "-n", str(script)], check=True, timeout=20)
     assert " make test " in script.read_text()
-    assert "\nmake test " in README
-
-
-# What the README says is so.
-
-README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
-
-
-def test_the_example_of_the_readme_is_a_good_manifest(tmp_path: Path) -> None:
-    row = json.loads(re.search(r"```json\n(.*?)\n```", README, re.DOTALL)[1])
-    source = tmp_path / "clips.jsonl"
-    source.write_text(json.dumps(row))
-    report = build(source, str(tmp_path / "clips.parquet"), ANIMATORS)
-    assert report.ok, report.lines()
-    assert not report.unknown
-    for field in ("reference", "driving"):
-        assert (CHECKOUT / row[field]).is_file()
-
-
-def test_the_readme_names_every_field_of_a_row() -> None:
-    table = README[README.index("### Fields of a row") : README.index("**Modes.**")]
-    assert [name for name in Clip.model_fields if f"`{name}`" not in table] == []
-
-
-def test_the_configuration_of_the_readme_is_valid(tmp_path: Path) -> None:
-    saved = tmp_path / "night.yaml"
-    saved.write_text(re.search(r"```yaml\n(.*?)\n```", README, re.DOTALL)[1])
-    assert RunConfig.load(saved).animate_pool.num_gpus == 1
-
-
-def test_the_readme_lists_every_part_of_a_published_checkpoint() -> None:
-    layout = README[README.index("## Checkpoints") : README.index("## Driving videos")]
-    parts = [name for facts in ANIMATORS.values() for part in facts.checkpoint for name in part.split(ALTERNATIVES)]
-    names = {name for part in parts for name in part.split("/")}
-    assert [name for name in names if name not in layout] == []
-    assert [name for name in ANIMATORS if f"\n{name} " not in layout] == []
-
-
-def test_links_of_the_readme_lead_somewhere() -> None:
-    links = re.findall(r"\]\(([^)#:]+)\)", README)
-    assert len(links) >= 3
-    assert [link for link in links if not (CHECKOUT / link).exists()] == []
+    assert "\nmake test " in (CHECKOUT / "README.md").read_text(encoding="utf-8")

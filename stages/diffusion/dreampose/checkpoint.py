@@ -14,7 +14,7 @@ from diffusers import UNet2DConditionModel
 from manifests.errors import Problem
 from stages.diffusion.dreampose.facts import DREAMPOSE, IN_CHANNELS
 from stages.diffusion.weights.checkpoint import State, build, load_strictly, read_config, read_state
-from stages.diffusion.weights.published_names import on_disk, the_one
+from stages.diffusion.weights.published_names import AS_PUBLISHED, on_disk, the_one
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,7 @@ class PublishedFiles:
         }
         missing = [part for part in DREAMPOSE.checkpoint if parts[part] is None]
         if missing:
-            raise Problem(
-                f"checkpoint {checkpoint} lacks {', '.join(missing)}", "lay the folder out as published (see README)"
-            )
+            raise Problem(f"checkpoint {checkpoint} lacks {', '.join(missing)}", AS_PUBLISHED)
         files = cls(*(name and checkpoint / name for name in parts.values()))
         if files.adapter.name != files.unet.name.replace("unet_epoch", "adapter"):
             raise Problem(

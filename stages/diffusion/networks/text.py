@@ -10,6 +10,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from manifests.errors import Problem
 from stages.diffusion.weights.checkpoint import load_strictly, read_config, read_state, weights_file
+from stages.diffusion.weights.published_names import AS_PUBLISHED
 
 
 class TextEncoder:
@@ -52,7 +53,7 @@ class TextEncoder:
 def _tokenizer(folder: Path, vocabulary: int) -> CLIPTokenizer:
     for name in ("vocab.json", "merges.txt"):
         if not (folder / name).is_file():
-            raise Problem(f"checkpoint file {folder / name} is missing", "lay the folder out as published (see README)")
+            raise Problem(f"checkpoint file {folder / name} is missing", AS_PUBLISHED)
     try:
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
         tokenizer("a")  # a foreign vocabulary is noticed only in use

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from manifests.errors import Problem
+from stages.diffusion.weights.published_names import AS_PUBLISHED
 
 Network = TypeVar("Network", bound=torch.nn.Module)
 State = dict[str, torch.Tensor]
@@ -33,7 +34,7 @@ def read_object(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise Problem(f"checkpoint file {path} is missing", "lay the folder out as published (see README)") from None
+        raise Problem(f"checkpoint file {path} is missing", AS_PUBLISHED) from None
     except ValueError as broken:
         raise Problem(f"checkpoint file {path} is not JSON: {broken}", "copy the published file again") from None
     if not isinstance(found, dict):
@@ -61,7 +62,7 @@ def weights_file(folder: Path, stems: Iterable[str] = ("diffusion_pytorch_model"
         if path.is_file():
             return path
     names = " or ".join(path.name for path in candidates)
-    raise Problem(f"checkpoint folder {folder} has no {names}", "lay the folder out as published (see README)")
+    raise Problem(f"checkpoint folder {folder} has no {names}", AS_PUBLISHED)
 
 
 def read_state(path: Path) -> dict[str, Any]:
@@ -70,7 +71,7 @@ def read_state(path: Path) -> dict[str, Any]:
     Pickles are opened with `weights_only=True`: a file with code in it raises `Problem` and runs nothing.
     """
     if not path.is_file():
-        raise Problem(f"checkpoint file {path} is missing", "lay the folder out as published (see README)")
+        raise Problem(f"checkpoint file {path} is missing", AS_PUBLISHED)
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

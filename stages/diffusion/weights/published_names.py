@@ -9,6 +9,8 @@ from pathlib import Path
 from manifests.errors import Problem
 
 ALTERNATIVES = " | "
+# The remedy wherever a part is missing.
+AS_PUBLISHED = "lay the folder out as published: see stages/diffusion/README.md"
 
 
 def varies(part: str) -> bool:

@@ -23,7 +23,7 @@ from stages.poses.wholebody import BODY, POINTS, openpose_order, outlined
 from stages.video.limits import Limits
 
 _FORMATS = "OpenPose JSON (.json: a list of frames; .zip: a file per frame), NumPy (.npz) or Parquet (.parquet)"
-_REMEDY = f"give {_FORMATS}; see README, 'Keypoints'"
+_REMEDY = f"give {_FORMATS}; see stages/poses/README.md, 'Keypoint files'"
 _INDICES = ("frame", "person", "point")
 _COLUMNS = (*_INDICES, "x", "y", "score")
 _VALUE = 8  # bytes of a float64

@@ -20,7 +20,10 @@ from manifests.errors import Rejected
 from stages.poses.files.array_file import read_header, read_rate
 from stages.video.limits import Limits
 
-_REMEDY = "give an .npz file with `uv`, floats (frames, 2, height, width) in 0 … 1, and perhaps `fps`; see README"
+_REMEDY = (
+    "give an .npz file with `uv`, floats (frames, 2, height, width) in 0 … 1, and perhaps `fps`; "
+    "see stages/poses/README.md, 'DensePose U and V'"
+)
 
 
 @dataclass(frozen=True)
