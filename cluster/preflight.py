@@ -41,7 +41,7 @@ def require(demands: Sequence[Demand], wait_seconds: float, say: Callable[[str],
     _wait(demands, short, wait_seconds, say)
 
 
-def _wait(demands: Sequence[Demand], short: str, wait_seconds: float, say: Callable[[str], None]) -> None:
+def _wait(demands: Sequence[Demand], short: str | None, wait_seconds: float, say: Callable[[str], None]) -> None:
     from ray.autoscaler.sdk import request_resources
 
     bundles = [demand.resources for demand in demands for _ in range(demand.workers)]

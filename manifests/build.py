@@ -133,8 +133,8 @@ def _json_row(numbered: tuple[int, str]) -> SourceRow:
         return line, {}
     try:
         row = json.loads(text)
-    except json.JSONDecodeError as error:
-        row = f"is not JSON ({error.msg}, column {error.colno})"
+    except json.JSONDecodeError as broken:
+        row = f"is not JSON ({broken.msg}, column {broken.colno})"
     except (ValueError, RecursionError):
         row = "is not JSON that can be read"
     if isinstance(row, dict):

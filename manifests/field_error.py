@@ -103,7 +103,7 @@ def expected(schema: Mapping[str, Any]) -> str:
     """What a field may hold, from its JSON schema: 'a whole number from 16 to 4096'."""
     shape = _not_null(schema)
     name = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}.get(
-        shape.get("type"), "text"
+        str(shape.get("type")), "text"
     )
     if "exclusiveMinimum" in shape:
         name += f" above {shape['exclusiveMinimum']:g}"

@@ -19,6 +19,7 @@ from pipelines.progress import Say
 
 if TYPE_CHECKING:
     from stages.poses.keypoints import Keypoints
+    from stages.poses.motion.subject import Choice
     from stages.video.read import Frames
 
 
@@ -27,7 +28,7 @@ def draw_poses(
     video: Path,
     film: Path,
     documents: Path | None,
-    subject: str | None,
+    subject: Choice | None,
     say: Say,
     overwrite: bool = False,
 ) -> None:

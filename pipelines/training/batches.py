@@ -66,7 +66,7 @@ def clips_of(dataset: Latents, rows: int, random: np.random.Generator) -> Batch:
 
 def gathered(
     dataset: Latents,
-    chosen: Sequence[tuple[int, int, Sequence[int]]],
+    chosen: Sequence[tuple[int, int, Sequence[int] | np.ndarray]],
     random: np.random.Generator | None = None,
 ) -> Batch:
     """The batch of (character, reference's number, targets' numbers); with `random` keypoints err as estimated ones."""

@@ -53,7 +53,7 @@ def training_crops(albums: list[Album], count: int, random: np.random.Generator)
 
 
 def _within(points: np.ndarray, width: int, height: int) -> np.ndarray:
-    return ((points >= -0.5) & (points <= (width - 0.5, height - 0.5))).all(axis=1)
+    return np.all((points >= -0.5) & (points <= (width - 0.5, height - 0.5)), axis=1)
 
 
 def _placed(keypoints: np.ndarray, width: int, height: int, random: np.random.Generator) -> np.ndarray:
@@ -104,7 +104,7 @@ def softened(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
         picture = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
     if random.random() < 0.6:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(15, 80))]
-        picture = cv2.imdecode(cv2.imencode(".jpg", picture, quality)[1], cv2.IMREAD_COLOR)
+        picture = np.asarray(cv2.imdecode(cv2.imencode(".jpg", picture, quality)[1], cv2.IMREAD_COLOR))
     return picture
 
 

@@ -52,7 +52,7 @@ def contact_sheet(rows: list[SheetRow], path: Path, note: str = "") -> None:
     sheet.save(path, format="PNG", optimize=True)
 
 
-def _groups(row: SheetRow) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
+def _groups(row: SheetRow) -> list[list[np.ndarray]]:
     """The pictures of a row to show: reference, driving frames, result frames."""
     groups = []
     for field, most in (("reference", 1), ("driving", SHOWN), ("result", SHOWN)):
@@ -63,7 +63,7 @@ def _groups(row: SheetRow) -> tuple[list[np.ndarray], list[np.ndarray], list[np.
             raise ValueError(f"{row.title}: {field} is {film.dtype} {film.shape}; give uint8 (…, height, width, 3)")
         count = min(most, len(film))
         groups.append([film[(2 * k + 1) * len(film) // (2 * count)] for k in range(count)])
-    return tuple(groups)
+    return groups
 
 
 def _cell_width(pictures: list[np.ndarray]) -> int:

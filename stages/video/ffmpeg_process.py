@@ -5,6 +5,7 @@ from collections import deque
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
+from typing import IO, cast
 
 import ffmpeg
 import imageio_ffmpeg
@@ -26,14 +27,15 @@ class FfmpegProcess:
         self._process = subprocess.Popen(
             arguments, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
+        self._input, self._errors = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stderr)
         self._messages: deque[bytes] = deque(maxlen=ERROR_LINES)
-        self._drain = Thread(target=self._messages.extend, args=(self._process.stderr,), name="ffmpeg", daemon=True)
+        self._drain = Thread(target=self._messages.extend, args=(self._errors,), name="ffmpeg", daemon=True)
         self._drain.start()
 
     def feed(self, data: memoryview) -> None:
         """Write to its input. Raises Problem when it has ended."""
         try:
-            self._process.stdin.write(data)
+            self._input.write(data)
         except BrokenPipeError:
             self.finish()
             raise Problem("ffmpeg stopped reading frames", self._remedy) from None
@@ -41,7 +43,7 @@ class FfmpegProcess:
     def finish(self) -> None:
         """Close the input and wait for the file. Raises Problem with ffmpeg's last messages if it failed."""
         with suppress(BrokenPipeError):  # it ended before it had read everything; its exit status tells more
-            self._process.stdin.close()
+            self._input.close()
         status = self._process.wait()
         self._drain.join()
         if status:
@@ -53,7 +55,7 @@ class FfmpegProcess:
         self._process.kill()
         self._process.wait()
         self._drain.join()
-        for pipe in (self._process.stdin, self._process.stderr):
+        for pipe in (self._input, self._errors):
             with suppress(BrokenPipeError):
                 pipe.close()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
@@ -29,17 +29,14 @@ def write_film(
     batch = next(batches)
     poster(batch[0], still, recipe.poster_quality)
     _, height, width, _ = batch.shape
-    written = 0
     with (
         Encoder(movie, width, height, fps, recipe, audio=sound, audio_start=sound_start) as encoder,
         ThreadPoolExecutor(1) as beside,
     ):
-        writing: Future[None] | None = None
-        while batch is not None:
-            if writing is not None:
-                writing.result()
+        writing, written = beside.submit(encoder.write, batch), len(batch)
+        for batch in batches:
+            writing.result()
             writing = beside.submit(encoder.write, batch)
             written += len(batch)
-            batch = next(batches, None)
         writing.result()
     return written

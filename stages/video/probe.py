@@ -83,12 +83,12 @@ def probe(path: Path, limits: Limits) -> VideoFacts:
 def examine(path: Path, limits: Limits) -> tuple[VideoFacts, list[Fraction]]:
     """Return the facts and the timestamps: seconds from the first frame on, ascending, one per frame."""
     packets = _demux(path, limits)
-    shown = packets.shown
-    if packets.codec not in PACKET_IS_FRAME or None in shown:
-        shown = [frame.pts for frame in decoded(path, limits)]
-    if None in shown:
+    announced = packets.shown
+    if packets.codec not in PACKET_IS_FRAME or None in announced:
+        announced = [frame.pts for frame in decoded(path, limits)]
+    shown = sorted(pts for pts in announced if pts is not None)
+    if len(shown) < len(announced):
         raise rejected(path, "has frames without timestamps")
-    shown = sorted(shown)
     timestamps = [(pts - shown[0]) * packets.tick for pts in shown]
     if not shown or (len(shown) > 1 and timestamps[-1] == 0):
         raise rejected(path, f"has zero length: {len(shown)} frames at one moment")
@@ -126,13 +126,15 @@ def orientation(a: int, b: int, c: int, d: int) -> tuple[int | None, bool]:
     if mirrored:
         a, c = -a, -c
     size = max(abs(value) for value in (a, b, c, d)) or 1
-    turn = tuple(round(value / size) for value in (a, b, c, d))
+    turn = round(a / size), round(b / size), round(c / size), round(d / size)
     return {(1, 0, 0, 1): 0, (0, -1, 1, 0): 90, (-1, 0, 0, -1): 180, (0, 1, -1, 0): 270}.get(turn), mirrored
 
 
 def _demux(path: Path, limits: Limits) -> _Packets:
-    shown, hidden, end = [], 0, Fraction(0)
+    shown: list[int | None] = []
+    hidden, end = 0, Fraction(0)
     with open_stream(path, limits) as (container, stream):
+        tick = stream.time_base or Fraction(1, av.time_base)
         for packet in container.demux(stream):
             if packet.size == 0:  # PyAV's end-of-stream marker
                 continue
@@ -149,12 +151,13 @@ def _demux(path: Path, limits: Limits) -> _Packets:
             announced = announced_frames(container, stream)
             if len(shown) + hidden < announced:
                 raise _truncated(path, f"it announces {announced} frames and holds {len(shown) + hidden}")
-        elif len(shown) > 1 and None not in shown:
-            _check_end(path, container, stream, sorted(shown), end)
+        elif len(known := sorted(pts for pts in shown if pts is not None)) == len(shown) > 1:
+            longest = max(after - before for before, after in pairwise(known)) * tick
+            _check_end(path, container, stream, longest, end)
         return _Packets(
             shown,
             hidden,
-            stream.time_base,
+            tick,
             [stream.average_rate, stream.guessed_rate, stream.base_rate],
             Fraction(container.start_time or 0, av.time_base),
             container.format.name.split(",")[0],
@@ -164,8 +167,11 @@ def _demux(path: Path, limits: Limits) -> _Packets:
         )
 
 
-def _check_end(path: Path, container: InputContainer, stream: VideoStream, shown: list[int], end: Fraction) -> None:
-    """Hold the end of the last packet against the announced one: Matroska and AVI do not announce every packet."""
+def _check_end(path: Path, container: InputContainer, stream: VideoStream, longest: Fraction, end: Fraction) -> None:
+    """Hold the end of the last packet against the announced one: Matroska and AVI do not announce every packet.
+
+    `longest` is the longest time between two frames.
+    """
     announced = None
     # Matroska's, per stream: 00:00:04.000000000
     if tag := re.fullmatch(r"(\d{1,4}):(\d\d):(\d\d\.\d{1,9})", stream.metadata.get("DURATION", "")):
@@ -173,7 +179,6 @@ def _check_end(path: Path, container: InputContainer, stream: VideoStream, shown
         announced = int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds)
     elif len(container.streams) == 1 and container.duration is not None:
         announced = Fraction(container.duration + (container.start_time or 0), av.time_base)
-    longest = max(after - before for before, after in pairwise(shown)) * stream.time_base
     if announced is not None and announced - end > 2 * longest:
         raise _truncated(path, f"it announces {float(announced):.2f} s and holds {float(end):.2f} s")
 

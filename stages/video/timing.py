@@ -15,18 +15,18 @@ ROUNDING = Fraction(1, 8)
 DEFAULT_RATE = Fraction(25)
 
 
-def rate(timestamps: Sequence[Fraction], tick: Fraction, announced: Iterable[Fraction]) -> tuple[Fraction, bool]:
+def rate(timestamps: Sequence[Fraction], tick: Fraction, announced: Iterable[Fraction | None]) -> tuple[Fraction, bool]:
     """Return (frames per second, variable) of ascending timestamps in seconds from 0, rounded to `tick` seconds.
 
     A rate that the container announces is believed when every timestamp lies within a tick of it (and a quarter of
     a period, as AVI's tick is a whole one): that keeps 30000/1001 exact where a container rounds to milliseconds.
     Otherwise the rate is the average, and variable.
     """
-    announced = [candidate for candidate in announced if candidate and candidate > 0]
+    candidates = [one for one in announced if one and one > 0]
     if len(timestamps) < 2 or timestamps[-1] == 0:
-        return (announced[0] if announced else DEFAULT_RATE), False
+        return (candidates[0] if candidates else DEFAULT_RATE), False
     average = (len(timestamps) - 1) / timestamps[-1]
-    for candidate in [*announced, average]:
+    for candidate in [*candidates, average]:
         slack = min(tick, 1 / (4 * candidate))
         if all(abs(at - index / candidate) <= slack for index, at in enumerate(timestamps)):
             return candidate, False

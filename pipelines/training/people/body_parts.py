@@ -49,7 +49,7 @@ def densepose(character: Character, pose: Pose, width: int, height: int) -> tupl
         seen = part.solid.seen(layer)
         if seen is None:
             continue
-        numbers, u, v = _head_chart(part, *seen.local) if isinstance(part.solid, Ellipsoid) else _tube_chart(part, seen)
+        numbers, u, v = _tube_chart(part, seen) if isinstance(seen, Seen) else _head_chart(part, *seen.local)
         nearest = layer.depth[seen.window]
         shown = (seen.coverage > 0.5) & (seen.depth > nearest)
         nearest[shown] = seen.depth[shown]
@@ -85,9 +85,9 @@ def _parts(character: Character, joints: Skeleton, scale: float) -> list[Part]:
     """The solids of the bare body."""
     size = character.proportions.height * scale
     unit = size * character.proportions.build
-    skull = Ellipsoid(
-        joints.skull, joints.head_frame, tuple(r * HEAD for r in half_widths(character, scale)), BLANK, jaw=0.32
-    )
+    across, up, front = half_widths(character, scale)
+    radii = across * HEAD, up * HEAD, front * HEAD
+    skull = Ellipsoid(joints.skull, joints.head_frame, radii, BLANK, jaw=0.32)
     throat = neck(character, joints, scale)
     around = Section.round(throat.end, throat.start, joints.chest_frame[:, 2])
     throat = Tube(throat.end, throat.start, throat.radii[::-1], BLANK, around, raised=-1.0)

@@ -58,7 +58,7 @@ class Cloth:
         light += np.float32(0.12)
         depth = self.depths[0] + t * (self.depths[1] - self.depths[0]) + (facing - 1) * half * np.float32(0.4)
         full = max(float(np.linalg.norm(self.end - self.start)), 1.0)
-        surface = Surface(angle, t * np.float32(full / self.scale), facing, half, self.scale)
+        surface = Surface(angle, t * np.float32(full / self.scale), facing, self.scale)
         colour, opacity = self.colour(surface)
         if opacity is not None:
             coverage = coverage * opacity

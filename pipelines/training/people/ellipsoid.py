@@ -63,11 +63,11 @@ class Ellipsoid:
         coverage = np.clip((1 - outline) * away / outline + 0.5, 0, 1)
         z = (np.sqrt(np.maximum(cross * cross - m[2, 2] * (square - 1), 0)) - cross) / m[2, 2]
         shrink = 1 / np.maximum(outline, 1)
-        local = [
+        left, up, front = (
             (self.frame[0, i] * x * shrink + self.frame[1, i] * y * shrink + self.frame[2, i] * z) / self.radii[i]
             for i in range(3)
-        ]
-        local = tuple(axis.astype(np.float32) for axis in local)
+        )
+        local = left.astype(np.float32), up.astype(np.float32), front.astype(np.float32)
         return Seen(window, local, coverage, (cz + self.raised + z).astype(np.float32))
 
     def _narrowed(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

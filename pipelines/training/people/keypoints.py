@@ -22,7 +22,7 @@ def keypoints(joints: Skeleton, head: tuple[float, float, float], scale: float) 
     points = [*face, *(point for pair in pairs for point in pair)]
     for side, heel, toe in zip((1, -1), joints.heels, joints.toes, strict=True):
         outward = np.cross(toe - heel, UP)
-        small = toe + 0.3 * (heel - toe) + side * 0.012 * scale * outward / max(np.linalg.norm(outward), 1e-6)
+        small = toe + 0.3 * (heel - toe) + side * 0.012 * scale * outward / max(float(np.linalg.norm(outward)), 1e-6)
         points += [toe, small, heel]
     result = np.ones((23, 3), np.float32)
     result[:, :2] = np.array(points)[:, :2]

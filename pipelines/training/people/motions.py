@@ -1,6 +1,6 @@
 """Motions: postures as continuous functions of time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -68,6 +68,11 @@ def _wave(seconds: float, period: float, shift: float = 0.0) -> float:
     return float(np.sin(2 * np.pi * (seconds / period + shift)))
 
 
+def _limbs(arms: Sequence[Arm], legs: Sequence[Leg]) -> tuple[Arm, Arm, Leg, Leg]:
+    (left_arm, right_arm), (left_leg, right_leg) = arms, legs
+    return left_arm, right_arm, left_leg, right_leg
+
+
 def _walk(t: float, style: Style) -> Pose:
     """A catwalk walk; half of the variations drift slightly across the picture."""
     step, double = _wave(t, 1.1), _wave(t, 0.55, 0.25)
@@ -81,7 +86,9 @@ def _walk(t: float, style: Style) -> Pose:
         arms.append(Arm(12, back, 8, back + 20 + 8 * max(0.0, -swing)))
     across = 0.05 * _wave(t, 7.0) if style.kind % 2 else 0.0
     turn = 42 * _wave(t, 5.2) if style.kind % 3 == 1 else 0.0
-    return Pose(turn, 2, 0, -7 * step, 3.5 * step, 6 * step, 0, 0, across, 0.006 * (1 + double), 0.0, *arms, *legs)
+    return Pose(
+        turn, 2, 0, -7 * step, 3.5 * step, 6 * step, 0, 0, across, 0.006 * (1 + double), 0.0, *_limbs(arms, legs)
+    )
 
 
 def _turn(t: float, style: Style) -> Pose:
@@ -92,7 +99,9 @@ def _turn(t: float, style: Style) -> Pose:
     arm = 16 + 9 * style.size * (0.5 + 0.5 * _wave(t, 2.6))
     step = [Leg(4, 5 * max(0.0, s * shift) + 3, 8 * max(0.0, s * shift) + 4, 5 * max(0.0, s * shift)) for s in (1, -1)]
     arms = Arm(arm, -4 + 5 * shift, arm - 7, 14), Arm(arm, -4 - 5 * shift, arm - 7, 14)
-    return Pose(yaw, 0, 1.5 * shift, 5 * _wave(t, 2.6), 2 * shift, 9 * _wave(t, 2.6), 0, 0, 0, 0, 0.5, *arms, *step)
+    return Pose(
+        yaw, 0, 1.5 * shift, 5 * _wave(t, 2.6), 2 * shift, 9 * _wave(t, 2.6), 0, 0, 0, 0, 0.5, *_limbs(arms, step)
+    )
 
 
 def _dance(t: float, style: Style) -> Pose:
@@ -105,7 +114,9 @@ def _groove(t: float, style: Style) -> Pose:
     k, z = 14 + 22 * bounce, style.size
     arms = [Arm(28 + 8 * s * beat, 8 + 30 * s * beat * z, 18, 70 + 34 * s * beat * z) for s in (1, -1)]
     legs = [Leg(9 + s * 5 * beat, k * 0.5, k, 0, 20) for s in (1, -1)]
-    return Pose(14 * beat, 5, 7 * beat, 10 * beat, 5 * beat, -10 * beat, 4 * bounce, 5 * beat, 0, 0, 1, *arms, *legs)
+    return Pose(
+        14 * beat, 5, 7 * beat, 10 * beat, 5 * beat, -10 * beat, 4 * bounce, 5 * beat, 0, 0, 1, *_limbs(arms, legs)
+    )
 
 
 def _disco(t: float, style: Style) -> Pose:
@@ -123,7 +134,7 @@ def _twist(t: float, style: Style) -> Pose:
     z = style.size
     arms = [Arm(38 + 6 * s * slow, 10 - 22 * s * beat * z, 30, 62 - 26 * s * beat * z) for s in (1, -1)]
     legs = [Leg(7, 18 + 5 * s * slow, 36 + 9 * s * slow, 0, 10 + 12 * s * beat) for s in (1, -1)]
-    return Pose(22 * beat * z, 7, 4 * slow, -40 * beat * z, 0, 14 * beat, 0, 4 * slow, 0, 0, 1, *arms, *legs)
+    return Pose(22 * beat * z, 7, 4 * slow, -40 * beat * z, 0, 14 * beat, 0, 4 * slow, 0, 0, 1, *_limbs(arms, legs))
 
 
 def _side_step(t: float, style: Style) -> Pose:
@@ -131,7 +142,7 @@ def _side_step(t: float, style: Style) -> Pose:
     beat, up = _wave(t, 2.0), 0.5 - 0.5 * _wave(t, 1.0, 0.25)
     arms = [Arm(28 + 76 * up, 16, 28 + 128 * up, 22) for _ in (1, -1)]
     legs = [Leg(5 + 12 * up, 4 + 6 * max(0.0, s * beat), 8 + 16 * max(0.0, s * beat), 0, 18) for s in (1, -1)]
-    return Pose(12 * beat, 0, 8 * beat, 0, 3 * beat, 6 * beat, 0, 7 * beat, 0.045 * beat, 0, 1, *arms, *legs)
+    return Pose(12 * beat, 0, 8 * beat, 0, 3 * beat, 6 * beat, 0, 7 * beat, 0.045 * beat, 0, 1, *_limbs(arms, legs))
 
 
 _ON_HIP = Arm(44, -10, -48, 18)
@@ -163,7 +174,7 @@ def _sway(t: float, style: Style) -> Pose:
     z = style.size
     legs = Leg(4 + 6 * s * z, 3, 5 - 4 * s), Leg(4 - 6 * s * z, 3, 5 + 4 * s)
     arms = Arm(13 + 5 * late, 4 * late, 8 + 7 * late, 16), Arm(13 - 5 * late, -4 * late, 8 - 7 * late, 16)
-    return Pose(6 * late, 0, -6 * s * z, 6 * late, -4 * s, 8 * late, 0, 7 * s, 0, 0, 1, *arms, *legs)
+    return Pose(6 * late, 0, -6 * s * z, 6 * late, -4 * s, 8 * late, 0, 7 * s, 0, 0, 1, *_limbs(arms, legs))
 
 
 def _squat(t: float, style: Style) -> Pose:
@@ -180,7 +191,7 @@ def _reach(t: float, style: Style) -> Pose:
     left, right = max(0.0, s) ** 1.2, max(0.0, -s) ** 1.2
     arms = [Arm(13 + 130 * u, 6, 8 + 142 * u, 14) for u in (left, right)]
     legs = Leg(7 + 3 * s, 0, 3 + 10 * right), Leg(7 - 3 * s, 0, 3 + 10 * left)
-    return Pose(10 * s, 0, -9 * s * style.size, 5 * s, 3 * s, 14 * s, -8 * abs(s), 0, 0, 0, 1, *arms, *legs)
+    return Pose(10 * s, 0, -9 * s * style.size, 5 * s, 3 * s, 14 * s, -8 * abs(s), 0, 0, 0, 1, *_limbs(arms, legs))
 
 
 def _kick(t: float, style: Style) -> Pose:
@@ -192,7 +203,7 @@ def _kick(t: float, style: Style) -> Pose:
         forward, out = ((58 * up, 3.0), (8 * up, 3 + 44 * up))[style.kind % 2]
         legs.append(Leg(out, forward, 4 + 16 * up * (1 - up), 20 * up, 8))
         arms.append(Arm(30 + 26 * abs(s), 12 * s * side, 36 + 30 * abs(s), 18 + 12 * s * side))
-    return Pose(0, -4 * abs(s), -5 * s, 8 * s, 0, 0, 0, 0, 0, 0, 0, *arms, *legs)
+    return Pose(0, -4 * abs(s), -5 * s, 8 * s, 0, 0, 0, 0, 0, 0, 0, *_limbs(arms, legs))
 
 
 def _key_poses(t: float, style: Style) -> Pose:

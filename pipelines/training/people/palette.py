@@ -94,13 +94,15 @@ WALLS: tuple[Colour, ...] = (
 
 def mixed(one: Colour, other: Colour, share: float) -> Colour:
     """`one` with `share` (0…1) of `other` in it."""
-    return tuple(float(a + (b - a) * share) for a, b in zip(one, other, strict=True))
+    red, green, blue = (float(a + (b - a) * share) for a, b in zip(one, other, strict=True))
+    return red, green, blue
 
 
 def picked(rng: np.random.Generator, colours: tuple[Colour, ...], wander: float = 6.0) -> Colour:
     """One of the colours, moved a little."""
     colour = np.asarray(colours[int(rng.integers(len(colours)))], float) + rng.normal(0, wander, 3)
-    return tuple(float(value) for value in np.clip(np.round(colour), 8, 254))
+    red, green, blue = np.clip(np.round(colour), 8, 254).tolist()
+    return red, green, blue
 
 
 def apart(rng: np.random.Generator, colours: tuple[Colour, ...], *others: Colour, least: float = 90.0) -> Colour:

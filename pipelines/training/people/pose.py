@@ -1,6 +1,6 @@
 """Postures: 3-D joint angles in degrees. Left and right are the person's own."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Arm(NamedTuple):
@@ -45,7 +45,7 @@ class Pose(NamedTuple):
 def between(one: Pose, other: Pose, share: float) -> Pose:
     """The posture `share` (0…1) of the way from one to the other."""
 
-    def mixed(a: object, b: object) -> object:
+    def mixed(a: Any, b: Any) -> Any:
         if isinstance(a, tuple):
             return type(a)(*(mixed(x, y) for x, y in zip(a, b, strict=True)))
         return a + (b - a) * share
@@ -55,6 +55,8 @@ def between(one: Pose, other: Pose, share: float) -> Pose:
 
 def mirrored(pose: Pose) -> Pose:
     """The posture with left and right exchanged, seen from the same side."""
-    flipped = {name: -getattr(pose, name) for name in ("yaw", "tilt", "twist", "hips", "look", "roll", "x")}
-    arms = {"left_arm": pose.right_arm, "right_arm": pose.left_arm}
-    return pose._replace(**flipped, **arms, left_leg=pose.right_leg, right_leg=pose.left_leg)
+    flipped: dict[str, Any] = {
+        name: -getattr(pose, name) for name in ("yaw", "tilt", "twist", "hips", "look", "roll", "x")
+    }
+    flipped |= {"left_arm": pose.right_arm, "right_arm": pose.left_arm}
+    return pose._replace(**flipped, left_leg=pose.right_leg, right_leg=pose.left_leg)

@@ -4,7 +4,7 @@ Space: x to the picture's right, y up, z toward the camera, in heights of the ta
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -55,8 +55,8 @@ class Skeleton(NamedTuple):
 
     def moved(self, change: "Change") -> "Skeleton":
         """The same posture with every point and every frame passed through `change`."""
-        values = []
-        for name, value in zip(self._fields, self, strict=True):
+        values: list[Any] = []
+        for name, value in self._asdict().items():
             if isinstance(value, tuple):
                 values.append(tuple(change.point(v) for v in value))
             else:

@@ -35,7 +35,7 @@ def trunk_shape(character: Character, joints: Skeleton, scale: float) -> Tube:
     pelvis, chest = joints.pelvis_frame, joints.chest_frame
     start, neck = joints.pelvis - pelvis[:, 1] * LOW * size, joints.neck
     waist = joints.pelvis + 0.34 * body.trunk * size * pelvis[:, 1] - (start + (neck - start) * 0.4)
-    axis = (neck - start)[:2] / max(np.linalg.norm((neck - start)[:2]), 1e-6)
+    axis = (neck - start)[:2] / max(float(np.linalg.norm((neck - start)[:2])), 1e-6)
     bend = float(waist[1] * axis[0] - waist[0] * axis[1])
     section = Section((pelvis[:, 2], chest[:, 2]), (pelvis[:, 0], chest[:, 0]), FLATNESS)
     radii = tuple((_half_widths(body) * size).tolist())
@@ -72,4 +72,5 @@ def _half_widths(body: Proportions) -> np.ndarray:
         (0.975, 0.056),
         (1.0, 0.036),
     )
-    return np.interp(np.linspace(0, 1, 41), *zip(*outline, strict=True))
+    places, widths = zip(*outline, strict=True)
+    return np.interp(np.linspace(0, 1, 41), places, widths)

@@ -11,15 +11,15 @@ from pipelines.training.people.shading import LIGHT, lit
 
 STEPS = 160  # entries of the tables along a tube
 ROUND = (1.0,)
+_NONE = np.empty(0, np.float32)
 
 
 class Surface(NamedTuple):
     """Where on a tube or skirt the pixels lie; arrays (h, w) float32."""
 
-    angle: np.ndarray  # radians around it: 0 in front, positive toward the person's left
+    angle: np.ndarray  # radians around it: 0 in front, positive toward the person's left; empty without a section
     along: np.ndarray  # body lengths from its start
     facing: np.ndarray  # 1 where the surface faces the viewer … 0 at its outline
-    radius: np.ndarray  # pixels: half of what is seen of it across
     scale: float  # pixels per body length
 
 
@@ -105,13 +105,13 @@ class Tube:
         side = np.clip(aside * inverse, -1, 1)
         facing = np.sqrt(np.clip(1 - ((away if self.tip else aside) * inverse) ** 2, 0, 1))
         light = self._light(spine, side, beyond * inverse, facing)
-        angle = None if self.section is None else tables.turn[at] + tables.sign[at] * np.arccos(side)
+        angle = tables.turn if self.section is None else tables.turn[at] + tables.sign[at] * np.arccos(side)
         if self.section is None or self.section.flatness == ROUND:
             outward = radius * facing
         else:
             outward = tables.deep[at] * np.cos(angle - tables.nearest[at])
         depth = float(self.start[2]) + self.raised + t * spine.dz + outward
-        surface = Surface(angle, t * (spine.full / self.scale), facing, radius, self.scale)
+        surface = Surface(angle, t * (spine.full / self.scale), facing, self.scale)
         return Seen(window, surface, t, coverage, depth, light)
 
     def _spine(self) -> "Spine":
@@ -196,11 +196,11 @@ class Spine(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """Values along a tube, each (STEPS,) float32."""
+    """Values along a tube, each (STEPS,) float32; empty what only a section has, where there is none."""
 
     extent: np.ndarray  # half of what is seen across, pixels
     bow: np.ndarray  # shape of the bend
-    turn: np.ndarray | None = None  # angle that lies at the end of `seen`
-    nearest: np.ndarray | None = None  # angle that is nearest to the viewer
-    sign: np.ndarray | None = None  # which way the visible half turns
-    deep: np.ndarray | None = None  # depth of the nearest point, pixels
+    turn: np.ndarray = _NONE  # angle that lies at the end of `seen`
+    nearest: np.ndarray = _NONE  # angle that is nearest to the viewer
+    sign: np.ndarray = _NONE  # which way the visible half turns
+    deep: np.ndarray = _NONE  # depth of the nearest point, pixels

@@ -100,8 +100,8 @@ def paint(
 def uv_array(instances: Sequence[Instance], height: int, width: int) -> np.ndarray:
     """The first instance's U and V as DreamPose takes them: float64 (2, height, width), zero elsewhere."""
     array = np.zeros((2, height, width))
-    if instances and instances[0].uv is not None:
-        first = instances[0]
+    first = instances[0] if instances else None
+    if first is not None and first.uv is not None:
         rows, columns, labels = _inside(first, height, width)
         top, left = rows.start - first.y, columns.start - first.x
         array[:, rows, columns] = first.uv[:, top : top + labels.shape[0], left : left + labels.shape[1]]

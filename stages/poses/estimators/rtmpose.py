@@ -117,15 +117,17 @@ class PoseNet:
         if not people:
             return np.empty((0, KEYPOINTS, 2)), np.empty((0, KEYPOINTS), np.float32)
         images = normalise(np.stack([person.pixels for person in people])).transpose(0, 3, 1, 2)
-        points, scores = decode_simcc(*self.model(np.ascontiguousarray(images)))
+        along_x, along_y = self.model(np.ascontiguousarray(images))
+        points, scores = decode_simcc(along_x, along_y)
         centres, scales = (np.stack([getattr(person, name) for person in people]) for name in ("centre", "scale"))
         return to_picture(points, centres, scales, self.model.width, self.model.height), scores
 
 
 def _fits(image: Shape, outputs: list[Shape]) -> bool:
-    if image[1] != 3 or len(outputs) != 2 or not all(isinstance(side, int) for side in image[2:]):
+    _, channels, height, width = image
+    if channels != 3 or len(outputs) != 2 or not isinstance(height, int) or not isinstance(width, int):
         return False
-    bins = [int(side * SPLIT_RATIO) for side in (image[3], image[2])]
+    bins = [int(side * SPLIT_RATIO) for side in (width, height)]
     return all(agrees(output, None, KEYPOINTS, count) for output, count in zip(outputs, bins, strict=True))
 
 

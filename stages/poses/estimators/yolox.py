@@ -36,10 +36,10 @@ def letterbox(image: np.ndarray, height: int = 640, width: int = 640, pad: int =
 def decode(output: np.ndarray, height: int = 640, width: int = 640) -> np.ndarray:
     """Network output (rows, 5 + classes) → float32 centre x, y, width, height (rows, 4) in canvas pixels."""
     grids, strides = [], []
-    for stride in STRIDES:
-        y, x = np.mgrid[: height // stride, : width // stride]
+    for side in STRIDES:
+        y, x = np.mgrid[: height // side, : width // side]
         grids.append(np.stack([x.ravel(), y.ravel()], axis=1))
-        strides.append(np.full((x.size, 1), stride))
+        strides.append(np.full((x.size, 1), side))
     grid, stride = np.concatenate(grids), np.concatenate(strides)
     boxes = np.empty((len(output), 4), np.float32)
     boxes[:, :2] = (output[:, :2] + grid) * stride
@@ -112,9 +112,10 @@ class PersonDetector:
 
 
 def _fits(image: Shape, outputs: list[Shape]) -> bool:
-    if image[1] != 3 or len(outputs) != 1 or not all(isinstance(side, int) for side in image[2:]):
+    _, channels, height, width = image
+    if channels != 3 or len(outputs) != 1 or not isinstance(height, int) or not isinstance(width, int):
         return False
-    rows = sum((image[2] // stride) * (image[3] // stride) for stride in STRIDES)
+    rows = sum((height // stride) * (width // stride) for stride in STRIDES)
     return agrees(outputs[0], None, rows, 5 + CLASSES)
 
 

@@ -134,7 +134,7 @@ def _from_numpy(path: Path, limits: Limits) -> tuple[Keypoints, Fraction | None]
             if header.dtype.kind not in "fiu":
                 raise ValueError(f"keypoints are {header.dtype}, expected numbers")
             _check_shape(header.shape)
-            _check_extent(*header.shape[:2], limits)
+            _check_extent(header.shape[0], header.shape[1], limits)
             values = np.frombuffer(member.read(header.nbytes), header.dtype)
         triples = values.reshape(header.shape, order="F" if header.fortran else "C")
         width, height = (int(read_number(archive, side)) for side in ("width", "height"))
@@ -155,7 +155,7 @@ def _from_parquet(path: Path, limits: Limits) -> tuple[Keypoints, Fraction | Non
         raise ValueError(f"{', '.join(_INDICES)} count from 0")
     shape = (*(int(columns[name].max()) + 1 for name in _INDICES), 3)
     _check_shape(shape)
-    _check_extent(*shape[:2], limits)
+    _check_extent(shape[0], shape[1], limits)
     triples = np.full(shape, np.nan)
     triples[tuple(columns[name].astype(np.int64) for name in _INDICES)] = np.stack(
         [columns[name] for name in _COLUMNS[len(_INDICES) :]], axis=-1

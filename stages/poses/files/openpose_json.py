@@ -144,6 +144,7 @@ def _numbers(listed: Any, where: str) -> np.ndarray:
 
 
 def _size(documents: Sequence[dict[str, Any]], width: int | None, height: int | None) -> tuple[int, int]:
+    told: set[tuple[Any, Any]]
     told = {(document.get("canvas_width"), document.get("canvas_height")) for document in documents}
     told.discard((None, None))
     if width is not None and height is not None:

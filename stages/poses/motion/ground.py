@@ -69,7 +69,7 @@ def planted_roots(ankles: np.ndarray, roots: np.ndarray, standing: np.ndarray) -
         weight += np.where(valid, _STAND, 0.0)
         steps += np.where(valid[:, None], -leg * _STAND, 0.0)
     # Frames with nobody carry no motion; the ends of such a gap are free of one another.
-    known = np.isfinite(step).all(axis=1)
+    known = np.all(np.isfinite(step), axis=1)
     weight, steps = np.where(known, weight, 0.0), np.where(known[:, None], steps, 0.0)
     there = np.isfinite(roots).all(axis=1)
     diagonal = np.where(there, _STAY, 1.0)

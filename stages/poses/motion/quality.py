@@ -161,11 +161,11 @@ def _leaving(subject: Keypoints) -> tuple[np.ndarray, np.ndarray]:
     joints = [joint for joint in range(18) if joint != NECK]
     size = np.array([subject.width, subject.height], float)
     margin = _BORDER * size
-    outside = ((points < margin) | (points > size - 1 - margin)).any(axis=-1)
+    outside = np.any((points < margin) | (points > size - 1 - margin), axis=-1)
     hidden = scores <= VISIBLE
     boxes = subject.boxes[:, 0]
     low, high = boxes[:, :2] < margin, boxes[:, 2:] > size - 1 - margin
-    touching = (low | high).any(axis=1)
+    touching = np.any(low | high, axis=1)
     # What lies beyond is either placed there or, being unseen, anywhere; the box tells that something is cut.
     truncated = (outside[:, joints] | (hidden[:, joints] & touching[:, None])).any(axis=1) & (
         touching | outside[:, joints].any(axis=1)

@@ -145,7 +145,7 @@ def _smooth_each(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 def _smooth_together(values: np.ndarray, weights: np.ndarray, limit: float) -> np.ndarray:
     """A part's middle, where noise has cancelled and fast motion shows, and its points relative to that."""
     there = weights > 0
-    somewhere = there.any(axis=1)
+    somewhere = np.any(there, axis=1)
     if not somewhere.any():
         return values
     known = np.where(there[..., None], values, np.nan)

@@ -76,16 +76,17 @@ def retarget(
         raise ValueError(f"expected one person in each, not {driving.points.shape[1]} and {len(reference)}")
     height, width = reference_size
     if mode == "none":
-        scale = np.array([width / driving.width, height / driving.height])
-        moved = replace(driving, points=driving.points * scale, boxes=driving.boxes * np.tile(scale, 2))
-        return Retargeted(replace(moved, width=width, height=height), float(scale[1]), {})
+        stretch = np.array([width / driving.width, height / driving.height])
+        boxes = driving.boxes * np.tile(stretch, 2)
+        stretched = replace(driving, points=driving.points * stretch, boxes=boxes, width=width, height=height)
+        return Retargeted(stretched, float(stretch[1]), {})
     if mode not in ("similarity", "bone_length"):
         raise ValueError(f"mode is {mode!r}, expected 'none', 'similarity' or 'bone_length'")
     points, seen = driving.points[:, 0], (driving.scores[:, 0] > VISIBLE) & driving.present[:, :1]
     theirs, shown = reference.points[0], reference.scores[0] > VISIBLE
     scale = _scale(points, seen, theirs, shown, settings.length_quantile)
     shift = _shift(points * scale, seen, theirs, shown)
-    moved, ratios = points * scale + shift, {}
+    moved, ratios = points * scale + shift, dict[str, float]()
     if mode == "bone_length":
         every = _ratios(points, seen, theirs, shown, scale, settings)
         moved = _on_bones(points, seen, every, moved, fps, settings.hold_feet)
@@ -188,7 +189,7 @@ def _on_bones(
     """Walk the tree from the neck: (frames, 134, 2), standing on the ground as `similar` does."""
     # Hips hang from the neck by two bones; across, the pelvis keeps the ratio of that pair.
     moved = similar.copy()
-    hang = {}
+    hang: dict[int, np.ndarray] = {}
     for parent, child in BONES:
         hang[child] = hang.get(parent, 0) + (points[:, child] - points[:, parent]) * ratios[parent, child]
         moved[:, child] = similar[:, NECK] + hang[child]

@@ -142,7 +142,7 @@ def _credible(people: People, settings: TrackingSettings) -> np.ndarray:
     for one in np.flatnonzero((visible >= settings.credible_joints) | (detected & (visible >= 2))):
         size = extent(people.points[one], people.scores[one])
         for other in kept:
-            both = (people.scores[[one, other]][:, BODY] > VISIBLE).all(axis=0)
+            both = (people.scores[[int(one), other]][:, BODY] > VISIBLE).all(axis=0)
             apart = np.linalg.norm(people.points[one, BODY] - people.points[other, BODY], axis=1)
             if both.sum() >= 4 and np.median(apart[both]) < settings.duplicate * size:
                 break
