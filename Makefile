@@ -8,19 +8,22 @@ READY := $(VENV)/.ready
 
 help:
 	@echo "make demo    animate the sample catalogue into out/demo"
-	@echo "make test    run the tests"
-	@echo "make lint    check style with Ruff"
+	@echo "make test    check style and types, then run the tests"
+	@echo "make lint    check style with Ruff and types with mypy"
 	@echo "make setup   only make .venv; PYTHON=python3.12 chooses the Python it is made with"
 
 demo: setup
 	@$(VENV)/bin/python -m pipelines.demo out/demo
 
+# The tests run and have the last word even where style or types are not as they should be; either fails the command.
 test: setup
-	$(VENV)/bin/python -m pytest
+	@$(MAKE) --no-print-directory lint || { failed=1; echo "test: make lint failed, see above; the tests follow" >&2; }; \
+	  echo "$(VENV)/bin/python -m pytest"; $(VENV)/bin/python -m pytest && test -z "$$failed"
 
 lint: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/python -m tests.types
 
 setup: $(READY)
 

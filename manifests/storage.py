@@ -235,7 +235,7 @@ def fetch(uri: str, folder: Path, max_bytes: int | None) -> Path:
     _check_size(uri, stamp(uri).size, max_bytes)
     if (local := _local(uri)) is not None:
         return local
-    suffix = re.search(r"(\.[A-Za-z0-9]{1,8})?$", redact(uri)).group()  # decoders look at it
+    suffix = "".join(re.findall(r"\.[A-Za-z0-9]{1,8}$", redact(uri)))  # decoders look at it
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=folder, suffix=suffix, delete=False) as target:
         try:
@@ -317,8 +317,8 @@ def create_exclusive(uri: str, data: bytes) -> bool:
 def copy(src: str, dst: str) -> None:
     """Put the bytes of `src` at `dst`, wholly or not at all; inside one store they do not pass through here."""
     scheme, _ = _split(src)
-    if scheme == "file":
-        publish(_local(src), dst)
+    if (local := _local(src)) is not None:
+        publish(local, dst)
     elif scheme == _split(dst)[0] and EXTRAS.get(scheme) != "azure":  # Azure's copy returns before it is done
         fs, path = _remote(src)
         fs.cp_file(path, _remote(dst)[1])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import ray.data
 
@@ -181,9 +181,9 @@ def shared_films(plan: Plan, made: Sequence[Result], settings: RunSettings) -> I
                 yield ended(work, "animate", fault)
                 continue
 
-            film = Film(first.id, key)
-            marker = settings.layout.read_film_markers([film])[0]
-            share = partial(reused, work, film, marker, settings.layout, settings.run_id)
+            film = Film(cast(str, first.id), key)
+            (marker,) = settings.layout.read_film_markers([film])
+            share = partial(reused, work, film, cast(dict, marker), settings.layout, settings.run_id)
             yield guarded("animate", work, share)
 
 

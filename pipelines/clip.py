@@ -6,7 +6,7 @@ import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -54,9 +54,9 @@ def make_clip(
         dtype = compute_dtype(ANIMATORS[clip.animator], settings.device, settings.dtype)
         say(f"{said}, {dtype} on {settings.device}")
         result = chain.film(work)
-        storage.publish(Path(result.film), str(film.absolute()))
+        storage.publish(Path(cast(str, result.film)), str(film.absolute()))
         if poster is not None:
-            storage.publish(Path(result.poster), str(poster.absolute()))
+            storage.publish(Path(cast(str, result.poster)), str(poster.absolute()))
     say(f"{film}: {result.frames} frames at {result.fps} per second, {result.width}×{result.height}")
     if poster is not None:
         say(f"{poster}: its first frame")

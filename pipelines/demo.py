@@ -74,7 +74,7 @@ def write_manifest(clips: Sequence[dict], folder: Path) -> Path:
 def sheet_row(clip: dict, result: Result) -> SheetRow:
     """One clip as it stands on the contact sheet."""
     reference = read_image(Path(clip["reference"]), Limits())
-    film = _pictures(Path(result.film)) if result.good else None
+    film = _pictures(Path(result.film)) if result.good and result.film else None
     title = clip["id"] if result.good else f"{clip['id']} ({result.status})"
     return SheetRow(title, reference, _pictures(Path(clip["driving"])), film)
 

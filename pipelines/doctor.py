@@ -34,11 +34,14 @@ REINSTALL = "run `make setup`, or pip install -c constraints.txt -e ."
 SHOWN = ("ray", "torch", "diffusers", "transformers", "av", "pyarrow", "fsspec", "pydantic")
 
 
+Verdict = Literal["ok", "warning", "FAIL"]
+
+
 @dataclass(frozen=True)
 class Finding:
     """What one check found. A warning is something to know; only FAIL stands in the way of work."""
 
-    verdict: Literal["ok", "warning", "FAIL"]
+    verdict: Verdict
     text: str
     remedy: str = ""
 
@@ -304,7 +307,7 @@ def cluster_and_pools(config: RunConfig) -> Findings:
             yield Finding("ok", "the configured pools find room")
         else:
             # a cluster that is not ours may grow when a run asks it to
-            verdict = "warning" if address else "FAIL"
+            verdict: Verdict = "warning" if address else "FAIL"
             remedy = "make the pools smaller or lower num_cpus and num_gpus; a cluster that grows may still fit them"
             yield Finding(verdict, f"the configured pools find no room now: {short}", remedy)
     finally:

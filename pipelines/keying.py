@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from manifests import storage
 from manifests.layout import film_key, latents_key, pose_key, reference_key
@@ -33,13 +34,13 @@ class Keying:
         checkpoint = self._once(
             (clip.animator, work.checkpoint), lambda: checkpoint_digest(bundled(work.checkpoint), facts, self._memo)
         )
-        reference = work.reference and reference_key(work.reference.digest)
+        reference = reference_key(work.reference.digest) if work.reference else None
         poses, reference_pose = self._pose_keys(work, facts)
         segment = (0, work.frames)
         dtype = compute_dtype(facts, self._settings.device, self._settings.dtype)  # it decides latents
-        lora = work.lora and work.lora.digest
+        lora = work.lora.digest if work.lora else None
         latents = latents_key(clip, reference, [poses, reference_pose], checkpoint, dtype, segment, lora)
-        film = film_key(clip, [latents], self._encoding, work.driving and work.driving.digest)
+        film = film_key(clip, [latents], self._encoding, work.driving.digest if work.driving else None)
         return work.keyed(
             checkpoint_digest=checkpoint,
             reference_key=reference,
@@ -56,7 +57,7 @@ class Keying:
         recipe, estimators = recipe_of(work.clip), self._config.estimators
         parts = key_parts(recipe, estimators)
         driving = pose_key(work.driving.digest, parts, self._weights(recipe.estimator))
-        if work.clip.retarget == "none" or work.clip.mode == "parity":
+        if work.reference is None or work.clip.retarget == "none" or work.clip.mode == "parity":
             return driving, None
         return driving, pose_key(work.reference.digest, {"reference": True}, self._weights(facts.keypoints))
 
@@ -64,7 +65,7 @@ class Keying:
         files = self._config.estimators.files(estimator)
         if not files:
             return None
-        digests = [self._once((uri,), lambda uri=uri: memoised_digest(uri, self._memo)) for uri in files]
+        digests = [self._once((uri,), partial(memoised_digest, uri, self._memo)) for uri in files]
         return storage.sha256_text(" ".join(digests))
 
     def _once(self, name: tuple[str, ...], take: Callable[[], str]) -> str:

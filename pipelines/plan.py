@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from manifests import results, storage
 from manifests.layout import Film, OutputLayout
@@ -55,7 +55,8 @@ def model(work: Work) -> tuple[str, str, str, float]:
 
 def cost(work: Work) -> int:
     """Relative denoising cost of a clip: frames × pixels × steps."""
-    return work.frames * work.clip.width * work.clip.height * work.clip.steps
+    width, height, steps = cast(tuple[int, int, int], (work.clip.width, work.clip.height, work.clip.steps))  # resolved
+    return work.frames * width * height * steps
 
 
 def make_plan(works: Iterable[Work], layout: OutputLayout, run_id: str) -> Plan:

@@ -61,7 +61,7 @@ class RunRecord:
 
     def write_plan(self, plan: Plan, ended: Sequence[Result]) -> None:
         """One row per manifest row: its keys and what is going to happen to it."""
-        rows = [
+        rows: list[dict[str, Any]] = [
             {"row": work.row, "id": work.clip.id, "intent": intent, "frames": work.frames, "pose_key": work.pose_key,
              "latents_key": work.latents_key, "film_key": work.film_key}
             for intent, works in (("make", plan.todo), ("share", chain.from_iterable(plan.duplicates.values())))

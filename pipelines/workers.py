@@ -10,6 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import ray
@@ -67,9 +68,7 @@ class PoseWorker:
         # the seconds belong to the video: the clip that waited for it carries them, its neighbours none
         waited = since(begun) if made else 0.0
         for work in works:
-            yield row_of(
-                guarded("pose", work, lambda work=work, waited=waited: self._with_reference(work, waited)), work
-            )
+            yield row_of(guarded("pose", work, partial(self._with_reference, work, waited)), work)
             waited = 0.0
 
     def _with_reference(self, work: Work, waited: float) -> Work:

@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -147,3 +148,48 @@ def test_ci_runs_the_command_of_the_readme() -> None:
     subprocess.run(["bash", "-n", str(script)], check=True, timeout=20)
     assert " make test " in script.read_text()
     assert "\nmake test " in (CHECKOUT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def tools(checkout: Path) -> Path:
+    """A checkout whose Ruff and Python note what they are asked to do, and fail where a file `<word>-fails` says so."""
+    folder = checkout / ".venv" / "bin"
+    folder.mkdir(parents=True)
+    for name in ("ruff", "python"):
+        program = folder / name
+        program.write_text(f'#!/bin/sh\necho "{name} $*"\nfor word; do test ! -e "$word-fails" || exit 1; done\n')
+        program.chmod(0o755)
+    (checkout / ".venv" / ".ready").touch()
+    return checkout
+
+
+LINT = ["ruff check .", "ruff format --check .", "python -m tests.types"]
+
+
+@needs_make
+def test_the_test_command_lints_and_tests(tools: Path) -> None:
+    done = make(tools, "test")
+    assert done.returncode == 0
+    assert [line for line in done.stdout.splitlines() if line.startswith(("ruff", "python"))] == [
+        *LINT,
+        "python -m pytest",
+    ]
+
+
+@needs_make
+@pytest.mark.parametrize("word", ["check", "format", "tests.types", "pytest"])
+def test_the_test_command_fails_with_either_and_the_tests_have_the_last_word(tools: Path, word: str) -> None:
+    (tools / f"{word}-fails").touch()
+    done = make(tools, "test")
+    assert done.returncode != 0
+    assert done.stdout.splitlines()[-1] == "python -m pytest"
+    assert ("make lint failed" in done.stderr) == (word != "pytest")
+
+
+def test_hooks_run_what_make_lint_does() -> None:
+    hooks = yaml.safe_load((CHECKOUT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert [repository["repo"] for repository in hooks] == ["local"], "hooks of other repositories are downloaded"
+    entries = [hook["entry"] for repository in hooks for hook in repository["hooks"]]
+    recipe = (CHECKOUT / "Makefile").read_text().split("\nlint: setup\n")[1].split("\n\n")[0]
+    assert entries == recipe.replace("$(VENV)", ".venv").replace("\t", "").splitlines()
+    assert all(hook["language"] == "system" for repository in hooks for hook in repository["hooks"])

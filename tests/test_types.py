@@ -1,0 +1,32 @@
+"""The check of types lets nothing new through."""
+
+from __future__ import annotations
+
+from tests.types import GATED, KNOWN, read_known, worse
+
+OLD = [
+    'stages/one.py:3: error: Unsupported operand types for + ("int" and "None")  [operator]',
+    "stages/one.py:3: note: Right operand is of type int | None",
+    "stages/one.py:9: error: Name is not defined  [name-defined]",
+]
+
+
+def test_known_findings_pass_wherever_they_move_in_their_file() -> None:
+    assert worse(OLD, {"stages/one.py": 2}) == []
+    assert worse(OLD[:1], {"stages/one.py": 2}) == []
+
+
+def test_one_more_finding_in_a_file_is_listed_with_those_known() -> None:
+    new = "stages/one.py:12: error: Incompatible return value  [return-value]"
+    listed = worse([*OLD, new], {"stages/one.py": 2})
+    assert listed == [*OLD, new, "stages/one.py: 3, not 2"]
+
+
+def test_a_finding_in_another_file_is_not_set_off_by_mending_one() -> None:
+    new = "pipelines/two.py:1: error: Missing return  [return]"
+    assert worse([OLD[0], new], {"stages/one.py": 2}) == [new, "pipelines/two.py: 1, not 0"]
+
+
+def test_no_finding_is_known_where_none_may_be() -> None:
+    known = read_known(KNOWN.read_text(encoding="utf-8"))
+    assert [file for file in known if file.startswith(GATED) or not known[file]] == []
