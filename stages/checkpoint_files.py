@@ -79,7 +79,8 @@ def checkpoint_files(folder: str, facts: Facts) -> dict[str, dict[str, int]]:
     if any(map(varies, parts)):
         local = storage.is_local(folder)
         matching = on_disk(Path(folder)) if local else among(storage.listing(folder, recursive=True))
-    found = {part: the_one(part, matching, storage.redact(folder)) if varies(part) else part for part in parts}
+    where = storage.redact(folder)
+    found = {part: the_one(part, matching, where) if matching and varies(part) else part for part in parts}
     return {part: part_files(folder, name) if name else {} for part, name in found.items()}
 
 

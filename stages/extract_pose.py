@@ -32,12 +32,14 @@ class ExtractPose:
 
     def for_driving(self, work: Work) -> bool:
         """Make the poses of a clip's driving file, if it follows one; returns whether they were made."""
-        return work.pose_key is not None and self(work.driving, recipe_of(work.clip), work.pose_key)
+        key, driving = work.pose_key, work.driving
+        return key is not None and driving is not None and self(driving, recipe_of(work.clip), key)
 
     def for_reference(self, work: Work) -> bool:
         """Make the keypoints of a clip's reference, if it is retargeted to; returns whether they were made."""
         estimator, key = ANIMATORS[work.clip.animator].keypoints, work.reference_pose_key
-        return key is not None and self.of_reference(work.reference, estimator, key)
+        reference = work.reference
+        return key is not None and reference is not None and self.of_reference(reference, estimator, key)
 
     def __call__(self, driving: Source, recipe: Recipe, key: str) -> bool:
         """Make the pose sequence `key` unless it is there; returns whether it was made.
@@ -54,11 +56,11 @@ class ExtractPose:
             path, stored = fetch_unchanged(driving, scratch, self._limits.bytes), scratch / "poses.arrow"
             if recipe.estimator == "none" and recipe.stored == "keypoints":
                 keypoints, fps = import_keypoints(path, self._limits)
-                seconds = [number / (fps or 1) for number in range(len(keypoints))]
+                seconds = [number / (fps or Fraction(1)) for number in range(len(keypoints))]
                 write_keypoints(stored, keypoints, seconds, fps)
             elif recipe.estimator == "none" and recipe.stored == "uv":
                 facts = probe_uv(path, self._limits)
-                seconds = (number / (facts.fps or Fraction(1)) for number in range(facts.frames))
+                seconds = [number / (facts.fps or Fraction(1)) for number in range(facts.frames)]
                 write_poses(stored, zip(seconds, read_uv(path, self._limits), strict=True), facts.fps)
             else:
                 self._from_video(Frames(path, self._limits), recipe, stored)
@@ -91,6 +93,6 @@ class ExtractPose:
             pixels = read_image(fetch_unchanged(reference, Path(folder), self._limits.bytes), self._limits)
             keypoints = load_dwpose(getattr(self._estimators, estimator), "as_trained", WEIGHTS)([pixels])
             stored = Path(folder) / "poses.arrow"
-            write_keypoints(stored, keypoints, [0], None)
+            write_keypoints(stored, keypoints, [Fraction(0)], None)
             storage.publish(stored, target)
         return True

@@ -27,11 +27,11 @@ class PrepareInputs:
 
     def __call__(self, work: Work) -> None:
         """Store the reference as an RGB PNG, and the driving video's sound if it is kept."""
-        if work.reference is not None:
+        if work.reference is not None and work.reference_key is not None:
             target = self._layout.reference(work.reference_key)
             if not storage.exists(target):
                 self._store(work.reference, target, self._save_pixels)
-        if keeps_sound(work):
+        if work.driving is not None and keeps_sound(work):
             target = self._layout.sound(sound_key(work.driving.digest))
             if not storage.exists(target):
                 self._store(work.driving, target, partial(extract_sound, begin=work.driving.begin))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import ValidationError
 
 from manifests.clip import Clip
@@ -127,7 +125,7 @@ def _check_windows(clip: Clip, facts: Facts) -> None:
 
 
 def _option_fault(wrong: ValidationError, facts: Facts) -> tuple[str, str]:
-    first: dict[str, Any] = wrong.errors()[0]
+    first = wrong.errors()[0]
     name = ".".join(map(str, first["loc"]))
     known = facts.options.model_fields
     remedy = f"{facts.name} has the options {', '.join(known)}" if known else f"{facts.name} has no options"

@@ -39,6 +39,7 @@ class EmbeddingAdapter(nn.Module):
 
 def build_embedding_adapter(state: State, source: Path, device: str) -> EmbeddingAdapter:
     """The adapter with the sizes of its weights, in float32: it is tiny. Raises `Problem` for other files."""
+    shapes: list[tuple[int, ...]]
     shapes = [getattr(state.get(f"{name}.weight"), "shape", ()) for name in ("vae2clip", "linear1")]
     if [len(shape) for shape in shapes] != [2, 2] or shapes[1][1] != shapes[1][0] + LATENT_TOKENS:
         raise Problem(

@@ -16,7 +16,7 @@ from manifests.errors import Problem
 from stages.diffusion.weights.checkpoint import read_object
 
 # What the DDIM of the published code (diffusers 0.14) took from such a file.
-PUBLISHED = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas")
+PUBLISHED: tuple[str, ...] = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas")
 PUBLISHED += ("clip_sample", "set_alpha_to_one", "steps_offset", "prediction_type")
 # What newer base models say as well, and 0.14 did not know.
 LATER = ("timestep_spacing", "rescale_betas_zero_snr")

@@ -108,7 +108,7 @@ class Fusion:
 
     def add(self, prediction: torch.Tensor, window: Window) -> None:
         """Take in one window's raw predictions (branches, window frames, channels, height, width)."""
-        if self._total is None:
+        if self._total is None or self._weight is None:
             self._total = prediction.new_zeros(prediction.shape[0], self._num_frames, *prediction.shape[2:])
             self._weight = prediction.new_zeros(self._num_frames, 1, 1, 1)
         frames = torch.tensor(window.frames, device=prediction.device)
@@ -118,6 +118,6 @@ class Fusion:
 
     def mean(self) -> torch.Tensor:
         """(branches, frames, channels, height, width). Raises `ValueError` when a frame was in no window."""
-        if self._total is None or bool((self._weight == 0).any()):
+        if self._total is None or self._weight is None or bool((self._weight == 0).any()):
             raise ValueError("a frame of the clip lies in no window")
         return self._total / self._weight
