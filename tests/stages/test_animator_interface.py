@@ -24,6 +24,7 @@ from stages.animate import Animate
 from stages.diffusion.animator import Animator, PosePictures, Segment
 from stages.diffusion.animators import ANIMATORS
 from stages.diffusion.magicanimate.animator import SCHEDULER, MagicAnimate
+from stages.diffusion.magicanimate.unet import Conditioning
 from stages.diffusion.model_cache import ModelCache
 from stages.diffusion.sampling.noise import frame_noise
 from stages.poses.files.sequence import write_poses
@@ -79,14 +80,14 @@ class Chained:
         images = torch.from_numpy(poses).permute(0, 3, 1, 2) / 255
         for timestep in scheduler.timesteps.tolist():
             features = self._system.reference.features(key, timestep, text)
-            unet.read({name: rows[-1] for name, rows in features.items()})
+            conditioning = Conditioning(text, reference=unet.project(features))
             down, mid = self._system.control(
                 latents, timestep, text.expand(len(latents), -1, -1), images, return_dict=False
             )
             # carried frames are given as they are at this timestep, and are not steered by a pose
             residuals = [torch.cat([torch.zeros_like(one[:1]).repeat(old, 1, 1, 1), one]) for one in (*down, mid)]
             known = scheduler.add_noise(carry, held, torch.tensor([timestep])) if old else carry
-            rows = unet.predict(torch.cat([known, latents]), timestep, text, (residuals[:-1], residuals[-1]))
+            rows = unet.predict(torch.cat([known, latents]), timestep, conditioning, (residuals[:-1], residuals[-1]))
             latents = scheduler.step(rows[0, old:], timestep, latents).prev_sample
         return latents
 
