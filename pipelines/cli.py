@@ -152,7 +152,7 @@ def _clip(commands: Any) -> None:
     parser.add_argument("film", type=Path, help="the MP4 to write")
     parser.add_argument("--poster", type=Path, metavar="FILE", help="also write the first frame, as a .jpg")
     _overwrite(parser)
-    parser.add_argument("--animator", default="magicanimate")
+    parser.add_argument("--animator", default="magicanimate", help="system that draws; left out, %(default)s")
     parser.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="any field of a manifest row; may be repeated"
     )
