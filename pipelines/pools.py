@@ -39,15 +39,12 @@ def tasks(pool: CpuPool) -> dict[str, Any]:
 
 
 def demands(config: RunConfig) -> list[Demand]:
-    """What all pools of the graph reserve at the same time."""
-    pools = {"pose": config.pose_pool, "inputs": config.inputs_pool, "animate": config.animate_pool}
-    return [_demand(name, pool) for name, pool in pools.items()]
+    """What all pools of actors reserve at the same time."""
+    return [_demand(name, pool) for name, pool in config if isinstance(pool, Pool)]
 
 
-def _demand(name: str, pool: CpuPool) -> Demand:
-    resources = {"CPU": pool.num_cpus}
-    if isinstance(pool, Pool):
-        resources["GPU"] = pool.num_gpus
-        if pool.accelerator_type:
-            resources[f"accelerator_type:{pool.accelerator_type}"] = 0.001
-    return Demand(f"{name}_pool", pool.size, {key: value for key, value in resources.items() if value})
+def _demand(name: str, pool: Pool) -> Demand:
+    resources = {"CPU": pool.num_cpus, "GPU": pool.num_gpus}
+    if pool.accelerator_type:
+        resources[f"accelerator_type:{pool.accelerator_type}"] = 0.001
+    return Demand(name, pool.size, {key: value for key, value in resources.items() if value})
