@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
+AGAIN = $(MAKE) --no-print-directory# under its own name, make -n would run the tests: they stand on one line with it
 
 .PHONY: help setup demo test lint
 
@@ -17,13 +18,13 @@ demo: setup
 
 # The tests run and have the last word even where style or types are not as they should be; either fails the command.
 test: setup
-	@$(MAKE) --no-print-directory lint || { failed=1; echo "test: make lint failed, see above; the tests follow" >&2; }; \
+	@$(AGAIN) lint || { failed=1; echo "test: make lint failed, see above; the tests follow" >&2; }; \
 	  echo "$(VENV)/bin/python -m pytest"; $(VENV)/bin/python -m pytest && test -z "$$failed"
 
 lint: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/python -m tests.types
+	$(VENV)/bin/python -m tests.type_check
 
 setup: $(READY)
 

@@ -79,7 +79,8 @@ def _split(uri: str, field: str = "URI") -> tuple[str, str]:
     return scheme, re.sub("^/+", "/", path) if scheme == "file" else path
 
 
-def _local(uri: str) -> Path | None:
+def local_path(uri: str) -> Path | None:
+    """The path of a URI on this machine's file system; None of one elsewhere."""
     scheme, path = _split(uri)
     return Path(path) if scheme == "file" else None
 
@@ -123,7 +124,7 @@ def resolve(uri: str, base: str) -> str:
         if not parts and not uri:
             raise Rejected("an empty URI names no file", "write a path or URI")
         uri = join(base, *parts)
-    local = _local(uri)
+    local = local_path(uri)
     return uri if local is None else os.path.abspath(local)
 
 
@@ -146,7 +147,7 @@ class Allowed(BaseModel):
 
     @staticmethod
     def _place(uri: str) -> str:
-        return (uri if (local := _local(uri)) is None else os.path.realpath(local)).rstrip("/")
+        return (uri if (local := local_path(uri)) is None else os.path.realpath(local)).rstrip("/")
 
 
 class Stamp(NamedTuple):
@@ -159,7 +160,7 @@ class Stamp(NamedTuple):
 def _info(uri: str) -> dict[str, Any] | None:
     """What fsspec tells of a file or folder, in its words; None if there is neither."""
     try:
-        if (local := _local(uri)) is not None:
+        if (local := local_path(uri)) is not None:
             found = os.stat(local)
             kind = "file" if stat.S_ISREG(found.st_mode) else "other"  # a folder; or a device, which may never end
             return {"type": kind, "size": found.st_size, "etag": str(found.st_mtime_ns)}
@@ -191,7 +192,7 @@ def _check_size(uri: str, size: int, max_bytes: int | None) -> None:
 
 
 def _chunks(uri: str, max_bytes: int | None) -> Iterator[bytes]:
-    if (local := _local(uri)) is not None:
+    if (local := local_path(uri)) is not None:
         stream = open(local, "rb")  # noqa: SIM115
     else:
         fs, path = _remote(uri)
@@ -207,7 +208,7 @@ def _chunks(uri: str, max_bytes: int | None) -> Iterator[bytes]:
 
 def read_bytes(uri: str, max_bytes: int | None = None) -> bytes:
     """The whole file. Raises `FileNotFoundError`, and `Rejected` above `max_bytes`."""
-    if max_bytes is None and _local(uri) is None:
+    if max_bytes is None and local_path(uri) is None:
         fs, path = _remote(uri)
         return fs.cat_file(path)
     _check_size(uri, stamp(uri).size, max_bytes)
@@ -233,7 +234,7 @@ def fetch(uri: str, folder: Path, max_bytes: int | None) -> Path:
     Raises `FileNotFoundError`, and `Rejected` as soon as the size or the download exceeds `max_bytes`.
     """
     _check_size(uri, stamp(uri).size, max_bytes)
-    if (local := _local(uri)) is not None:
+    if (local := local_path(uri)) is not None:
         return local
     suffix = "".join(re.findall(r"\.[A-Za-z0-9]{1,8}$", redact(uri)))  # decoders look at it
     folder.mkdir(parents=True, exist_ok=True)
@@ -275,7 +276,7 @@ def _claim(part: Path, target: Path) -> None:
 
 def publish(local: Path, uri: str) -> None:
     """Put the finished file `local` at `uri`, replacing what is there: wholly or not at all."""
-    if (target := _local(uri)) is None:
+    if (target := local_path(uri)) is None:
         fs, path = _remote(uri)
         fs.put_file(str(local), path)
         return
@@ -285,7 +286,7 @@ def publish(local: Path, uri: str) -> None:
 
 def publish_bytes(data: bytes, uri: str) -> None:
     """Put `data` at `uri`, replacing what is there: wholly or not at all."""
-    if (target := _local(uri)) is None:
+    if (target := local_path(uri)) is None:
         fs, path = _remote(uri)
         fs.pipe_file(path, data)
         return
@@ -301,7 +302,7 @@ def publish_json(value: dict[str, Any], uri: str) -> None:
 def create_exclusive(uri: str, data: bytes) -> bool:
     """Put `data` at `uri` only if nothing is there; of several writers exactly one gets True."""
     try:
-        if (target := _local(uri)) is None:
+        if (target := local_path(uri)) is None:
             fs, path = _remote(uri)
             fs.pipe_file(path, data, mode="create")
         else:
@@ -317,7 +318,7 @@ def create_exclusive(uri: str, data: bytes) -> bool:
 def copy(src: str, dst: str) -> None:
     """Put the bytes of `src` at `dst`, wholly or not at all; inside one store they do not pass through here."""
     scheme, _ = _split(src)
-    if (local := _local(src)) is not None:
+    if (local := local_path(src)) is not None:
         publish(local, dst)
     elif scheme == _split(dst)[0] and EXTRAS.get(scheme) != "azure":  # Azure's copy returns before it is done
         fs, path = _remote(src)
@@ -330,7 +331,7 @@ def copy(src: str, dst: str) -> None:
 def delete(uri: str) -> None:
     """Remove the file; no error if it is not there."""
     with suppress(FileNotFoundError):
-        if (local := _local(uri)) is not None:
+        if (local := local_path(uri)) is not None:
             local.unlink()
         else:
             fs, path = _remote(uri)
@@ -339,7 +340,7 @@ def delete(uri: str) -> None:
 
 def listing(folder: str, recursive: bool = False) -> dict[str, int]:
     """`{name relative to folder: size in bytes}` of the files there now; empty if there is no such folder."""
-    if (local := _local(folder)) is not None:
+    if (local := local_path(folder)) is not None:
         return _local_listing(local, recursive)
     fs, path = _remote(folder)
     try:
@@ -392,7 +393,7 @@ def _glob(uri: str) -> list[str]:
         return []
     cut = uri.rfind("/", 0, magic.start()) + 1
     folder, pattern = uri[:cut] or ".", uri[cut:]
-    if (local := _local(folder)) is not None:
+    if (local := local_path(folder)) is not None:
         matches = glob.glob(pattern, root_dir=local, recursive=True)
         return [join(folder, match) for match in matches if Path(local, match).is_file()]
     fs, path = _remote(folder)
@@ -404,7 +405,7 @@ def arrow_filesystem(uri: str) -> tuple[Any, str]:
     """A pyarrow file system and the path of `uri` in it, for readers that take those."""
     from pyarrow import fs as arrow
 
-    if (local := _local(uri)) is not None:
+    if (local := local_path(uri)) is not None:
         return arrow.LocalFileSystem(), str(local)
     fs, path = _remote(uri)
     return arrow.PyFileSystem(arrow.FSSpecHandler(fs)), path
@@ -412,7 +413,7 @@ def arrow_filesystem(uri: str) -> tuple[Any, str]:
 
 def is_local(uri: str) -> bool:
     """Whether the URI names a file of this machine's file system."""
-    return _local(uri) is not None
+    return local_path(uri) is not None
 
 
 def is_folder(uri: str) -> bool:

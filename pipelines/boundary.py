@@ -22,14 +22,19 @@ def guarded(stage: str, work: Work, call: Callable[[], Made]) -> Made | Result:
     try:
         return call()
     except Exception as error:
-        if not isinstance(error, Problem):
-            log.exception("row %d (%s) failed in %s", work.row, work.clip.id, stage)
         return ended(work, stage, error)
 
 
 def ended(work: Work, stage: str, error: Exception) -> Result:
-    """The result of a clip that an exception ended."""
+    """The result of a clip that an exception ended. The traceback of one that nobody foresaw goes into the log."""
+    note_unforeseen(f"row {work.row} ({work.clip.id}) failed in {stage}", error)
     return results.of_clip(work, status_of(error), stage=stage, **reasons(error))
+
+
+def note_unforeseen(what: str, error: Exception) -> None:
+    """Log the traceback of an exception that is no `Problem`."""
+    if not isinstance(error, Problem):
+        log.error(what, exc_info=error)
 
 
 def reasons(error: Exception) -> dict[str, Any]:

@@ -16,7 +16,7 @@ def require_writable(outputs: Sequence[Path], inputs: Iterable[str], overwrite: 
     None may be one of the `inputs` (paths or URIs), whatever the spelling and through links, nor stand twice; one that
     is there already needs `overwrite`.
     """
-    read = [Path(uri) for uri in inputs if storage.is_local(storage.resolve(uri, os.getcwd()))]
+    read = [path for uri in inputs if (path := storage.local_path(storage.resolve(uri, os.getcwd())))]
     for number, output in enumerate(outputs):
         if any(_same(output, one) for one in read):
             raise WrongUsage(f"output {str(output)!r}: is read by this very command", "name another file to write")

@@ -20,7 +20,7 @@ from manifests.results import Result
 from manifests.work import Work
 from pipelines import stage_of
 from pipelines.attempts import AttemptLedger
-from pipelines.boundary import ended, guarded, reasons, status_of
+from pipelines.boundary import ended, guarded, note_unforeseen, reasons, status_of
 from pipelines.settings import RunSettings
 
 Row = dict[str, Any]
@@ -44,6 +44,7 @@ def validate_row(row: Row, settings: RunSettings) -> Row:
     try:
         work = stage_of.validate(settings)(row["row"], fields)
     except Exception as error:
+        note_unforeseen(f"row {row['row']} failed in validate", error)
         return row_of(results.of_row(row["row"], fields, status_of(error), stage="validate", **reasons(error)))
     return row_of(work.timed("validate", since(begun)))
 

@@ -163,7 +163,7 @@ def tools(checkout: Path) -> Path:
     return checkout
 
 
-LINT = ["ruff check .", "ruff format --check .", "python -m tests.types"]
+LINT = ["ruff check .", "ruff format --check .", "python -m tests.type_check"]
 
 
 @needs_make
@@ -177,7 +177,7 @@ def test_the_test_command_lints_and_tests(tools: Path) -> None:
 
 
 @needs_make
-@pytest.mark.parametrize("word", ["check", "format", "tests.types", "pytest"])
+@pytest.mark.parametrize("word", ["check", "format", "tests.type_check", "pytest"])
 def test_the_test_command_fails_with_either_and_the_tests_have_the_last_word(tools: Path, word: str) -> None:
     (tools / f"{word}-fails").touch()
     done = make(tools, "test")

@@ -10,7 +10,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
 
-from stages.diffusion.networks.attention_heads import KeysValues, attend, row_keys_values, split_heads
+from stages.diffusion.networks.attention_heads import KeysValues, attend, keys_values_of, split_heads
 
 Projections = Mapping[str, KeysValues]  # of each cross-attention layer, (contexts, heads, tokens, channels/heads)
 
@@ -48,7 +48,7 @@ class ContextUNet:
 
     def project(self, contexts: torch.Tensor) -> Projections:
         """(contexts, tokens, width) → for a `Conditioning`. 2.5 MB per context of CLIP ViT-B/32 in half precision."""
-        return {name: row_keys_values(layer, contexts) for name, layer in self._readers.items()}
+        return {name: keys_values_of(layer, contexts) for name, layer in self._readers.items()}
 
     def predict(self, sample: torch.Tensor, timestep: int, conditioning: Conditioning) -> torch.Tensor:
         """Noise prediction: (samples, in channels, height, width) → (samples, 4, height, width)."""

@@ -14,7 +14,7 @@ from diffusers import UNetMotionModel
 from diffusers.models.attention_processor import Attention
 
 from stages.diffusion.magicanimate.pose_control import Residuals
-from stages.diffusion.networks.attention_heads import KeysValues, attend, row_keys_values, split_heads
+from stages.diffusion.networks.attention_heads import KeysValues, attend, keys_values_of, split_heads
 from stages.diffusion.networks.motion_unet import LayerInputs, MotionUNet
 from stages.diffusion.networks.reference_attention import transformer_blocks
 
@@ -46,7 +46,7 @@ class TextReader:
         **__: Any,
     ) -> torch.Tensor:
         """Pixels (n, pixels, channels) and words (n, words, width) → (n, pixels, channels)."""
-        return attend(attn, split_heads(attn, attn.to_q(hidden_states)), row_keys_values(attn, encoder_hidden_states))
+        return attend(attn, split_heads(attn, attn.to_q(hidden_states)), keys_values_of(attn, encoder_hidden_states))
 
 
 class ControlledUNet(MotionUNet):

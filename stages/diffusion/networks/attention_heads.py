@@ -6,20 +6,20 @@ import torch
 from diffusers.models.attention_processor import Attention
 from torch.nn.functional import scaled_dot_product_attention
 
-KeysValues = tuple[torch.Tensor, torch.Tensor]  # each (rows, heads, tokens, channels/heads)
+KeysValues = tuple[torch.Tensor, torch.Tensor]  # each (samples, heads, tokens, channels/heads)
 
 
 def split_heads(attn: Attention, projected: torch.Tensor) -> torch.Tensor:
-    """(rows, tokens, channels) → (rows, heads, tokens, channels/heads)."""
+    """(samples, tokens, channels) → (samples, heads, tokens, channels/heads)."""
     return projected.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
 
 
-def row_keys_values(attn: Attention, tokens: torch.Tensor) -> KeysValues:
-    """Keys and values that this layer makes of (rows, tokens, channels)."""
+def keys_values_of(attn: Attention, tokens: torch.Tensor) -> KeysValues:
+    """Keys and values that this layer makes of (samples, tokens, channels)."""
     return split_heads(attn, attn.to_k(tokens)), split_heads(attn, attn.to_v(tokens))
 
 
 def attend(attn: Attention, query: torch.Tensor, keys_values: KeysValues) -> torch.Tensor:
-    """The layer's output (rows, tokens, channels) for queries (rows, heads, tokens, channels/heads)."""
+    """The layer's output (samples, tokens, channels) for queries (samples, heads, tokens, channels/heads)."""
     merged = scaled_dot_product_attention(query, *keys_values).transpose(1, 2).flatten(2)
     return attn.to_out[1](attn.to_out[0](merged))

@@ -15,7 +15,7 @@ from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from torch import nn
 
-from stages.diffusion.networks.attention_heads import KeysValues, row_keys_values
+from stages.diffusion.networks.attention_heads import KeysValues, keys_values_of
 from stages.diffusion.networks.batch_layout import BatchLayout, FrameSpanningGroupNorm, PerFrameGroupNorm
 from stages.diffusion.networks.reference_attention import (
     Features,
@@ -88,7 +88,7 @@ class MotionUNet:
 
     def project(self, features: Features) -> dict[str, KeysValues]:
         """Keys and values that the named blocks read of `features`, (readers, tokens, channels) each."""
-        return {name: row_keys_values(self.network.get_submodule(name).attn1, rows) for name, rows in features.items()}
+        return {name: keys_values_of(self.network.get_submodule(name).attn1, read) for name, read in features.items()}
 
     def _embedding(self, timesteps: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         return self.network.time_embedding(self.network.time_proj(timesteps).to(dtype))

@@ -11,9 +11,9 @@ from typing import Any, Protocol
 import torch
 from diffusers.models.attention_processor import Attention
 
-from stages.diffusion.networks.attention_heads import KeysValues, attend, row_keys_values, split_heads
+from stages.diffusion.networks.attention_heads import KeysValues, attend, keys_values_of, split_heads
 
-Features = dict[str, torch.Tensor]  # block name → (rows, tokens, channels)
+Features = dict[str, torch.Tensor]  # block name → (samples, tokens, channels)
 
 
 class ReferenceWriter:
@@ -23,9 +23,9 @@ class ReferenceWriter:
         self.written: torch.Tensor | None = None
 
     def __call__(self, attn: Attention, hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
-        """`hidden_states` (rows, tokens, channels) → the same shape."""
+        """`hidden_states` (samples, tokens, channels) → the same shape."""
         self.written = hidden_states
-        return attend(attn, split_heads(attn, attn.to_q(hidden_states)), row_keys_values(attn, hidden_states))
+        return attend(attn, split_heads(attn, attn.to_q(hidden_states)), keys_values_of(attn, hidden_states))
 
 
 class ReadsReference(Protocol):
@@ -54,7 +54,7 @@ class ReferenceReader:
         self, attn: Attention, hidden_states: torch.Tensor, *_: Any, conditioning: ReadsReference, **__: Any
     ) -> torch.Tensor:
         """`hidden_states` (branches · frames, tokens, channels) → the same shape."""
-        query, own = split_heads(attn, attn.to_q(hidden_states)), row_keys_values(attn, hidden_states)
+        query, own = split_heads(attn, attn.to_q(hidden_states)), keys_values_of(attn, hidden_states)
         reference = conditioning.reference.get(self._block)
         if reference is None:
             return attend(attn, query, own)

@@ -61,12 +61,12 @@ class ReferenceNetwork:
                 block.attn1.set_processor(self.writers[name])
 
     def features(self, latents: torch.Tensor, timestep: int, text: torch.Tensor) -> Features:
-        """Clean `latents` (1 or rows, channels, height, width), `text` (rows, words, width) → (rows, tokens, channels).
+        """Clean `latents` (1 or samples, channels, height, width) → (samples, tokens, channels); `text` has as many.
 
         The reference gets no noise; a system that gives it the current timestep gets other features every step.
         """
-        rows = len(text)
-        self.network(latents.expand(rows, -1, -1, -1), timestep, text, return_dict=False)
+        samples = len(text)
+        self.network(latents.expand(samples, -1, -1, -1), timestep, text, return_dict=False)
         features = {name: writer.written for name, writer in self.writers.items()}
         for writer in self.writers.values():
             writer.written = None

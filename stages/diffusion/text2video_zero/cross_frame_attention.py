@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from diffusers.models.attention_processor import Attention
 
-from stages.diffusion.networks.attention_heads import KeysValues, attend, row_keys_values, split_heads
+from stages.diffusion.networks.attention_heads import KeysValues, attend, keys_values_of, split_heads
 
 Residuals = tuple[list[torch.Tensor], torch.Tensor]  # (down, mid) of a ControlNet, one per sample
 Wiring = Literal["legacy", "modern"]
@@ -39,7 +39,7 @@ class AnchorAttention:
         """`hidden_states` (branches · frames, tokens, channels) → the same shape."""
         anchor, branches = conditioning.anchor, len(conditioning.text)
         if attn not in anchor:
-            anchor[attn] = row_keys_values(attn, hidden_states.unflatten(0, (branches, -1))[:, 0])
+            anchor[attn] = keys_values_of(attn, hidden_states.unflatten(0, (branches, -1))[:, 0])
         return attend_together(attn, hidden_states, anchor[attn])
 
 
@@ -50,7 +50,7 @@ class TextAttention:
         self, attn: Attention, hidden_states: torch.Tensor, *_: Any, conditioning: Conditioning, **__: Any
     ) -> torch.Tensor:
         """`hidden_states` (branches · frames, tokens, channels) → the same shape."""
-        return attend_together(attn, hidden_states, row_keys_values(attn, conditioning.text))
+        return attend_together(attn, hidden_states, keys_values_of(attn, conditioning.text))
 
 
 def attend_together(attn: Attention, hidden_states: torch.Tensor, shared: KeysValues) -> torch.Tensor:

@@ -14,10 +14,10 @@ from PIL import Image
 
 from manifests.clip import Clip
 from stages.diffusion.animator import Segment
-from stages.diffusion.dreampose.animator import DreamPose
+from stages.diffusion.dreampose.animator import ClipModel, DreamPose
 from stages.diffusion.dreampose.checkpoint import read_wrapped
 from stages.diffusion.dreampose.clip_tokens import ClipTokens
-from stages.diffusion.dreampose.dual_guidance import FULL, IMAGE_ONLY, UNCONDITIONAL, ClipModel
+from stages.diffusion.dreampose.dual_guidance import FULL, IMAGE_ONLY, UNCONDITIONAL
 from stages.diffusion.dreampose.embedding_adapter import EmbeddingAdapter, build_embedding_adapter
 from stages.diffusion.dreampose.key_image import VAE_SCALE, Draws, KeyImages
 from stages.diffusion.dreampose.pose_packing import PackedPoses, pose_picture, published_neighbours

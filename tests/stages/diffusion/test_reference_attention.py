@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 
-from stages.diffusion.networks.attention_heads import KeysValues, row_keys_values
+from stages.diffusion.networks.attention_heads import KeysValues, keys_values_of
 from stages.diffusion.networks.reference_attention import ReferenceReader
 
 BRANCHES, FRAMES, TOKENS, CHANNELS = 3, 2, 4, 8
@@ -29,7 +29,7 @@ def attn() -> Attention:
 @pytest.mark.parametrize("readers", [1, 2, 3])
 def test_the_last_branches_attend_to_a_reference_each_beside_themselves(attn: Attention, readers: int) -> None:
     hidden, references = torch.randn(BRANCHES * FRAMES, TOKENS, CHANNELS), torch.randn(readers, 5, CHANNELS)
-    conditioning = Conditioning({"block": row_keys_values(attn, references)})
+    conditioning = Conditioning({"block": keys_values_of(attn, references)})
     together = attn(hidden, conditioning=conditioning).unflatten(0, (BRANCHES, FRAMES))
 
     nothing = references[:1, :0]
@@ -43,6 +43,6 @@ def test_the_last_branches_attend_to_a_reference_each_beside_themselves(attn: At
 
 def test_a_block_without_a_reference_attends_to_itself(attn: Attention) -> None:
     hidden = torch.randn(BRANCHES * FRAMES, TOKENS, CHANNELS)
-    read = attn(hidden, conditioning=Conditioning({"another block": row_keys_values(attn, hidden[:1])}))
+    read = attn(hidden, conditioning=Conditioning({"another block": keys_values_of(attn, hidden[:1])}))
     attn.set_processor(AttnProcessor2_0())
     assert torch.equal(read, attn(hidden))

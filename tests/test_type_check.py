@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.types import GATED, KNOWN, read_known, worse
+from tests.type_check import GATED, KNOWN, changed, read_known
 
 OLD = [
     'stages/one.py:3: error: Unsupported operand types for + ("int" and "None")  [operator]',
@@ -12,19 +12,24 @@ OLD = [
 
 
 def test_known_findings_pass_wherever_they_move_in_their_file() -> None:
-    assert worse(OLD, {"stages/one.py": 2}) == []
-    assert worse(OLD[:1], {"stages/one.py": 2}) == []
+    assert changed(OLD, {"stages/one.py": 2}) == []
+
+
+def test_what_was_mended_does_not_come_back() -> None:
+    left = changed(OLD[:1], {"stages/one.py": 2, "stages/two.py": 1})
+    assert [line.partition(":")[0] for line in left] == ["stages/one.py", "stages/two.py"]
+    assert all("--renew" in line for line in left)
 
 
 def test_one_more_finding_in_a_file_is_listed_with_those_known() -> None:
     new = "stages/one.py:12: error: Incompatible return value  [return-value]"
-    listed = worse([*OLD, new], {"stages/one.py": 2})
+    listed = changed([*OLD, new], {"stages/one.py": 2})
     assert listed == [*OLD, new, "stages/one.py: 3, not 2"]
 
 
-def test_a_finding_in_another_file_is_not_set_off_by_mending_one() -> None:
+def test_a_finding_in_another_file_is_not_known() -> None:
     new = "pipelines/two.py:1: error: Missing return  [return]"
-    assert worse([OLD[0], new], {"stages/one.py": 2}) == [new, "pipelines/two.py: 1, not 0"]
+    assert changed([*OLD, new], {"stages/one.py": 2}) == [new, "pipelines/two.py: 1, not 0"]
 
 
 def test_no_finding_is_known_where_none_may_be() -> None:
