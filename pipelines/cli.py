@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from manifests.errors import Problem, WrongUsage
 
@@ -22,7 +24,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     # read when torch is imported: threads that spin while they wait cost many times their gain on a busy machine
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     parser = build_parser()
-    arguments = parser.parse_args(argv)
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:
+        getattr(arguments, "parser", parser).error(f"unrecognized arguments: {' '.join(unknown)}")
     if not hasattr(arguments, "command"):
         parser.print_help()
         return WRONG_USAGE
@@ -41,9 +45,24 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose refusals name the word that a misspelt one was most likely meant to be."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the process with exit code 2."""
+        refused = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)|unrecognized arguments: (\S+)", message)
+        if refused:
+            word, choices, option = refused.groups()
+            # as the help spells them: what begins with a dash is an option of this command
+            known = re.findall(r"'([^']*)'", choices) if word else re.findall(r"(--[a-z-]+)", self.format_help())
+            near = difflib.get_close_matches(word or option.partition("=")[0], known, n=1)
+            message += f"; did you mean {near[0]!r}?" if near else ""
+        super().error(message)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """All commands and their options."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="catwalk",
         description="Turns a table of (reference image, driving video) pairs into films.",
         epilog=EXIT_CODES,
@@ -60,7 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _command(commands: Any, name: str, command: Callable[..., int], text: str, problem_code: int) -> Any:
     parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", epilog=EXIT_CODES)
-    parser.set_defaults(command=command, problem_code=problem_code)
+    parser.set_defaults(command=command, problem_code=problem_code, parser=parser)
     return parser
 
 
@@ -152,7 +171,9 @@ def _clip(commands: Any) -> None:
     parser.add_argument("film", type=Path, help="the MP4 to write")
     parser.add_argument("--poster", type=Path, metavar="FILE", help="also write the first frame, as a .jpg")
     _overwrite(parser)
-    parser.add_argument("--animator", default="magicanimate", help="system that draws; left out, %(default)s")
+    parser.add_argument(
+        "--animator", metavar="NAME", help="system that draws; left out, the configured one, else the bundled one"
+    )
     parser.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="any field of a manifest row; may be repeated"
     )
@@ -165,7 +186,10 @@ def clip(arguments: argparse.Namespace) -> int:
     config = _configured(arguments)
     from pipelines.clip import make_clip
 
-    fields = {"animator": arguments.animator, "id": arguments.film.stem}
+    # any name will do for a film on the command line; an id is held to more
+    fields = {"id": re.sub(r"[^A-Za-z0-9]+", "-", arguments.film.stem).strip("-")[:128] or "clip"}
+    if arguments.animator:
+        fields["animator"] = arguments.animator
     fields |= {
         name: path for name, path in (("reference", arguments.reference), ("driving", arguments.driving)) if path != "-"
     }

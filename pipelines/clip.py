@@ -11,10 +11,13 @@ from typing import Any, cast
 import torch
 
 from manifests import storage
-from manifests.errors import WrongUsage
+from manifests.clip import Clip, parse_clip
+from manifests.errors import Problem, WrongUsage
+from manifests.field_error import FieldError, choose, rejection
 from manifests.results import Result
 from manifests.work import Work
 from pipelines import stage_of
+from pipelines.animator_choice import with_animator, with_what_works
 from pipelines.configuration import RunConfig
 from pipelines.keying import Keying
 from pipelines.output_files import require_writable
@@ -35,9 +38,10 @@ def make_clip(
 ) -> Result:
     """Make the film of one row (`fields` as in a manifest; paths relative to the current folder) at `film`.
 
-    With `cache`, poses and latents stay there and are found again; `poster` receives the first frame. Raises
-    `WrongUsage` where a file to write is one that is read, or is there already and not to be overwritten, and `Problem`
-    when the film cannot be made.
+    Without an animator, one is chosen by what is there. With `cache`, poses and latents stay there and are found again;
+    `poster` receives the first frame. Raises `WrongUsage` for a field that no row has or that holds what it cannot, and
+    where a file to write is one that is read, or is there already and not to be overwritten; `Problem` when the film
+    cannot be made.
     """
     if film.suffix.lower() != ".mp4":
         raise WrongUsage(f"film {str(film)!r}", "name a file that ends in .mp4")
@@ -46,9 +50,15 @@ def make_clip(
     outputs = [film] if poster is None else [film, poster]
     read = [fields[name] for name in ("reference", "driving", "lora", "checkpoint") if fields.get(name)]
     require_writable(outputs, read, overwrite)
+    _require_fields(fields)
+    fields = with_animator(config, fields, say)
+    _require_values(fields)
     with tempfile.TemporaryDirectory(prefix="catwalk-clip-") as scratch:
         chain = StageChain(config.model_copy(update={"cache": cache}), scratch)
-        work = chain.work(fields)
+        try:
+            work = chain.work(fields)
+        except Problem as problem:
+            raise with_what_works(problem, config, fields) from None
         clip, settings = work.clip, chain.settings
         said = f"{clip.animator}, {clip.mode} mode, {work.frames} frames, {clip.steps} steps"
         dtype = compute_dtype(ANIMATORS[clip.animator], settings.device, settings.dtype)
@@ -61,6 +71,24 @@ def make_clip(
     if poster is not None:
         say(f"{poster}: its first frame")
     return result
+
+
+def _require_fields(fields: dict[str, Any]) -> None:
+    """Raise `WrongUsage` for a name that no field of a row has."""
+    for name in fields:
+        if name not in Clip.model_fields:
+            remedy = f'{choose(name, Clip.model_fields)} what is your own goes into metadata={{"NAME": "VALUE"}}'
+            raise WrongUsage(f"{name!r} is not a field of a clip", remedy)
+
+
+def _require_values(fields: dict[str, Any]) -> None:
+    """Raise `WrongUsage` for what no row can hold."""
+    _, errors = parse_clip(fields)
+    if fields["animator"] not in ANIMATORS:
+        remedy = choose(fields["animator"], ANIMATORS)
+        errors = [*errors, FieldError("animator", repr(fields["animator"]), "is not a known animator", remedy)]
+    if errors:
+        raise WrongUsage(*rejection(errors).args)
 
 
 class StageChain:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from manifests.errors import WrongUsage
+from manifests.field_error import closest
 from stages.poses.motion.quality import QualityRules
 from stages.poses.recipes import Estimators
 from stages.video.encode import EncodeRecipe
@@ -89,7 +92,7 @@ class RunConfig(_Section):
         try:
             return cls.model_validate(_overlaid(given, overrides or {}))
         except ValidationError as wrong:
-            faults = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong.errors())
+            faults = "; ".join(map(_fault, wrong.errors()))
             raise WrongUsage(
                 f"configuration {path or '(defaults)'}: {faults}", "see `catwalk config` for the fields"
             ) from None
@@ -97,6 +100,29 @@ class RunConfig(_Section):
     def to_yaml(self) -> str:
         """The whole configuration as a file that `load` reads."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def _fault(error: ErrorDetails) -> str:
+    """One entry of pydantic's errors, with the field that an unknown one was most likely meant to be."""
+    place = ".".join(map(str, error["loc"]))
+    if error["type"] != "extra_forbidden":
+        return f"{place}: {error['msg']}"
+    section, word = _section(error["loc"][:-1]), str(error["loc"][-1])
+    near = section and closest(word, section.model_fields)
+    return f"{place}: is not a field of the configuration" + (f", did you mean {near!r}?" if near else "")
+
+
+def _section(place: Sequence[str | int]) -> type[BaseModel] | None:
+    """The model that describes a section of the configuration; None for one that holds names of the user's own."""
+    section: type[BaseModel] = RunConfig
+    for name in place:
+        kinds = [section.model_fields[str(name)].annotation] if str(name) in section.model_fields else []
+        kinds = [kind for one in kinds for kind in (get_args(one) or (one,)) if isinstance(kind, type)]
+        models = [kind for kind in kinds if issubclass(kind, BaseModel)]
+        if not models:
+            return None
+        section = models[0]
+    return section
 
 
 def _overlaid(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

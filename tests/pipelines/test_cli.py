@@ -121,6 +121,10 @@ def test_one_clip_that_cannot_be_made_ends_with_exit_3(tmp_path: Path, capsys: p
         (["animate", "m.parquet", "out", "--workers", "0"], "animate_pool.size"),
         (["animate", "m.parquet", "out", "--checkpoint", "magicanimate"], "NAME=FOLDER"),
         (["clip", "a.png", "a.mp4", "film.mp4", "--set", "steps"], "FIELD=VALUE"),
+        (["clip", "a.png", "a.mp4", "film.mp4", "--set", "frame_coun=4"], "did you mean 'frame_count'?"),
+        (["clip", "a.png", "a.mp4", "film.mp4", "--set", "sku=7"], 'metadata={"NAME": "VALUE"}'),
+        (["clip", "a.png", "a.mp4", "film.mp4", "--set", "steps=ten"], "steps 'ten': is not a whole number"),
+        (["clip", "a.png", "a.mp4", "film.mp4", "--animator", "drwn"], "did you mean 'drawn'?"),
         (["clip", "a.png", "a.mp4", "film.mp4", "--crf", "99"], "encode.crf"),
         (["config", "--config", "no-such-file.yaml"], "no-such-file.yaml"),
         (["manifest", "build", "clips.xlsx", "clips.parquet"], "clips.xlsx"),
@@ -134,6 +138,44 @@ def test_wrong_usage_ends_with_exit_2_and_names_what_is_wrong(
     assert cli.main(arguments) == cli.WRONG_USAGE
     printed = capsys.readouterr()
     assert named in printed.err + printed.out
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("animate_pol: {size: 2}", "animate_pol: is not a field of the configuration, did you mean 'animate_pool'?"),
+        ("animate_pool: {sise: 2}", "animate_pool.sise: is not a field of the configuration, did you mean 'size'?"),
+        ("estimators: {dwpose: {detector: a, pose: b, thread: 3}}", "estimators.dwpose.thread: is not a field"),
+        ("estimators: {dwpose: {detector: a, pose: b, thread: 3}}", "did you mean 'threads'?"),
+        ("limits: {frame: 3}", "did you mean 'frames'?"),
+    ],
+)
+def test_a_misspelt_field_of_the_configuration_is_told_what_it_meant(
+    text: str, meant: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "night.yaml").write_text(text)
+    assert cli.main(["config", "--config", str(tmp_path / "night.yaml")]) == cli.WRONG_USAGE
+    assert meant in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["anmate", "m.parquet", "out"], "animate"),
+        (["manifest", "chek", "m.parquet"], "check"),
+        (["animate", "m.parquet", "out", "--strickt"], "--strict"),
+        (["clip", "a.png", "a.mp4", "film.mp4", "--annimator=drawn"], "--animator"),
+        (["config", "--dtype", "floaat16"], "float16"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_misspelt_word_is_told_what_it_meant(
+    arguments: list[str], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == cli.WRONG_USAGE
+    assert f"did you mean {meant!r}?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [["fly"], ["animate"], ["animate", "m", "o", "--limit", "x"]], ids=" ".join)
