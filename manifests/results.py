@@ -132,7 +132,7 @@ def of_clip(work: Work, status: Status, **ended: Any) -> Result:
         "id": work.clip.id,
         "mode": work.clip.mode,
         "animator": work.clip.animator,
-        "checkpoint": work.checkpoint,
+        "checkpoint": work.checkpoint or None,
         "seconds": work.seconds,
         "pose_key": work.pose_key,
         "latents_key": work.latents_key or None,

@@ -46,7 +46,7 @@ def with_what_works(problem: Problem, config: RunConfig, fields: dict[str, Any])
 
 def _lacks_nothing(facts: Facts, config: RunConfig, fields: dict[str, Any]) -> bool:
     """Whether an animator has weights, estimators and inputs for a row. No file is looked at."""
-    if not (facts.bundled or facts.name in config.checkpoints):
+    if not (facts.bundled or not facts.checkpoint or facts.name in config.checkpoints):
         return False
     clip, _ = parse_clip({**fields, "animator": facts.name})
     if clip is None:

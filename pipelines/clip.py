@@ -22,9 +22,9 @@ from pipelines.configuration import RunConfig
 from pipelines.keying import Keying
 from pipelines.output_files import require_writable
 from pipelines.progress import Say
-from pipelines.settings import settled
+from pipelines.settings import require_animators, settled
 from stages.diffusion.animator import compute_dtype
-from stages.diffusion.animators import ANIMATORS
+from stages.diffusion.animators import ANIMATORS, UNUSABLE
 
 
 def make_clip(
@@ -51,6 +51,7 @@ def make_clip(
     read = [fields[name] for name in ("reference", "driving", "lora", "checkpoint") if fields.get(name)]
     require_writable(outputs, read, overwrite)
     _require_fields(fields)
+    require_animators(config)
     fields = with_animator(config, fields, say)
     _require_values(fields)
     with tempfile.TemporaryDirectory(prefix="catwalk-clip-") as scratch:
@@ -84,7 +85,7 @@ def _require_fields(fields: dict[str, Any]) -> None:
 def _require_values(fields: dict[str, Any]) -> None:
     """Raise `WrongUsage` for what no row can hold."""
     _, errors = parse_clip(fields)
-    if fields["animator"] not in ANIMATORS:
+    if fields["animator"] not in ANIMATORS.keys() | UNUSABLE.keys():
         remedy = choose(fields["animator"], ANIMATORS)
         errors = [*errors, FieldError("animator", repr(fields["animator"]), "is not a known animator", remedy)]
     if errors:

@@ -61,6 +61,7 @@ class RunConfig(_Section):
         [], description="where the manifest's URIs may point, beside its own folder and the current one"
     )
     checkpoints: dict[str, str] = Field({}, description="folder of weights by animator, or by a label used in rows")
+    animators: dict[str, str] = Field({}, description="animators from outside: my_package.mirror:Mirror, by name")
     cache: str | None = Field(None, description="shared cache; left out, OUTPUT/cache")
     keep_latents: bool = Field(True, description="keep latents, so that a change of encoding does not denoise again")
     limits: Limits = Limits()

@@ -27,7 +27,7 @@ from pipelines.progress import Say
 from stages.bundled import SCHEME, bundled
 from stages.checkpoint_files import checkpoint_files
 from stages.diffusion.animator import Facts
-from stages.diffusion.animators import ANIMATORS
+from stages.diffusion.animators import ANIMATORS, OWN, UNUSABLE, add_animators
 from stages.poses.wholebody import WHOLE_IMAGE
 
 REINSTALL = "run `make setup`, or pip install -c constraints.txt -e ."
@@ -64,6 +64,7 @@ def examine(config: RunConfig, output: str | None, with_ray: bool, say: Say) -> 
         "video": video,
         "torch": lambda: torch_devices(config),
         "attention": attention,
+        "animators": lambda: animators(config),
         "checkpoints": lambda: checkpoints(config),
         "estimators": lambda: estimators(config),
     }
@@ -207,6 +208,16 @@ def attention() -> Findings:
         yield Finding("ok", f"xformers {version} works on {device}; attention is torch's own all the same")
 
 
+def animators(config: RunConfig) -> Findings:
+    """Each animator from outside: where its code is."""
+    add_animators(config.animators)
+    for name, facts in ANIMATORS.items():
+        if name not in OWN:
+            yield Finding("ok", f"animator {name}: {facts.implementation}; licence: {facts.licence}")
+    for problem in UNUSABLE.values():
+        yield Finding("FAIL", problem.error, problem.remedy)
+
+
 def checkpoints(config: RunConfig) -> Findings:
     """Each configured or bundled folder of weights: whether all parts that are read are there. No contents are read."""
     own = {facts.name: facts.bundled for facts in ANIMATORS.values() if facts.bundled}
@@ -221,7 +232,8 @@ def checkpoints(config: RunConfig) -> Findings:
 def _checkpoint(label: str, given: str) -> Findings:
     folder = storage.resolve(bundled(given), os.getcwd())
     # a label that is no animator's name may serve any
-    candidates = [ANIMATORS[label]] if label in ANIMATORS else list(ANIMATORS.values())
+    weighted = [facts for facts in ANIMATORS.values() if facts.checkpoint]
+    candidates = [ANIMATORS[label]] if label in ANIMATORS else weighted
     looked = [(facts, _sizes(folder, facts)) for facts in candidates]
     facts, sizes = min(looked, key=lambda one: sum(not size for size in one[1].values()))
     missing = [part for part, size in sizes.items() if not size]

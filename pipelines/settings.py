@@ -7,10 +7,12 @@ import uuid
 from dataclasses import dataclass
 
 from manifests import storage
+from manifests.errors import WrongUsage
 from manifests.layout import OutputLayout, new_run_id
 from pipelines.code_version import code_version
 from pipelines.configuration import RunConfig
 from stages.bundled import SCHEME
+from stages.diffusion.animators import UNUSABLE, add_animators
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,20 @@ class RunSettings:
         return OutputLayout(self.output, self.config.cache)
 
 
+def require_animators(config: RunConfig) -> None:
+    """Make animators from outside known here. Raises `WrongUsage` for a configured one that cannot be used."""
+    add_animators(config.animators)
+    for name in config.animators:
+        if name in UNUSABLE:
+            raise WrongUsage(UNUSABLE[name].error, UNUSABLE[name].remedy)
+
+
 def settled(config: RunConfig, manifest: str, output: str, run_id: str | None) -> RunSettings:
-    """Resolve what the user gave: absolute URIs, the run's id, the device."""
+    """Resolve what the user gave: absolute URIs, the run's id, the device.
+
+    Raises `WrongUsage` as `require_animators` does.
+    """
+    require_animators(config)
     here = os.getcwd()
     manifest, output = (storage.resolve(uri, here) for uri in (manifest, output))
     base = manifest if storage.is_folder(manifest) else storage.parent(manifest)

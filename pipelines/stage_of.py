@@ -1,6 +1,7 @@
 """From a run's settings to its stages, for the workers of a cluster and for `catwalk clip` alike.
 
-A stage is imported when it is made: what it needs (torch, decoders, estimators) is loaded where it works.
+A stage is imported when it is made: what it needs (torch, decoders, estimators) is loaded where it works, and so are
+animators from outside.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from manifests.storage import Allowed
 from pipelines.settings import RunSettings
+from stages.diffusion.animators import add_animators
 
 if TYPE_CHECKING:
     from stages.animate import Animate
@@ -21,6 +23,7 @@ def validate(settings: RunSettings) -> Validate:
     """Rows to work."""
     from stages.validate import Validate
 
+    add_animators(settings.config.animators)
     config = settings.config
     allowed = Allowed(prefixes=list(settings.allowed_prefixes))
     sources = settings.layout.sources
@@ -31,6 +34,7 @@ def extract_pose(settings: RunSettings) -> ExtractPose:
     """Driving files and references to stored poses."""
     from stages.extract_pose import ExtractPose
 
+    add_animators(settings.config.animators)
     return ExtractPose(settings.layout, settings.config.limits, settings.config.estimators)
 
 
@@ -38,6 +42,7 @@ def prepare_inputs(settings: RunSettings) -> PrepareInputs:
     """References and sounds to plain data."""
     from stages.prepare_inputs import PrepareInputs
 
+    add_animators(settings.config.animators)
     return PrepareInputs(settings.layout, settings.config.limits)
 
 
@@ -46,6 +51,7 @@ def animate(settings: RunSettings) -> Animate:
     from stages.animate import Animate
     from stages.diffusion.model_cache import ModelCache
 
+    add_animators(settings.config.animators)
     config = settings.config
     models = ModelCache(settings.device, settings.dtype, config.animate_pool.model_bytes)
     return Animate(

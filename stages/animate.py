@@ -26,7 +26,7 @@ from manifests.work import Work
 from stages.bundled import bundled
 from stages.checkpoint_files import local_checkpoint, local_lora
 from stages.diffusion.animator import Animator, PosePictures, Segment
-from stages.diffusion.animators import ANIMATORS
+from stages.diffusion.animators import ANIMATORS, facts_of
 from stages.diffusion.model_cache import ModelCache
 from stages.driving import keeps_sound, recipe_of, shown_frames
 from stages.poses.conditioning import skeleton_pictures
@@ -98,7 +98,7 @@ class Animate:
         return results.of_marker(work, marker, "done", self._layout)
 
     def _animator(self, work: Work) -> Animator:
-        facts = ANIMATORS[work.clip.animator]
+        facts = facts_of(work.clip.animator)
         scratch = Path(tempfile.gettempdir()) / "catwalk"
         folder = local_checkpoint(bundled(work.checkpoint), facts, work.checkpoint_digest, scratch)
         lora = work.lora and local_lora(work.lora, work.clip.lora_scale, scratch)

@@ -16,17 +16,18 @@ from stages.diffusion.weights.published_names import AS_PUBLISHED, among, on_dis
 
 
 def checkpoint_digest(folder: str, facts: Facts, memo: SourceMemo) -> str:
-    """Digest of every file in the parts of `folder` that the animator reads; memoised per file.
+    """Digest of every file in the parts of `folder` that the animator reads, and of its revision; memoised per file.
 
     Raises `Problem` naming the parts that are missing.
     """
     digests = [f"{name} {memoised_digest(storage.join(folder, name), memo)}" for name in _files(folder, facts)]
+    digests += [f"revision {facts.revision}"] if facts.revision else []
     return storage.sha256_text("\n".join(digests))
 
 
 def local_checkpoint(folder: str, facts: Facts, digest: str, scratch: Path) -> Path:
     """The folder itself if it is local, else a download kept in `scratch` under its digest."""
-    if storage.is_local(folder):
+    if not facts.checkpoint or storage.is_local(folder):
         return Path(folder)
     copy = scratch / "checkpoints" / digest
     whole = copy / ".whole"

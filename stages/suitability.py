@@ -8,16 +8,22 @@ from manifests.clip import Clip
 from manifests.errors import Rejected
 from manifests.field_error import choose
 from stages.diffusion.animator import Facts
-from stages.diffusion.animators import ANIMATORS
+from stages.diffusion.animators import ANIMATORS, UNUSABLE, facts_of
 from stages.driving import driven, recipe_of
 from stages.poses.recipes import Estimators
 
 
 def known_animator(name: str) -> Facts:
-    """Facts of the animator of that name. Raises `Rejected` with the nearest known one."""
-    if name not in ANIMATORS:
+    """Facts of the animator of that name.
+
+    Raises `Rejected` with the nearest known one, and `Problem` for one from outside that cannot be used here.
+    """
+    if name not in ANIMATORS and ":" in name:  # code that a row names is never run
+        remedy = f"name it in the configuration, animators: {{NAME: {name}}}, and use NAME in rows"
+        raise Rejected(f"animator {name!r} is not known", remedy)
+    if name not in ANIMATORS and name not in UNUSABLE:
         raise Rejected(f"animator {name!r} is not known", choose(name, ANIMATORS))
-    return ANIMATORS[name]
+    return facts_of(name)
 
 
 def check_suitable(clip: Clip, facts: Facts, estimators: Estimators) -> None:

@@ -85,8 +85,8 @@ class Validate:
         if label in self._checkpoints:
             return self._checkpoints[label]
         if clip.checkpoint is None:
-            if facts.bundled:
-                return facts.bundled
+            if facts.bundled or not facts.checkpoint:
+                return facts.bundled or ""
             raise Rejected(
                 f"checkpoint: none is configured for {clip.animator}",
                 f"set `checkpoints: {{{clip.animator}: FOLDER}}` in the configuration or --checkpoint "

@@ -50,9 +50,9 @@ class Facts:
     steps: int
     guidance: tuple[float, ...]
     # folders and files inside the checkpoint folder that are read, as published; see `published_names.the_one` for "*"
-    # and "|"
+    # and "|"; none: there are no weights, and no folder is asked for
     checkpoint: tuple[str, ...]
-    licence: str  # of the published weights
+    licence: str  # of the published weights; of the code, where there are none
     options: type[Options] = Options
     checkpoint_settings: tuple[str, ...] = ()  # files that are read where they are there
     loops: bool = True  # the end of a film can be made to join its beginning
@@ -63,6 +63,7 @@ class Facts:
     keypoints: Literal["dwpose", "drawn"] = "dwpose"  # estimator of the people in driving videos and references
     driving: Literal["required", "optional"] = "required"  # optional: the system also draws without poses
     bundled: str | None = None  # weights that come with Catwalk
+    revision: str = ""  # of an animator from outside: another one whenever its films change, which are then made anew
     # (clip, shape of its driving file, else of its reference, if there is either) → fields of a clip that this system
     # alone fills in otherwise, for rows that leave them out
     own_defaults: Callable[[Clip, Shape | None], dict[str, Any]] = no_defaults_of_its_own
@@ -129,7 +130,7 @@ class Animator(Protocol):
     def latents(
         self, clip: Clip, reference: np.ndarray | None, poses: PosePictures | None, segment: Segment
     ) -> torch.Tensor:
-        """Denoise one segment → (frames, channels, height/8, width/8) on the CPU.
+        """Denoise one segment → (frames, channels, height/8, width/8) on the CPU; or what else `frames` decodes.
 
         `clip` has every default resolved. `reference` is uint8 (height, width, 3); `poses` are the whole film's, and
         may be looked at beyond the segment. Both come in sizes of their own, to be fitted to the film's as the system
