@@ -175,20 +175,31 @@ def new_run_id() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
 
 
-def claim_run(layout: OutputLayout, run_id: str, identity: Mapping[str, Any]) -> bool:
+def claim_run(layout: OutputLayout, run_id: str, manifest: str, rows: Sequence[str]) -> bool:
     """Begin or continue a run; returns whether it is continued.
 
-    A run id names one night: raises `WrongUsage` when it was begun with another identity (manifest).
+    A run id names one night of one manifest, whose `rows` (as text) may have grown at their end since: raises
+    `WrongUsage` when it was begun with another manifest, or with rows that are no longer there.
     """
     uri = layout.run(run_id, "run.json")
-    wanted = json.loads(json.dumps(dict(identity)))
-    if storage.create_exclusive(uri, json.dumps(wanted, sort_keys=True).encode()):
+    identity = {"manifest": manifest, "rows": len(rows), "manifest_digest": _digest(rows)}
+    if storage.create_exclusive(uri, json.dumps(identity, sort_keys=True).encode()):
         return False
-    begun = storage.read_json(uri)
-    if begun != wanted:
-        differing = ", ".join(sorted(key for key in wanted if (begun or {}).get(key) != wanted[key]))
-        raise WrongUsage(
-            f"run id {run_id!r} was begun with another {differing}",
-            "choose a new run id, or give none to get a new one",
-        )
-    return True
+    begun = storage.read_json(uri) or {}
+    before = begun.get("rows", len(rows))
+    if begun.get("manifest") != manifest:
+        wrong = f"was begun with {storage.redact(str(begun.get('manifest')))}, not with {storage.redact(manifest)}"
+    elif before > len(rows):
+        wrong = f"was begun with {before} rows, of which the manifest has {len(rows)} left"
+    elif begun.get("manifest_digest") != _digest(rows[:before]):
+        wrong = f"was begun when the first {before} rows of the manifest were others (new ones may follow them)"
+    else:
+        if before < len(rows):
+            storage.publish_json(identity, uri)
+        return True
+    remedy = "leave the run id out or choose a new one: films that are finished are found under any"
+    raise WrongUsage(f"run id {run_id!r} {wrong}", remedy)
+
+
+def _digest(rows: Sequence[str]) -> str:
+    return storage.sha256_text("\n".join(rows))

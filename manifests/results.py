@@ -6,7 +6,7 @@ import logging
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -286,6 +286,6 @@ def _failures(results: Iterable[Result]) -> list[dict[str, Any]]:
     ]
 
 
-def exit_code(results: Iterable[Result]) -> int:
-    """0 when every row has its film, 3 when some were rejected or failed."""
-    return 0 if all(result.good for result in results) else 3
+def exit_code(results: Iterable[Result], ok_if: Collection[Status] = ()) -> int:
+    """0 when every row has its film or ended in a way that is `ok_if`, 3 when some were rejected or failed."""
+    return 0 if all(result.good or result.status in ok_if for result in results) else 3

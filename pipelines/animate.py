@@ -22,7 +22,7 @@ from manifests.work import Work
 from pipelines.boundary import ended, guarded
 from pipelines.configuration import RunConfig
 from pipelines.keying import Keying
-from pipelines.manifest_reading import ManifestRow, read_manifest
+from pipelines.manifest_reading import ManifestRow, look_at, read_manifest
 from pipelines.plan import Plan, cost, make_plan, reused
 from pipelines.pools import actors, as_blocks, demands, tasks
 from pipelines.progress import Progress, Say
@@ -49,6 +49,7 @@ def run(
     refuses unknown columns. Raises `Problem` when the run cannot begin: what goes wrong later ends in the results.
     """
     settings = settled(config, manifest, output, run_id)
+    look_at(settings.manifest, only)
     say(f"run {settings.run_id} on {connect()}")
     require(demands(config), config.cluster_wait.seconds, say)
     record = RunRecord(settings)
@@ -57,7 +58,7 @@ def run(
     report_unknown(incoming.unknown, strict, say)
     rows = incoming.selected(limit, only)
     if not dry_run:
-        record.claim(incoming.digest)
+        record.claim(incoming.texts)
 
     works, rejected = validated(rows, settings)
     works, refused = with_keys(works, settings)

@@ -137,6 +137,13 @@ def _animate(commands: Any) -> None:
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N rows")
     parser.add_argument("--only", action="append", default=[], metavar="ID", help="only this clip; may be repeated")
     parser.add_argument("--dry-run", action="store_true", help="validate and plan, make no film")
+    parser.add_argument(
+        "--ok-if",
+        action="append",
+        default=[],
+        choices=["rejected", "failed"],
+        help="exit with 0 in spite of rows that ended so; may be repeated (Ray calls a job that ends with 3 failed)",
+    )
     parser.add_argument("--strict", action="store_true", help="refuse a manifest with unknown columns")
     parser.add_argument("--gpus", type=float, metavar="N", help="GPUs reserved by each animating worker")
     parser.add_argument("--workers", type=int, metavar="N", help="animating workers")
@@ -161,7 +168,12 @@ def animate(arguments: argparse.Namespace) -> int:
         strict=arguments.strict,
         say=say,
     )
-    return outcome.exit_code
+    code = outcome.exit_code_if(arguments.ok_if)
+    if code == SOME_FAILED:
+        bad = {result.status for result in outcome.results if not result.good}
+        say(f"exit code {code}, as rows ended badly; " + " ".join(f"--ok-if {status}" for status in sorted(bad))
+            + " would make it 0")  # fmt: skip
+    return code
 
 
 def _clip(commands: Any) -> None:

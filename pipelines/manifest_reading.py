@@ -14,6 +14,7 @@ import ray.data
 
 from manifests import cell, storage, table
 from manifests.errors import Problem, WrongUsage
+from manifests.field_error import choose
 
 
 @dataclass(frozen=True)
@@ -38,18 +39,50 @@ class Manifest:
     unknown: list[table.UnknownColumn]
 
     @property
-    def digest(self) -> str:
-        """Digest of the rows: the same for the same table, however it is cut into files."""
-        return storage.sha256_text("\n".join(row.fields for row in self.rows))
+    def texts(self) -> list[str]:
+        """Every row as text: the same for the same cells, however the table is cut into files and columns ordered."""
+        return [_without_nulls(row.fields) for row in self.rows]
 
     def selected(self, limit: int | None, only: Collection[str]) -> list[ManifestRow]:
         """The rows a run is restricted to. Raises `WrongUsage` for an id in `only` that no row has."""
         rows = self.rows
         if only:
             rows = [row for row in rows if row.id in only]
-            if missing := sorted(set(only) - {row.id for row in rows}):
-                raise WrongUsage(f"--only {', '.join(missing)}: no such id in the manifest", "use ids of the manifest")
+            _require_ids(only, {row.id for row in rows})
         return rows[:limit]
+
+
+def _without_nulls(fields: str) -> str:
+    given = {name: value for name, value in json.loads(fields).items() if value is not None}
+    return json.dumps(given, sort_keys=True, ensure_ascii=False)
+
+
+def look_at(uri: str, only: Collection[str] = ()) -> None:
+    """What can be known of a manifest before Ray is there, in a moment.
+
+    Raises `WrongUsage` for a file that is no Parquet or not there, and for an id in `only` that no row has.
+    """
+    try:
+        files = storage.expand(uri)
+    except Problem as problem:
+        raise WrongUsage(problem.error, problem.remedy) from None
+    footers = [_footer(file) for file in files]
+    if only:
+        with_ids = [file for file, footer in zip(files, footers, strict=True) if "id" in footer.schema.names]
+        _require_ids(only, {table.row_id({"id": given}) for file in with_ids for given in _ids(file)})
+
+
+def _ids(file: str) -> list[Any]:
+    filesystem, path = storage.arrow_filesystem(file)
+    with pq.ParquetFile(path, filesystem=filesystem) as parquet:
+        return parquet.read(columns=["id"])["id"].to_pylist()
+
+
+def _require_ids(only: Collection[str], there: Collection[str | None]) -> None:
+    if missing := sorted(set(only) - set(there)):
+        near = [choose(name, [one for one in there if one]) for name in missing[:1]]
+        remedy = near[0] if near[0].startswith("did you mean") else "use ids of the manifest"
+        raise WrongUsage(f"--only {', '.join(missing)}: no such id in the manifest", remedy)
 
 
 def read_manifest(uri: str) -> Manifest:

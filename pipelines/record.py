@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from manifests import results, storage
 from manifests.errors import Problem
 from manifests.layout import claim_run
-from manifests.results import Result
+from manifests.results import Result, Status
 from pipelines.plan import Plan
 from pipelines.progress import Say, clock
 from pipelines.settings import RunSettings
@@ -35,7 +35,11 @@ class RunResults:
     @property
     def exit_code(self) -> int:
         """0 every film is there, 1 the run itself broke off, 3 it finished but rows failed or were rejected."""
-        return 1 if self.broke_off else results.exit_code(self.results)
+        return self.exit_code_if(())
+
+    def exit_code_if(self, ok: Collection[Status]) -> int:
+        """The exit code where rows that ended as one of `ok` are no reason to call a run failed."""
+        return 1 if self.broke_off else results.exit_code(self.results, ok)
 
 
 class RunRecord:
@@ -45,12 +49,11 @@ class RunRecord:
         self._settings = settings
         self._began = time.monotonic()
 
-    def claim(self, manifest_digest: str) -> bool:
-        """Begin the run, or continue it under the same id; returns whether it is continued. Raises `Problem`."""
+    def claim(self, rows: Sequence[str]) -> bool:
+        """Begin the run of a manifest's rows, or continue it; returns whether it is continued. Raises `Problem`."""
         settings = self._settings
-        identity = {"manifest": settings.manifest, "manifest_digest": manifest_digest}
         try:
-            continued = claim_run(settings.layout, settings.run_id, identity)
+            continued = claim_run(settings.layout, settings.run_id, settings.manifest, rows)
         except OSError as error:
             raise Problem(
                 f"output {storage.redact(settings.output)} cannot be written: {error}",

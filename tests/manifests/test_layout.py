@@ -4,7 +4,7 @@ import pytest
 
 from manifests import layout, storage
 from manifests.clip import Clip
-from manifests.errors import Problem
+from manifests.errors import WrongUsage
 from manifests.layout import Film, OutputLayout
 
 CLIP = Clip(
@@ -142,9 +142,33 @@ def test_a_damaged_marker_makes_the_film_again(output: OutputLayout) -> None:
     assert output.read_film_markers([Film("a", "1" * 32), Film("b", "2" * 32)]) == [None, None]
 
 
-def test_a_run_id_continues_its_own_night_and_refuses_another(output: OutputLayout) -> None:
-    assert layout.claim_run(output, "night", {"manifest": "m"}) is False
-    assert layout.claim_run(output, "night", {"manifest": "m"}) is True
-    with pytest.raises(Problem, match="another manifest"):
-        layout.claim_run(output, "night", {"manifest": "other"})
+def test_a_run_id_continues_its_own_night_and_that_of_a_manifest_that_has_grown(output: OutputLayout) -> None:
+    assert layout.claim_run(output, "night", "m", ["a", "b"]) is False
+    assert layout.claim_run(output, "night", "m", ["a", "b"]) is True
+    assert layout.claim_run(output, "night", "m", ["a", "b", "c"]) is True
+    assert layout.claim_run(output, "night", "m", ["a", "b", "c", "d"]) is True
     assert layout.new_run_id() != layout.new_run_id()
+
+
+@pytest.mark.parametrize(
+    ("manifest", "rows", "wrong"),
+    [
+        ("other", ["a", "b"], "run id 'night' was begun with m, not with other"),
+        ("m", ["a"], "was begun with 2 rows, of which the manifest has 1 left"),
+        ("m", ["a", "x"], "when the first 2 rows of the manifest were others"),
+        ("m", ["x", "a", "b"], "when the first 2 rows of the manifest were others"),
+    ],
+)
+def test_a_run_id_refuses_another_night(output: OutputLayout, manifest: str, rows: list[str], wrong: str) -> None:
+    layout.claim_run(output, "night", "m", ["a", "b"])
+    with pytest.raises(WrongUsage, match=wrong) as refused:
+        layout.claim_run(output, "night", manifest, rows)
+    assert "films that are finished are found under any" in refused.value.remedy
+    assert layout.claim_run(output, "night", "m", ["a", "b"]) is True, "a refused manifest changes nothing"
+
+
+def test_rows_once_added_belong_to_the_night(output: OutputLayout) -> None:
+    layout.claim_run(output, "night", "m", ["a"])
+    layout.claim_run(output, "night", "m", ["a", "b"])
+    with pytest.raises(WrongUsage, match="begun with 2 rows"):
+        layout.claim_run(output, "night", "m", ["a"])

@@ -178,6 +178,39 @@ def test_a_misspelt_word_is_told_what_it_meant(
     assert f"did you mean {meant!r}?" in capsys.readouterr().err
 
 
+@pytest.fixture
+def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray must not be started."""
+
+    def started() -> str:
+        pytest.fail("Ray was started before the arguments were looked at")
+
+    monkeypatch.setattr("pipelines.animate.connect", started)
+
+
+@pytest.mark.usefixtures("no_ray")
+@pytest.mark.parametrize(
+    ("manifest", "options", "named"),
+    [
+        ("clips.jsonl", [], "catwalk manifest build"),
+        ("nothing.parquet", [], "no .parquet file at"),
+        ("empty", [], "no .parquet file at"),
+        ("clips.parquet", ["--only", "nobody"], "--only nobody: no such id in the manifest"),
+        ("clips.parquet", ["--only", "tee-trun"], "did you mean 'tee-turn'?"),
+    ],
+)
+def test_wrong_arguments_are_found_before_ray_is_started(
+    manifest: str, options: list[str], named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    source = json_lines(tmp_path / "clips.jsonl", {**GOOD, "id": "tee-turn"}, {**GOOD, "id": 7})
+    cli.main(["manifest", "build", str(source), str(tmp_path / "clips.parquet")])
+    arguments = ["animate", str(tmp_path / manifest), str(tmp_path / "out"), *options]
+    assert cli.main(arguments) == cli.WRONG_USAGE
+    assert named in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("arguments", [["fly"], ["animate"], ["animate", "m", "o", "--limit", "x"]], ids=" ".join)
 def test_what_the_parser_refuses_ends_with_exit_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:

@@ -119,8 +119,22 @@ def test_the_same_run_id_continues_a_night_and_its_films_count_as_done(media: Pa
     outcome = run(config(), manifest, str(media / "out"), run_id="night")
     assert [result.status for result in outcome.results] == ["done", "done"]
     other = write_manifest(media / "other.parquet", [clip_row("a")])
-    with pytest.raises(Problem, match="begun with another"):
+    with pytest.raises(Problem, match="was begun with"):
         run(config(), other, str(media / "out"), run_id="night")
+
+
+def test_a_night_goes_on_with_rows_that_were_added_to_its_manifest(media: Path) -> None:
+    rows = [clip_row("a"), clip_row("b", steps=0)]
+    manifest = write_manifest(media / "m.parquet", rows)
+    first = run(config(), manifest, str(media / "out"), run_id="night")
+    assert [first.exit_code_if(ok) for ok in ((), ("failed",), ("rejected",))] == [3, 3, 0]
+    write_manifest(media / "m.parquet", [*rows, clip_row("c", seed=1, colour="red")])
+    second = run(config(), manifest, str(media / "out"), run_id="night")
+    assert [result.status for result in second.results] == ["done", "rejected", "done"]
+    assert second.results[0].finished == first.results[0].finished, "made again"
+    write_manifest(media / "m.parquet", [clip_row("a", seed=9), *rows[1:], clip_row("c", seed=1)])
+    with pytest.raises(Problem, match="were others"):
+        run(config(), manifest, str(media / "out"), run_id="night")
 
 
 def kill_workers(attempts: Path, wanted: str, times: int, stop: threading.Event) -> None:
