@@ -31,7 +31,7 @@ def with_animator(config: RunConfig, fields: dict[str, Any], say: Say) -> dict[s
         others = f", as are {', '.join(configured[:-1])}" if configured[:-1] else ""
         say(f"animator {name}: configured{others}; --animator NAME chooses another")
     else:
-        say(f"animator {name}: {BUNDLED}; for another, --checkpoint NAME=FOLDER (README, 'Checkpoints')")
+        say(f"animator {name}: {BUNDLED}; for another, --checkpoint NAME=FOLDER (stages/diffusion/README.md)")
     return {**fields, "animator": name}
 
 

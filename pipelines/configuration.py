@@ -117,9 +117,9 @@ def _section(place: Sequence[str | int]) -> type[BaseModel] | None:
     """The model that describes a section of the configuration; None for one that holds names of the user's own."""
     section: type[BaseModel] = RunConfig
     for name in place:
-        kinds = [section.model_fields[str(name)].annotation] if str(name) in section.model_fields else []
-        kinds = [kind for one in kinds for kind in (get_args(one) or (one,)) if isinstance(kind, type)]
-        models = [kind for kind in kinds if issubclass(kind, BaseModel)]
+        field = section.model_fields.get(str(name))
+        kinds: Sequence[Any] = (get_args(field.annotation) or (field.annotation,)) if field else ()
+        models = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
         if not models:
             return None
         section = models[0]
