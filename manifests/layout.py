@@ -138,6 +138,10 @@ class OutputLayout:
         """Written last: says that film and poster are whole, and holds the figures of the run that made them."""
         return storage.join(self.films, f"{film.clip_id}.{film.key}.json")
 
+    def unpublished(self, film: Film) -> str:
+        """A finished film that could not be put at its place."""
+        return storage.join(self.cache, "unpublished", f"{film.clip_id}.{film.key}.mp4")
+
     def run(self, run_id: str, *parts: str) -> str:
         """The folder of one run, or something in it."""
         return storage.join(self.output, "runs", run_id, *parts)

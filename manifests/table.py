@@ -13,6 +13,7 @@ from manifests import cell, storage
 from manifests.clip import Clip
 from manifests.errors import Problem
 from manifests.field_error import closest
+from manifests.storage_fault import storage_fault
 
 _WHOLE = ("width", "height", "first_frame", "frame_count", "seed", "steps", "window", "overlap")
 _TYPES = (
@@ -175,6 +176,8 @@ def _unreadable(uri: str, error: Exception) -> Problem:
         return Problem(
             f"manifest {storage.redact(uri)}: does not exist", "check the path, and that this user may read it"
         )
+    if fault := storage_fault(error):
+        return Problem(f"manifest {storage.redact(uri)}: {fault.error}", fault.remedy)
     reason = " ".join(str(error).replace(uri, storage.redact(uri)).split())[:200]
     return Problem(
         f"manifest file {storage.redact(uri)}: is not readable Parquet ({reason})",

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from typing import Any, cast
 
+import ray
 import ray.data
 
 from cluster.connection import connect
@@ -21,13 +23,15 @@ from manifests.results import Result
 from manifests.work import Work
 from pipelines.boundary import ended, guarded
 from pipelines.configuration import RunConfig
+from pipelines.disk_space import FILM, LATENTS, require_space
 from pipelines.keying import Keying
 from pipelines.manifest_reading import ManifestRow, look_at, read_manifest
+from pipelines.output_files import require_writable_folder
 from pipelines.plan import Plan, cost, make_plan, reused
 from pipelines.pools import actors, as_blocks, demands, tasks
 from pipelines.progress import Progress, Say
 from pipelines.record import RunRecord, RunResults
-from pipelines.settings import RunSettings, settled
+from pipelines.settings import RunSettings, require_device, settled
 from pipelines.workers import AnimateWorker, InputsWorker, PoseWorker, outcome, validate_row
 
 
@@ -50,6 +54,10 @@ def run(
     """
     settings = settled(config, manifest, output, run_id)
     look_at(settings.manifest, only)
+    if not (ray.is_initialized() or "RAY_ADDRESS" in os.environ):  # else the workers may have what is not here
+        require_device(settings.device, config.animate_pool.num_gpus)
+    if not dry_run:
+        require_writable_folder(settings.output)
     say(f"run {settings.run_id} on {connect()}")
     require(demands(config), config.cluster_wait.seconds, say)
     record = RunRecord(settings)
@@ -67,6 +75,8 @@ def run(
     say(plan.in_words(rejected + refused))
     if dry_run:
         return record.dry(plan, settled_already)
+    require_space(settings.layout.films, plan.todo, FILM)
+    require_space(settings.layout.cache, plan.todo, LATENTS if config.keep_latents else 0)
     record.write_plan(plan, settled_already)
 
     made, broke_off = animated(plan, settings, say)

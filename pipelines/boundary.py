@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 from manifests import results, storage
 from manifests.errors import Problem, Rejected
 from manifests.results import Result
+from manifests.storage_fault import storage_fault
 from manifests.work import Work
 from pipelines.attempts import WorkerDied
 
@@ -56,8 +57,8 @@ def explained(error: Exception) -> tuple[str, str]:
     text = f"{type(error).__name__}: {storage.redact_text(lines[0])}"
     if isinstance(error, MemoryError) or type(error).__name__ in ("OutOfMemoryError", "AcceleratorError"):
         return text, "use a smaller size or window, or a worker with more memory"
-    if isinstance(error, PermissionError):
-        return text, "give the workers access to the file or bucket"
+    if fault := storage_fault(error):
+        return fault
     if isinstance(error, OSError):
         return text, "storage or network failed: run again, finished clips are kept"
     return text, "run again; if it happens every time, report it with the worker's log, which has the traceback"

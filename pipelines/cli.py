@@ -38,6 +38,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         say("catwalk: interrupted")
         return BROKE_OFF
+    except Exception as error:
+        from manifests.storage_fault import storage_fault
+
+        if (fault := storage_fault(error)) is None:
+            raise
+        say(f"catwalk: {fault.error}\n  → {fault.remedy}")
+        return arguments.problem_code
 
 
 def say(line: str) -> None:

@@ -15,14 +15,16 @@ from manifests.clip import Clip, parse_clip
 from manifests.errors import Problem, WrongUsage
 from manifests.field_error import FieldError, choose, rejection
 from manifests.results import Result
+from manifests.storage_fault import StorageFault, storage_fault
 from manifests.work import Work
 from pipelines import stage_of
 from pipelines.animator_choice import with_animator, with_what_works
 from pipelines.configuration import RunConfig
+from pipelines.disk_space import FILM, LATENTS, require_space
 from pipelines.keying import Keying
 from pipelines.output_files import require_writable
 from pipelines.progress import Say
-from pipelines.settings import require_animators, settled
+from pipelines.settings import RunSettings, require_animators, require_device, settled
 from stages.diffusion.animator import compute_dtype
 from stages.diffusion.animators import ANIMATORS, UNUSABLE
 
@@ -43,35 +45,56 @@ def make_clip(
     where a file to write is one that is read, or is there already and not to be overwritten; `Problem` when the film
     cannot be made.
     """
-    if film.suffix.lower() != ".mp4":
-        raise WrongUsage(f"film {str(film)!r}", "name a file that ends in .mp4")
-    if poster is not None and poster.suffix.lower() not in (".jpg", ".jpeg"):
-        raise WrongUsage(f"poster {str(poster)!r}", "name a file that ends in .jpg")
-    outputs = [film] if poster is None else [film, poster]
-    read = [fields[name] for name in ("reference", "driving", "lora", "checkpoint") if fields.get(name)]
-    require_writable(outputs, read, overwrite)
+    _require_outputs(film, poster, fields, overwrite)
     _require_fields(fields)
     require_animators(config)
     fields = with_animator(config, fields, say)
     _require_values(fields)
+    require_device(config.animate_pool.device)
     with tempfile.TemporaryDirectory(prefix="catwalk-clip-") as scratch:
         chain = StageChain(config.model_copy(update={"cache": cache}), scratch)
         try:
             work = chain.work(fields)
         except Problem as problem:
             raise with_what_works(problem, config, fields) from None
-        clip, settings = work.clip, chain.settings
-        said = f"{clip.animator}, {clip.mode} mode, {work.frames} frames, {clip.steps} steps"
-        dtype = compute_dtype(ANIMATORS[clip.animator], settings.device, settings.dtype)
-        say(f"{said}, {dtype} on {settings.device}")
+        say(_in_words(work, chain.settings))
+        require_space(str(film.absolute().parent), [work], FILM)
+        require_space(chain.settings.layout.cache, [work], LATENTS)
         result = chain.film(work)
-        storage.publish(Path(cast(str, result.film)), str(film.absolute()))
+        _deliver(Path(cast(str, result.film)), film, chain.settings.config.cache)
         if poster is not None:
             storage.publish(Path(cast(str, result.poster)), str(poster.absolute()))
     say(f"{film}: {result.frames} frames at {result.fps} per second, {result.width}×{result.height}")
     if poster is not None:
         say(f"{poster}: its first frame")
     return result
+
+
+def _require_outputs(film: Path, poster: Path | None, fields: dict[str, Any], overwrite: bool) -> None:
+    """Raise `WrongUsage` for a film or poster that may not be written, or by another name."""
+    if film.suffix.lower() != ".mp4":
+        raise WrongUsage(f"film {str(film)!r}", "name a file that ends in .mp4")
+    if poster is not None and poster.suffix.lower() not in (".jpg", ".jpeg"):
+        raise WrongUsage(f"poster {str(poster)!r}", "name a file that ends in .jpg")
+    read = [fields[name] for name in ("reference", "driving", "lora", "checkpoint") if fields.get(name)]
+    require_writable([film] if poster is None else [film, poster], read, overwrite)
+
+
+def _in_words(work: Work, settings: RunSettings) -> str:
+    clip, dtype = work.clip, compute_dtype(ANIMATORS[work.clip.animator], settings.device, settings.dtype)
+    said = f"{clip.animator}, {clip.mode} mode, {work.frames} frames, {clip.steps} steps"
+    return f"{said}, {dtype} on {settings.device}"
+
+
+def _deliver(made: Path, film: Path, cache: str | None) -> None:
+    """Put a finished film where it was asked for. Raises `Problem` naming where it is kept if that fails."""
+    try:
+        storage.publish(made, str(film.absolute()))
+    except OSError as error:
+        fault = storage_fault(error) or StorageFault(str(error), "choose another place")
+        kept = storage.join(cache, "unpublished") if cache else tempfile.mkdtemp(prefix="catwalk-unpublished-")
+        storage.publish(made, kept := storage.join(kept, film.name))
+        raise Problem(f"film {film}: {fault.error}", f"{fault.remedy}; the finished film is at {kept}") from error
 
 
 def _require_fields(fields: dict[str, Any]) -> None:

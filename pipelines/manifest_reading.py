@@ -15,6 +15,7 @@ import ray.data
 from manifests import cell, storage, table
 from manifests.errors import Problem, WrongUsage
 from manifests.field_error import choose
+from manifests.storage_fault import storage_fault
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,8 @@ def _footer(file: str) -> _Footer:
         with pq.ParquetFile(path, filesystem=filesystem) as parquet:
             return _Footer(parquet.schema_arrow, parquet.metadata.num_rows)
     except (pa.ArrowException, OSError) as broken:
+        if fault := storage_fault(broken):
+            raise Problem(f"manifest {storage.redact(file)}: {fault.error}", fault.remedy) from None
         reason = str(broken).splitlines()[0]
         raise Problem(
             f"manifest {storage.redact(file)} cannot be read: {reason}", "write the Parquet file again"

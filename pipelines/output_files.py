@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from manifests import storage
 from manifests.errors import WrongUsage
+from manifests.storage_fault import storage_fault
 
 
 def require_writable(outputs: Sequence[Path], inputs: Iterable[str], overwrite: bool = False) -> None:
@@ -26,9 +28,28 @@ def require_writable(outputs: Sequence[Path], inputs: Iterable[str], overwrite: 
             raise WrongUsage(f"output {str(output)!r}: is there already", "name another file, or add --overwrite")
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=output.parent, prefix=".catwalk-"):
+                pass  # found now and not when the film is there
         except OSError as error:
             remedy = "name a file in a folder that can be written"
             raise WrongUsage(f"output {str(output)!r}: {error}", remedy) from None
+
+
+def require_writable_folder(output: str) -> None:
+    """Raise `WrongUsage` unless a local output folder can be made and written to; nothing is left in it.
+
+    Buckets are tried when the run is claimed.
+    """
+    if not storage.is_local(output):
+        return
+    try:
+        Path(output).mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=output, prefix=".catwalk-"):
+            pass
+    except OSError as error:
+        fault = storage_fault(error)
+        said = fault.error if fault else str(error)
+        raise WrongUsage(f"output {output} cannot be written: {said}", "name a folder that can be written") from None
 
 
 def _same(one: Path, other: Path) -> bool:

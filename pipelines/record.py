@@ -17,6 +17,7 @@ from manifests import results, storage
 from manifests.errors import Problem
 from manifests.layout import claim_run
 from manifests.results import Result, Status
+from manifests.storage_fault import storage_fault
 from pipelines.plan import Plan
 from pipelines.progress import Say, clock
 from pipelines.settings import RunSettings
@@ -55,9 +56,10 @@ class RunRecord:
         try:
             continued = claim_run(settings.layout, settings.run_id, settings.manifest, rows)
         except OSError as error:
+            fault = storage_fault(error)
             raise Problem(
-                f"output {storage.redact(settings.output)} cannot be written: {error}",
-                "choose a folder or bucket that you and the workers may write to",
+                f"output {storage.redact(settings.output)} cannot be written: {fault.error if fault else error}",
+                fault.remedy if fault else "choose a folder or bucket that you and the workers may write to",
             ) from None
         storage.delete(self._uri("_SUCCESS"))
         return continued

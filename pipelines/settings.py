@@ -8,11 +8,14 @@ from dataclasses import dataclass
 
 from manifests import storage
 from manifests.errors import WrongUsage
+from manifests.field_error import choose
 from manifests.layout import OutputLayout, new_run_id
 from pipelines.code_version import code_version
 from pipelines.configuration import RunConfig
 from stages.bundled import SCHEME
 from stages.diffusion.animators import UNUSABLE, add_animators
+
+DEVICES = ("auto", "cpu", "cuda")
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,26 @@ def require_animators(config: RunConfig) -> None:
     for name in config.animators:
         if name in UNUSABLE:
             raise WrongUsage(UNUSABLE[name].error, UNUSABLE[name].remedy)
+
+
+def require_device(device: str, num_gpus: float | None = None) -> None:
+    """Raise `WrongUsage` for a torch device that there is not on this machine.
+
+    With `num_gpus`, what a worker reserves, also for a CUDA device that Ray would hide from it.
+    """
+    if device in ("auto", "cpu"):
+        return
+    import torch
+
+    try:
+        kind = torch.device(device)
+    except RuntimeError:
+        raise WrongUsage(f"device {device!r} is no device of torch", choose(device, DEVICES)) from None
+    if kind.type == "cuda" and num_gpus == 0:
+        raise WrongUsage(f"device {device}: the workers reserve no GPU, and Ray shows them none", "add --gpus 1")
+    if kind.type == "cuda" and (kind.index or 0) >= torch.cuda.device_count():
+        found = f"{torch.cuda.device_count()} CUDA device(s) are here"
+        raise WrongUsage(f"device {device}: {found}", "leave --device out, or install a torch build for your driver")
 
 
 def settled(config: RunConfig, manifest: str, output: str, run_id: str | None) -> RunSettings:

@@ -22,6 +22,7 @@ from manifests import results, storage
 from manifests.errors import Problem
 from manifests.layout import Film, OutputLayout, sound_key
 from manifests.results import Result
+from manifests.storage_fault import StorageFault, storage_fault
 from manifests.work import Work
 from stages.bundled import bundled
 from stages.checkpoint_files import local_checkpoint, local_lora
@@ -91,11 +92,25 @@ class Animate:
             with timings.of("encode"):
                 movie, poster = self._encode(animator, latents, work, scratch)
             with timings.of("publish"):
-                storage.publish(movie, self._layout.film(film))
-                storage.publish(poster, self._layout.poster(film))
+                self._publish(movie, poster, film)
         marker = results.marker(self._made(work, started, timings, report), self._run_id)
         storage.publish_json(marker, self._layout.film_marker(film))
         return results.of_marker(work, marker, "done", self._layout)
+
+    def _publish(self, movie: Path, still: Path, film: Film) -> None:
+        """Put film and poster at their places. Raises `Problem` naming where the film was kept instead."""
+        try:
+            storage.publish(movie, self._layout.film(film))
+            storage.publish(still, self._layout.poster(film))
+        except Exception as error:
+            fault = storage_fault(error) or StorageFault(f"{type(error).__name__}: {error}", "run again")
+            kept = self._layout.unpublished(film)
+            try:
+                storage.publish(movie, kept)
+            except Exception:  # most likely for the same reason
+                raise Problem(f"film {self._layout.film(film)}: {fault.error}", fault.remedy) from error
+            remedy = f"{fault.remedy}; the finished film is kept at {kept}"
+            raise Problem(f"film {self._layout.film(film)}: {fault.error}", remedy) from error
 
     def _animator(self, work: Work) -> Animator:
         facts = facts_of(work.clip.animator)

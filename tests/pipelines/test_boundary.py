@@ -1,5 +1,7 @@
 """The row-level boundary, without Ray."""
 
+import errno
+
 import pytest
 
 from manifests.clip import Clip
@@ -27,6 +29,7 @@ def fail(error: Exception) -> Result:
         (MemoryError(), "failed", "memory"),
         (ConnectionResetError("reset"), "failed", "run again"),
         (PermissionError("denied"), "failed", "access"),
+        (OSError(errno.ENOSPC, "No space left on device"), "failed", "free space"),
         (ValueError(""), "failed", "report it"),
     ],
 )

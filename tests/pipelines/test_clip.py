@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from manifests import storage
 from pipelines import cli
 from pipelines.demo import CATALOGUE
-from tests.made.sample_media import CHECKPOINT
+from tests.made.sample_media import CHECKPOINT, clip_row, write_manifest
 
 SHORT = ["--set", "frame_count=2", "--set", "steps=1"]
 
@@ -71,3 +76,82 @@ def test_weights_without_their_animator_are_wrong_usage(media: list[str], capsys
 
 def test_a_film_may_have_any_name(media: list[str], tmp_path: Path) -> None:
     assert cli.main(["clip", *media[:2], str(tmp_path / "Ün film, 2..mp4"), *SHORT]) == cli.OK
+
+
+# Where it is written
+
+
+def full(target: str) -> Callable[[Path, str], None]:
+    """A publish for which the disk below `target` is full."""
+    real = storage.publish
+
+    def publish(local: Path, uri: str) -> None:
+        if uri.startswith(target):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(local, uri)
+
+    return publish
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_film_that_cannot_be_written_is_kept_and_its_place_named(
+    cached: bool,
+    media: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(storage, "publish", full(media[2]))
+    cache = ["--cache", str(tmp_path / "cache")] if cached else []
+    assert cli.main(["clip", *media, *SHORT, *cache]) == cli.SOME_FAILED
+    said = capsys.readouterr().err
+    assert "the disk is full" in said
+    kept = Path(said.strip().rpartition("the finished film is at ")[2])
+    assert kept.name == "film.mp4"
+    assert kept.is_relative_to(tmp_path / ("cache" if cached else "tmp"))
+    assert kept.stat().st_size > 500
+
+
+def test_no_step_is_taken_for_a_film_that_has_no_room(
+    media: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=100))
+    monkeypatch.setattr("stages.animate.Animate.__call__", lambda *_: pytest.fail("denoised"))
+    assert cli.main(["clip", *media, *SHORT]) == cli.SOME_FAILED
+    assert "0.1 kB are free, and 1 film(s) with what is stored for them need" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["clip", "animate"])
+def test_a_place_that_cannot_be_written_is_found_before_anything_is_done(
+    command: str, media: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not Path("/proc/self").exists():
+        pytest.skip("needs a folder that even root cannot write to")
+    if command == "clip":
+        words = [*media[:2], "/proc/film.mp4"]
+    else:
+        words = [write_manifest(tmp_path / "m.parquet", [clip_row("a")]), "/proc/out"]
+    assert cli.main([command, *words]) == cli.WRONG_USAGE
+    said = capsys.readouterr().err
+    assert "output '/proc/film.mp4'" in said or "output /proc/out cannot be written" in said
+
+
+@pytest.mark.parametrize(
+    ("device", "said"),
+    [("cuda", "0 CUDA device(s) are here"), ("cudda", "is no device of torch → did you mean 'cuda'?")],
+)
+@pytest.mark.parametrize("command", ["clip", "animate"])
+def test_a_device_that_is_not_there_is_wrong_usage(
+    command: str, device: str, said: str, media: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    words = media
+    if command == "animate":
+        words = [write_manifest(tmp_path / "m.parquet", [clip_row("a")]), str(tmp_path / "out"), "--gpus", "1"]
+    assert cli.main([command, *words, "--device", device]) == cli.WRONG_USAGE
+    assert said in capsys.readouterr().err.replace("\n  →", " →")
