@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
+import sys
+import tempfile
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import ray
 import ray.data
@@ -26,12 +32,16 @@ def connect() -> str:
             os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         if address := os.environ.get("RAY_ADDRESS"):
             _answers(address)
-        ray.init(
-            address=os.environ.get("RAY_ADDRESS", "local"),
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-            include_dashboard=None if "RAY_ADDRESS" in os.environ else False,
-        )
+        handler = signal.getsignal(signal.SIGTERM)
+        with _without("Set ray log level from environment variable"):
+            ray.init(
+                address=os.environ.get("RAY_ADDRESS", "local"),
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+                include_dashboard=None if "RAY_ADDRESS" in os.environ else False,
+            )
+        if callable(handler) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)  # Ray's own would end the process before the results are written
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         # a manifest shorter than a pool is wide is nothing to warn of
         warnings.filterwarnings("ignore", message="The maximum number of concurrent tasks")
@@ -41,6 +51,23 @@ def connect() -> str:
     resources = ray.cluster_resources()
     amounts = f"{resources.get('CPU', 0):g} CPU, {resources.get('GPU', 0):g} GPU"
     return f"{len(ray.nodes())} node(s), {amounts}"
+
+
+@contextmanager
+def _without(phrase: str) -> Iterator[None]:
+    """Keep lines with `phrase` from stderr, where Ray's C++ writes them past Python; all others follow the block."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as caught:
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            caught.seek(0)
+            os.write(2, b"".join(line for line in caught if phrase.encode() not in line))
 
 
 def _answers(address: str, seconds: float = 10) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import logging
 import os
 import re
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from manifests.errors import Problem, WrongUsage
+from pipelines.console import Console, Terminated, print_json, told_to_end
 
 OK, BROKE_OFF, WRONG_USAGE, SOME_FAILED = 0, 1, 2, 3
 EXIT_CODES = (
@@ -30,26 +32,46 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not hasattr(arguments, "command"):
         parser.print_help()
         return WRONG_USAGE
+    arguments.console = Console(getattr(arguments, "quiet", False), getattr(arguments, "verbose", False))
+    if arguments.console.verbose:
+        logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
     try:
-        return arguments.command(arguments)
+        with told_to_end():
+            return arguments.command(arguments)
     except Problem as problem:
-        say(f"catwalk: {problem.error}\n  → {problem.remedy}")
-        return WRONG_USAGE if isinstance(problem, WrongUsage) else arguments.problem_code
-    except KeyboardInterrupt:
-        say("catwalk: interrupted")
-        return BROKE_OFF
+        code = WRONG_USAGE if isinstance(problem, WrongUsage) else arguments.problem_code
+        return _failed(arguments, code, problem.error, problem.remedy)
+    except KeyboardInterrupt as order:
+        return _failed(arguments, BROKE_OFF, "terminated" if isinstance(order, Terminated) else "interrupted")
     except Exception as error:
         from manifests.storage_fault import storage_fault
 
         if (fault := storage_fault(error)) is None:
             raise
-        say(f"catwalk: {fault.error}\n  → {fault.remedy}")
-        return arguments.problem_code
+        return _failed(arguments, arguments.problem_code, *fault)
+
+
+def _failed(arguments: argparse.Namespace, code: int, error: str, remedy: str = "") -> int:
+    arguments.console.failed(error, remedy)
+    if getattr(arguments, "json", None) is True:
+        print_json({"exit_code": code, "error": error, "remedy": remedy})
+    return code
 
 
 def say(line: str) -> None:
-    """One line for the person at the terminal: on stderr, so that stdout can be piped."""
-    print(line, file=sys.stderr, flush=True)  # noqa: T201
+    """One line for the person at the terminal."""
+    Console().say(line)
+
+
+class _Version(argparse.Action):
+    """Says which Catwalk this is, and ends; the sources are read only then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        """End the process with exit code 0."""
+        from pipelines.code_version import code_version, commit
+
+        print(f"catwalk {code_version()}" + (f", commit {commit()}" if commit() else ""))  # noqa: T201
+        parser.exit()
 
 
 class _Parser(argparse.ArgumentParser):
@@ -74,6 +96,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Turns a table of (reference image, driving video) pairs into films.",
         epilog=EXIT_CODES,
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="say which version and commit this is")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _animate(commands)
     _clip(commands)
@@ -103,6 +126,12 @@ def _config_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dtype", choices=["auto", "float32", "float16", "bfloat16"], help="compute type of the networks"
     )
+
+
+def _speech(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but why the command failed")
+    parser.add_argument("-v", "--verbose", action="store_true", help="say more, with tracebacks of what failed")
+    parser.add_argument("--json", action="store_true", help="print the outcome as JSON on stdout")
 
 
 def _overwrite(parser: argparse.ArgumentParser) -> None:
@@ -154,6 +183,7 @@ def _animate(commands: Any) -> None:
     parser.add_argument("--strict", action="store_true", help="refuse a manifest with unknown columns")
     parser.add_argument("--gpus", type=float, metavar="N", help="GPUs reserved by each animating worker")
     parser.add_argument("--workers", type=int, metavar="N", help="animating workers")
+    _speech(parser)
 
 
 def animate(arguments: argparse.Namespace) -> int:
@@ -173,13 +203,15 @@ def animate(arguments: argparse.Namespace) -> int:
         only=arguments.only,
         dry_run=arguments.dry_run,
         strict=arguments.strict,
-        say=say,
+        say=arguments.console.say,
     )
     code = outcome.exit_code_if(arguments.ok_if)
     if code == SOME_FAILED:
         bad = {result.status for result in outcome.results if not result.good}
-        say(f"exit code {code}, as rows ended badly; " + " ".join(f"--ok-if {status}" for status in sorted(bad))
-            + " would make it 0")  # fmt: skip
+        options = " ".join(f"--ok-if {status}" for status in sorted(bad))
+        arguments.console.say(f"exit code {code}, as rows ended badly; {options} would make it 0")
+    if arguments.json:
+        print_json({"exit_code": code, "folder": outcome.folder, "run_id": outcome.run_id, **outcome.summary})
     return code
 
 
@@ -198,6 +230,7 @@ def _clip(commands: Any) -> None:
     )
     parser.add_argument("--cache", metavar="FOLDER", help="keep poses and latents there; left out, nothing is kept")
     _config_options(parser)
+    _speech(parser)
 
 
 def clip(arguments: argparse.Namespace) -> int:
@@ -217,7 +250,14 @@ def clip(arguments: argparse.Namespace) -> int:
         if not equals:
             raise WrongUsage(f"--set {text!r}", "write FIELD=VALUE, such as steps=10")
         fields[name] = value
-    make_clip(config, fields, arguments.film, arguments.cache, say, arguments.poster, arguments.overwrite)
+    from pipelines.progress import ClipProgress
+
+    console = arguments.console
+    told = ClipProgress(console.say, console.live if console.terminal else None)
+    files = arguments.film, arguments.cache
+    result = make_clip(config, fields, *files, console.say, arguments.poster, arguments.overwrite, told)
+    if arguments.json:
+        print_json({"exit_code": OK, **result.model_dump(mode="json")})
     return OK
 
 

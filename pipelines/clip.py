@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from dataclasses import replace
@@ -27,6 +28,9 @@ from pipelines.progress import Say
 from pipelines.settings import RunSettings, require_animators, require_device, settled
 from stages.diffusion.animator import compute_dtype
 from stages.diffusion.animators import ANIMATORS, UNUSABLE
+from stages.progress import Told, silent
+
+log = logging.getLogger(__name__)
 
 
 def make_clip(
@@ -37,13 +41,14 @@ def make_clip(
     say: Say,
     poster: Path | None = None,
     overwrite: bool = False,
+    told: Told = silent,
 ) -> Result:
     """Make the film of one row (`fields` as in a manifest; paths relative to the current folder) at `film`.
 
     Without an animator, one is chosen by what is there. With `cache`, poses and latents stay there and are found again;
-    `poster` receives the first frame. Raises `WrongUsage` for a field that no row has or that holds what it cannot, and
-    where a file to write is one that is read, or is there already and not to be overwritten; `Problem` when the film
-    cannot be made.
+    `poster` receives the first frame; `told` is told of steps and frames that are done. Raises `WrongUsage` for a field
+    that no row has or that holds what it cannot, and where a file to write is one that is read, or is there already and
+    not to be overwritten; `Problem` when the film cannot be made.
     """
     _require_outputs(film, poster, fields, overwrite)
     _require_fields(fields)
@@ -52,7 +57,7 @@ def make_clip(
     _require_values(fields)
     require_device(config.animate_pool.device)
     with tempfile.TemporaryDirectory(prefix="catwalk-clip-") as scratch:
-        chain = StageChain(config.model_copy(update={"cache": cache}), scratch)
+        chain = StageChain(config.model_copy(update={"cache": cache}), scratch, told)
         try:
             work = chain.work(fields)
         except Problem as problem:
@@ -67,7 +72,8 @@ def make_clip(
     say(f"{film}: {result.frames} frames at {result.fps} per second, {result.width}×{result.height}")
     if poster is not None:
         say(f"{poster}: its first frame")
-    return result
+    log.info("seconds: %s", result.seconds)
+    return result.model_copy(update={"film": str(film.absolute()), "poster": poster and str(poster.absolute())})
 
 
 def _require_outputs(film: Path, poster: Path | None, fields: dict[str, Any], overwrite: bool) -> None:
@@ -118,13 +124,14 @@ def _require_values(fields: dict[str, Any]) -> None:
 class StageChain:
     """The stages of a run one after the other, in this process."""
 
-    def __init__(self, config: RunConfig, output: str) -> None:
+    def __init__(self, config: RunConfig, output: str, told: Told = silent) -> None:
         """Paths are relative to the current folder; what a person types on their own command line may lie anywhere."""
         pool = config.animate_pool
         if pool.device == "auto":
             pool = pool.model_copy(update={"device": "cuda" if torch.cuda.is_available() else "cpu"})
         made = settled(config.model_copy(update={"animate_pool": pool}), os.getcwd(), output, None)
         self.settings = replace(made, allowed_prefixes=())
+        self._told = told
 
     def work(self, fields: dict[str, Any]) -> Work:
         """Validate a row and name what it makes."""
@@ -132,8 +139,8 @@ class StageChain:
 
     def film(self, work: Work) -> Result:
         """Everything from the driving file to the published film; what is in the cache is not made again."""
-        poses = stage_of.extract_pose(self.settings)
+        poses = stage_of.extract_pose(self.settings, self._told)
         poses.for_driving(work)
         poses.for_reference(work)
         stage_of.prepare_inputs(self.settings)(work)
-        return stage_of.animate(self.settings)(work)
+        return stage_of.animate(self.settings, self._told)(work)

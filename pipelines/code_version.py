@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -24,3 +25,15 @@ def code_version() -> str:
     except PackageNotFoundError:  # run from a working directory that was shipped to a cluster
         number = "0"
     return f"{number}+{summed.hexdigest()[:12]}"
+
+
+def commit() -> str | None:
+    """The git commit of this checkout, "a9d8723f1c0e" or "a9d8723f1c0e-dirty"; None where there is none."""
+    if not (HOUSE / ".git").exists():  # a folder above it may be another project's
+        return None
+    command = ["git", "-C", str(HOUSE), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return said.stdout.strip() or None

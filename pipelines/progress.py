@@ -2,13 +2,44 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
 
 from manifests.results import Result
 
+log = logging.getLogger(__name__)
+
 Say = Callable[[str], None]
+
+
+class ClipProgress:
+    """Says how far a single clip is: on a terminal in one line that is written over, else in a line now and then."""
+
+    def __init__(self, say: Say, live: Say | None = None, interval: float = 10.0) -> None:
+        """`live` writes over the last line; without it, `say` is called at most every `interval` seconds."""
+        self._tell = live or say
+        self._interval = 0.1 if live else interval
+        self._last = time.monotonic()
+        self._part = ""
+        self._begun = self._begun_with = 0.0
+
+    def __call__(self, part: str, done: float, whole: float) -> None:
+        """Take in that `done` of `whole` is done of `part`, such as "denoising, step"."""
+        now = time.monotonic()
+        if part != self._part or done < self._begun_with:
+            # what came before the first step, such as loading, is not the pace of the others
+            self._part, self._begun, self._begun_with = part, now, done
+        if now - self._last < self._interval:
+            return
+        self._last = now
+        line = f"  {part} {math.ceil(done)} of {whole:g}"
+        if done > self._begun_with:
+            left = (now - self._begun) / (done - self._begun_with) * (whole - done)
+            line += f" · about {clock(left)} left for this"
+        self._tell(line)
 
 
 class Progress:
@@ -30,6 +61,7 @@ class Progress:
         self._counts[result.status] += 1
         self._cost_done += cost
         self._frames += result.frames or 0
+        log.info("row %d (%s) %s in %s s", result.row, result.id, result.status, result.seconds)
         if not result.good:
             self._say(f"  {result.status}: row {result.row} ({result.id}) in {result.stage}: {result.error}")
         done = self._counts.total()

@@ -123,7 +123,8 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
     for failure in summary["failures"]:
         rows = ", ".join(map(str, failure["first_rows"]))
         more = f" and {failure['count'] - len(failure['first_rows'])} more" if failure["count"] > 5 else ""
-        lines += [f"  {failure['status']} in {failure['stage']} (row {rows}{more}): {failure['error']}",
+        place = f" in {failure['stage']}" if failure["stage"] else ""
+        lines += [f"  {failure['status']}{place} (row {rows}{more}): {failure['error']}",
                   f"    → {failure['remedy']}"]  # fmt: skip
     if summary["broke_off"]:
         lines.append(f"the run broke off: {summary['broke_off']}; the same run id continues it")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from manifests.storage import Allowed
 from pipelines.settings import RunSettings
 from stages.diffusion.animators import add_animators
+from stages.progress import Told, silent
 
 if TYPE_CHECKING:
     from stages.animate import Animate
@@ -30,12 +31,12 @@ def validate(settings: RunSettings) -> Validate:
     return Validate(settings.base, allowed, config.limits, config.checkpoints, sources, config.estimators)
 
 
-def extract_pose(settings: RunSettings) -> ExtractPose:
-    """Driving files and references to stored poses."""
+def extract_pose(settings: RunSettings, told: Told = silent) -> ExtractPose:
+    """Driving files and references to stored poses; `told` of each frame."""
     from stages.extract_pose import ExtractPose
 
     add_animators(settings.config.animators)
-    return ExtractPose(settings.layout, settings.config.limits, settings.config.estimators)
+    return ExtractPose(settings.layout, settings.config.limits, settings.config.estimators, told)
 
 
 def prepare_inputs(settings: RunSettings) -> PrepareInputs:
@@ -46,8 +47,8 @@ def prepare_inputs(settings: RunSettings) -> PrepareInputs:
     return PrepareInputs(settings.layout, settings.config.limits)
 
 
-def animate(settings: RunSettings) -> Animate:
-    """Poses and reference to a published film; holds the models."""
+def animate(settings: RunSettings, told: Told = silent) -> Animate:
+    """Poses and reference to a published film; holds the models. `told` of steps and frames."""
     from stages.animate import Animate
     from stages.diffusion.model_cache import ModelCache
 
@@ -55,5 +56,12 @@ def animate(settings: RunSettings) -> Animate:
     config = settings.config
     models = ModelCache(settings.device, settings.dtype, config.animate_pool.model_bytes)
     return Animate(
-        settings.layout, models, config.encode, settings.run_id, settings.code, config.keep_latents, config.pose_rules
+        settings.layout,
+        models,
+        config.encode,
+        settings.run_id,
+        settings.code,
+        config.keep_latents,
+        config.pose_rules,
+        told,
     )

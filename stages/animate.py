@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ from stages.poses.conditioning import skeleton_pictures
 from stages.poses.files.keypoint_file import read_keypoints
 from stages.poses.files.sequence import PoseSequence, ShownPoses
 from stages.poses.motion.quality import QualityRules
+from stages.progress import Told, counted_batches, silent
 from stages.video.encode import EncodeRecipe
 from stages.video.film import write_film
 
@@ -66,8 +68,13 @@ class Animate:
         code: str,
         keep_latents: bool = True,
         pose_rules: QualityRules | None = None,
+        told: Told = silent,
     ) -> None:
-        """`run_id` and `code` go into the marker; `pose_rules` say which keypoints are unusable."""
+        """`run_id` and `code` go into the marker; `pose_rules` say which keypoints are unusable.
+
+        `told` is told of the steps and frames that are done.
+        """
+        self._told = told
         self._pose_rules = pose_rules
         self._layout = layout
         self._models = models
@@ -126,7 +133,8 @@ class Animate:
             with safe_open(storage.fetch(uri, scratch, None), "pt") as stored:
                 return stored.get_tensor("latents"), json.loads(stored.metadata()["pose"])
         with self._poses(work, scratch) as (poses, report):
-            latents = animator.latents(work.clip, self._reference(work, scratch), poses, Segment(0, work.frames))
+            whole = Segment(0, work.frames, told=partial(self._told, "denoising, step"))
+            latents = animator.latents(work.clip, self._reference(work, scratch), poses, whole)
         if not bool(torch.isfinite(latents).all()):
             raise Problem(
                 f"{work.clip.animator} produced values that are not finite",
@@ -179,7 +187,8 @@ class Animate:
             sound = storage.fetch(self._layout.sound(sound_key(work.driving.digest)), scratch, None)
             begin = Fraction(clip.start) if clip.first_frame is None else clip.first_frame / work.driving.fps
         movie, still = scratch / "film.mp4", scratch / "film.jpg"
-        written = write_film(movie, still, animator.frames(latents, clip), clip.fps, self._recipe, sound, begin)
+        batches = counted_batches(animator.frames(latents, clip), work.frames, "drawing, frame", self._told)
+        written = write_film(movie, still, batches, clip.fps, self._recipe, sound, begin)
         if written != work.frames:
             raise RuntimeError(f"{written} frames were decoded instead of {work.frames}")
         return movie, still

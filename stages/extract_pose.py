@@ -15,6 +15,7 @@ from stages.poses.files.keypoint_file import import_keypoints, write_keypoints
 from stages.poses.files.sequence import write_poses
 from stages.poses.files.uv_file import probe_uv, read_uv
 from stages.poses.recipes import Estimators, Recipe
+from stages.progress import Told, counted, silent
 from stages.video.image import read_image
 from stages.video.limits import Limits
 from stages.video.read import Frames
@@ -25,7 +26,9 @@ WEIGHTS = Path(tempfile.gettempdir()) / "catwalk"  # local copies of remote weig
 class ExtractPose:
     """Decodes user media and runs the estimators: for CPU workers, where the estimators stay loaded."""
 
-    def __init__(self, layout: OutputLayout, limits: Limits, estimators: Estimators) -> None:
+    def __init__(self, layout: OutputLayout, limits: Limits, estimators: Estimators, told: Told = silent) -> None:
+        """`told` is told of the frames that are done."""
+        self._told = told
         self._layout = layout
         self._limits = limits
         self._estimators = estimators
@@ -68,7 +71,8 @@ class ExtractPose:
         return True
 
     def _from_video(self, video: Frames, recipe: Recipe, stored: Path) -> None:
-        frames, fps = video.read(), video.facts.fps
+        frames = counted(video.read(), video.facts.frames, "finding poses, frame", self._told)
+        fps = video.facts.fps
         if recipe.stored == "keypoints":
             from stages.poses.estimators.load import load_dwpose
 

@@ -85,6 +85,13 @@ def compute_dtype(facts: Facts, device: str, wanted: str) -> str:
     return wanted
 
 
+StepsTold = Callable[[float, int], None]
+
+
+def silent(done: float, steps: int) -> None:
+    """Nobody listens."""
+
+
 @dataclass(frozen=True)
 class Segment:
     """Frames [start, stop) of a clip that are denoised jointly.
@@ -96,6 +103,8 @@ class Segment:
     start: int
     stop: int
     carry: torch.Tensor | None = None
+    # called with the steps that are done, in parts of one too, and the number of steps: often enough to show progress
+    told: StepsTold = silent
 
     def __len__(self) -> int:
         return self.stop - self.start

@@ -1,10 +1,11 @@
 """Getting hold of a cluster."""
 
+import os
 import time
 
 import pytest
 
-from cluster.connection import _answers
+from cluster.connection import _answers, _without
 from manifests.errors import Problem
 
 
@@ -15,3 +16,10 @@ def test_an_address_where_nothing_listens_is_said_in_seconds() -> None:
             _answers(address)
     assert time.monotonic() - begun < 5
     _answers("auto")
+
+
+def test_a_line_that_says_nothing_is_left_out_and_no_other(capfd: pytest.CaptureFixture[str]) -> None:
+    with _without("log level from environment"):
+        os.write(2, b"[logging.cc:303] Set ray log level from environment variable\nthe disk is full\n")
+    os.write(2, b"afterwards\n")
+    assert capfd.readouterr().err == "the disk is full\nafterwards\n"

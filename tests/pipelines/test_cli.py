@@ -11,6 +11,7 @@ from manifests.check import check
 from manifests.results import Result
 from manifests.table import read_files
 from pipelines import cli, demo
+from pipelines.code_version import code_version
 from pipelines.training.catalogue import FRAMES
 from stages.diffusion.animators import ANIMATORS
 from tests.conftest import CHECKOUT
@@ -50,6 +51,17 @@ def test_every_command_explains_itself(command: list[str], capsys: pytest.Captur
         assert (
             "exit codes: 0 all done, 1 the run itself failed, 2 wrong usage, 3 finished but some rows failed" in shown
         )
+
+
+def test_the_version_names_the_code_and_its_commit(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--version"])
+    assert ended.value.code == cli.OK
+    number, _, rest = capsys.readouterr().out.removeprefix("catwalk ").partition(", commit ")
+    assert number.strip() == code_version()
+    if (CHECKOUT / ".git").exists():
+        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+        assert head.stdout.startswith(rest.strip().removesuffix("-dirty")[:12])
 
 
 def test_the_module_that_a_cluster_job_names_is_the_same_command() -> None:

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import errno
+import json
+import os
+import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +17,10 @@ import pytest
 
 from manifests import storage
 from pipelines import cli
+from pipelines.clip import make_clip
+from pipelines.configuration import RunConfig
 from pipelines.demo import CATALOGUE
+from tests.conftest import CHECKOUT
 from tests.made.sample_media import CHECKPOINT, clip_row, write_manifest
 
 SHORT = ["--set", "frame_count=2", "--set", "steps=1"]
@@ -155,3 +163,55 @@ def test_a_device_that_is_not_there_is_wrong_usage(
         words = [write_manifest(tmp_path / "m.parquet", [clip_row("a")]), str(tmp_path / "out"), "--gpus", "1"]
     assert cli.main([command, *words, "--device", device]) == cli.WRONG_USAGE
     assert said in capsys.readouterr().err.replace("\n  →", " →")
+
+
+# What is heard of it, and how it ends
+
+
+def test_poses_steps_and_frames_are_told_of(media: list[str]) -> None:
+    told: list[tuple[str, float, float]] = []
+    row = {"id": "a", "reference": media[0], "driving": media[1], "animator": "drawn", "frame_count": 2, "steps": 2}
+    film = Path(media[2])
+    make_clip(RunConfig(), row, film, None, lambda line: None, told=lambda *one: told.append(one))
+    assert told[29] == ("finding poses, frame", 30, 30)
+    assert told[30:] == [("denoising, step", 1, 2), ("denoising, step", 2, 2), ("drawing, frame", 2, 2)]
+
+
+def test_the_outcome_is_json_on_stdout_and_quiet_says_nothing(
+    media: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    poster = ["--poster", str(tmp_path / "film.jpg")]
+    assert cli.main(["clip", *media, *SHORT, *poster, "--json", "--quiet"]) == cli.OK
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    outcome = json.loads(printed.out)
+    assert (outcome["exit_code"], outcome["film"], outcome["frames"]) == (0, media[2], 2)
+    assert Path(outcome["poster"]).is_file()
+    assert cli.main(["clip", *media, *SHORT, "--json", "--quiet"]) == cli.WRONG_USAGE
+    printed = capsys.readouterr()
+    assert "is there already" in printed.err, "why it failed is said all the same"
+    assert json.loads(printed.out)["remedy"] == "name another file, or add --overwrite"
+
+
+def test_a_verbose_command_says_where_it_failed(media: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["clip", "nobody.png", *media[1:], "-v"]) == cli.SOME_FAILED
+    said = capsys.readouterr().err
+    assert "Traceback" in said
+    assert said.rstrip().splitlines()[-2].startswith("catwalk: reference")
+
+
+def test_a_clip_that_is_told_to_end_leaves_nothing_behind(media: list[str], tmp_path: Path) -> None:
+    (tmp_path / "tmp").mkdir()
+    command = [sys.executable, "-m", "pipelines.cli", "clip", *media, "--set", "steps=500"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp"), "PYTHONPATH": str(CHECKOUT)}
+    with subprocess.Popen(command, cwd=CHECKOUT, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        heard = []
+        for line in process.stderr:
+            heard.append(line)
+            if "500 steps" in line:  # the temporary folder is there
+                process.send_signal(signal.SIGTERM)
+        process.wait(60)
+    assert process.returncode == cli.BROKE_OFF
+    assert heard[-1] == "catwalk: terminated\n"
+    assert list((tmp_path / "tmp").glob("catwalk-*")) == []
+    assert not Path(media[2]).exists()

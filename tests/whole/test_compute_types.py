@@ -20,18 +20,27 @@ from tests.whole.test_four_animators import SYSTEMS, rows, write_uv
 MOST = {"float16": 0.02, "bfloat16": 0.12}
 
 
-def chain_in(dtype: str, output: Path, **fields: Any) -> StageChain:
+def chain_in(dtype: str, output: Path, heard: list[tuple] | None = None, **fields: Any) -> StageChain:
+    """The stages in one compute type; `heard` is told of their progress."""
+    heard = [] if heard is None else heard
     pool = {"dtype": dtype, "threads": 1, "device": "cpu"}
-    return StageChain(RunConfig.load(None, {"animate_pool": pool, **fields}), str(output))
+    return StageChain(
+        RunConfig.load(None, {"animate_pool": pool, **fields}), str(output), lambda *told: heard.append(told)
+    )
 
 
 def deviations(row: dict[str, Any], output: Path, **fields: Any) -> dict[str, float]:
     """How far the latents of a row lie from float32's, for every half precision that its animator states."""
     made = {}
     for dtype in ("float32", *ANIMATORS[row["animator"]].half):
-        chain = chain_in(dtype, output, **fields)
+        heard: list[tuple] = []
+        chain = chain_in(dtype, output, heard, **fields)
         work = chain.work(row)
         assert chain.film(work).frames == work.frames
+        # PNDM takes a step more
+        ends = [done for part, done, whole in heard if part == "denoising, step" and done == whole]
+        assert ends in ([work.clip.steps], [work.clip.steps + 1]), "every system tells its progress"
+        assert heard[-1] == ("drawing, frame", work.frames, work.frames)
         made[dtype] = load_file(chain.settings.layout.latents(work.latents_key))["latents"]
         assert made[dtype].isfinite().all()
     exact = made.pop("float32")

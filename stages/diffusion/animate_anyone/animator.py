@@ -135,6 +135,7 @@ class AnimateAnyone:
             scheduler,
             windows,
             guidance_of(clip, windows(0), len(keys)),
+            segment.told,
         )
 
 

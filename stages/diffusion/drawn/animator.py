@@ -87,6 +87,7 @@ class Drawn:
             scheduler,
             window_plan(clip, len(start), stride=1),
             classifier_free_guidance(1.0),  # a single branch
+            segment.told,
         )
 
 

@@ -142,7 +142,8 @@ class DreamPose:
             equal_starts=len(start) == 1,
         )
         windows, guide = micro_batches(len(segment), clip.window), dual_guidance(weights.values())
-        return denoise(model, start.expand(len(segment), -1, -1, -1), scheduler, lambda _: windows, guide)
+        frames = start.expand(len(segment), -1, -1, -1)
+        return denoise(model, frames, scheduler, lambda _: windows, guide, segment.told)
 
     def check_size(self, clip: Clip) -> None:
         """Raise `Rejected` unless the adapter was trained on pictures of as many blocks of 16 × 16 pixels."""

@@ -137,6 +137,7 @@ class MagicAnimate:
             scheduler,
             window_plan(clip, len(start), options.context_stride),
             classifier_free_guidance(clip.guidance[0]),
+            segment.told,
         )
 
 

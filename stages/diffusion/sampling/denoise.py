@@ -42,19 +42,23 @@ def denoise(
     scheduler: Scheduler,
     windows: Callable[[int], Sequence[Window]],
     guide: Callable[[torch.Tensor], torch.Tensor],
+    told: Callable[[float, int], None] = lambda done, steps: None,
 ) -> Iterator[Step]:
     """Denoise (frames, channels, height, width) over the scheduler's timesteps, yielding after every one of them.
 
     `windows(step index)` covers all frames; overlapping predictions are fused, then guided, then one scheduler step is
-    taken on the whole clip. Raises `Problem` where the first step leaves values that are not finite.
+    taken on the whole clip. After each window `told` is called with the steps done and their number. Raises `Problem`
+    where the first step leaves values that are not finite.
     """
-    for index, timestep in enumerate(scheduler.timesteps.tolist()):
+    timesteps = scheduler.timesteps.tolist()
+    for index, timestep in enumerate(timesteps):
         plan = windows(index)
         model.begin_step(timestep, plan)
         fusion = Fusion(len(latents))
-        for window in plan:
+        for number, window in enumerate(plan, 1):
             prediction = model.predict(latents[list(window.frames)], timestep, window)
             fusion.add(prediction.to(latents.dtype), window)
+            told(index + number / len(plan), len(timesteps))
         noise = guide(fusion.mean())
         latents = scheduler.step(noise, timestep, latents).prev_sample
         if index == 0:  # what overflows does so at once: better found now than after the whole work

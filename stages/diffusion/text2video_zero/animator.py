@@ -16,7 +16,7 @@ import torch
 from diffusers import ControlNetModel, DDIMScheduler, UNet2DConditionModel
 
 from manifests.errors import Problem
-from stages.diffusion.animator import PosePictures, Segment
+from stages.diffusion.animator import PosePictures, Segment, StepsTold
 from stages.diffusion.networks.latent_images import LatentImages
 from stages.diffusion.networks.text import TextEncoder
 from stages.diffusion.sampling.ddim import ddim, read_scheduler_config
@@ -120,21 +120,24 @@ class Text2VideoZero:
         wiring = options.midblock_wiring or ("legacy" if clip.mode == "parity" else "modern")
         model = ClipModel(self, prompts(clip, driven=True), embedded, options.controlnet_conditioning_scale, wiring)
         start = tiled_noise(clip.seed, 1, _shape(clip), block=1)  # one draw that all frames start from (section 5)
-        return self._denoise(model, clip, start.expand(len(frames), -1, -1, -1), self._schedule(clip))
+        start = start.expand(len(frames), -1, -1, -1)
+        return self._denoise(model, clip, segment.told, start, self._schedule(clip))
 
     def text_path(self, clip: Clip, segment: Segment) -> TextPath:
         """What one segment without poses goes through. In its batch, the anchor stands before the frames."""
         model, device = ClipModel(self, prompts(clip, driven=False)), self.unet.network.device
         first, rest = starting_noise(clip, segment, _shape(clip))
         noise = first.to(device), rest.to(device)
-        return TextPath(clip, segment, self._schedule(clip), noise, partial(self._denoise, model, clip))
+        return TextPath(clip, segment, self._schedule(clip), noise, partial(self._denoise, model, clip, segment.told))
 
     def _schedule(self, clip: Clip) -> DDIMScheduler:
         scheduler = ddim(self.scheduler, published=clip.mode == "parity")
         scheduler.set_timesteps(clip.steps)
         return scheduler
 
-    def _denoise(self, model: ClipModel, clip: Clip, start: torch.Tensor, scheduler: DDIMScheduler) -> Iterator[Step]:
+    def _denoise(
+        self, model: ClipModel, clip: Clip, told: StepsTold, start: torch.Tensor, scheduler: DDIMScheduler
+    ) -> Iterator[Step]:
         batches = micro_batches(len(start), clip.window)
         return denoise(
             model,
@@ -143,6 +146,7 @@ class Text2VideoZero:
             scheduler,
             lambda step: batches,
             classifier_free_guidance(clip.guidance[0]),
+            told,
         )
 
 

@@ -148,3 +148,13 @@ def test_what_overflows_is_found_at_the_first_step(start: torch.Tensor, schedule
     with pytest.raises(Problem, match="not finite at their first timestep, 751"):
         list(denoise(model, start, scheduler, plan, classifier_free_guidance(SCALE)))
     assert [call[0] for call in model.calls].count("begin") == 1
+
+
+def test_progress_is_told_after_every_window(start: torch.Tensor, scheduler: DDIMScheduler) -> None:
+    told: list[tuple[float, int]] = []
+    model, guide = Linear(), classifier_free_guidance(SCALE)
+    list(denoise(model, start, scheduler, plan, guide, lambda done, steps: told.append((done, steps))))
+    windows = len(plan(0))
+    assert windows > 1
+    assert [steps for _, steps in told] == [4] * 4 * windows
+    assert [done for done, _ in told] == pytest.approx([number / windows for number in range(1, 4 * windows + 1)])

@@ -1,0 +1,76 @@
+"""What a command says to the person who runs it, and how it takes the order to end."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was told to end (SIGTERM): it unwinds as after ctrl-C, and leaves nothing behind."""
+
+
+class Console:
+    """Lines for a person on stderr, so that stdout can be piped; on a terminal the last one may be written over."""
+
+    def __init__(self, quiet: bool = False, verbose: bool = False) -> None:
+        """`quiet` says nothing but why a command failed; `verbose` says where it did."""
+        self.quiet = quiet
+        self.verbose = verbose
+        self._written_over = False
+
+    @property
+    def terminal(self) -> bool:
+        """Whether a line can be written over, and is wanted."""
+        return sys.stderr.isatty() and not self.quiet
+
+    def say(self, line: str) -> None:
+        """One line."""
+        if not self.quiet:
+            self._write(line + "\n")
+
+    def live(self, line: str) -> None:
+        """A line that the next one replaces."""
+        self._write(line[: shutil.get_terminal_size().columns - 1])
+        self._written_over = True
+
+    def failed(self, error: str, remedy: str = "") -> None:
+        """Why the command ends badly; inside a handler, with the traceback if it is wanted."""
+        if self.verbose:
+            self._write(traceback.format_exc())
+        self._write(f"catwalk: {error}\n" + (f"  → {remedy}\n" if remedy else ""))
+
+    def _write(self, text: str) -> None:
+        clear = "\r\x1b[2K" if self._written_over else ""
+        self._written_over = False
+        print(clear + text, end="", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """For other programs, on stdout."""
+    print(json.dumps(value, ensure_ascii=False, indent=2), flush=True)  # noqa: T201
+
+
+@contextmanager
+def told_to_end() -> Iterator[None]:
+    """Within the block, SIGTERM is raised as `Terminated`, so that files in the making are removed."""
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python takes handlers from the main thread alone
+        return
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
