@@ -1,7 +1,6 @@
 """What became of every row of a manifest: the result table, its summary, and the check that no row was lost."""
 
 import datetime
-import json
 import logging
 import re
 import tempfile
@@ -27,11 +26,14 @@ from pydantic import (
 from manifests import cell, storage, table
 from manifests.errors import Problem
 from manifests.layout import Film, OutputLayout
+from manifests.struct_column import mappings, struct_column
 from manifests.work import Work
 
 log = logging.getLogger(__name__)
 
 _TEXT = pa.string()
+STAGES = ("validate", "pose", "inputs", "load", "denoise", "encode", "publish")
+# Every result table has these columns, and FREE ones, whose types are those of the run's own names.
 RESULTS_SCHEMA = pa.schema(
     [
         pa.field("row", pa.int64(), nullable=False),
@@ -40,36 +42,51 @@ RESULTS_SCHEMA = pa.schema(
         *((name, _TEXT) for name in ("stage", "error", "remedy", "film", "poster")),
         ("frames", pa.int64()),
         ("fps", _TEXT),
+        ("fps_float", pa.float64()),
+        ("film_seconds", pa.float64()),
+        ("film_bytes", pa.int64()),
         ("width", pa.int32()),
         ("height", pa.int32()),
         *((name, _TEXT) for name in ("mode", "animator", "checkpoint")),
-        ("seconds", pa.map_(_TEXT, pa.float64())),
+        *((name, _TEXT) for name in ("reference", "driving")),
+        ("seed", pa.int64()),
+        ("steps", pa.int32()),
+        ("crf", pa.int32()),
+        ("seconds", pa.struct([(stage, pa.float64()) for stage in STAGES])),
+        ("gpu_seconds", pa.float64()),
+        *((name, _TEXT) for name in ("device", "host", "worker")),
         *((name, _TEXT) for name in ("pose_key", "latents_key", "film_key")),
         *((name, _TEXT) for name in ("reference_digest", "driving_digest", "checkpoint_digest", "lora_digest", "code")),
         ("attempts", pa.int32()),
         ("worker_deaths", pa.int32()),
-        ("pose", _TEXT),
-        ("metadata", _TEXT),
         ("started", pa.timestamp("us", "UTC")),
         ("finished", pa.timestamp("us", "UTC")),
     ]
 )
 
+FREE = ("pose", "metadata")
+
 _PARTICULARS = re.compile(r"'[^']*'|\"[^\"]*\"|\S*/\S*|\d[\d.,]*")
 _UTC = datetime.UTC
+
+
+def _without_nulls(seconds: Any) -> dict[str, float]:
+    """Seconds of the stages that a clip went through, from a mapping, a struct or the items of a map."""
+    return {stage: spent for stage, spent in dict(seconds or {}).items() if spent is not None}
+
 
 Status = Literal["done", "cached", "rejected", "failed"]
 Moment = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(_UTC))]
 FrameRateText = Annotated[str, BeforeValidator(lambda fps: str(Fraction(fps)))]
-SecondsPerStage = Annotated[dict[str, float], BeforeValidator(lambda value: dict(value or {}))]
+SecondsPerStage = Annotated[dict[str, float], BeforeValidator(lambda value: _without_nulls(value))]
 Metadata = Annotated[dict[str, Any], BeforeValidator(lambda value: {} if cell.is_null(value) else cell.mapping(value))]
 
 
 class Result(BaseModel):
     """One row of the result table. A row that did not end well says why and what to do about it.
 
-    `seconds` are those spent in each stage; a cached row has them from the run that made its film, as it has keys,
-    digests and moments. Moments are UTC.
+    `seconds` are those spent in each stage, `gpu_seconds` those for which GPUs were held; a cached row has them from
+    the run that made its film, as it has keys, digests, moments and the machine. Moments are UTC.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -84,11 +101,21 @@ class Result(BaseModel):
     poster: str | None = None
     frames: int | None = None
     fps: FrameRateText | None = None
+    film_bytes: int | None = None
     width: int | None = None
     height: int | None = None
     mode: str | None = None
     animator: str | None = None
     checkpoint: str | None = None
+    reference: str | None = None  # as the row has it, without secrets
+    driving: str | None = None
+    seed: int | None = None
+    steps: int | None = None
+    crf: int | None = None
+    gpu_seconds: float | None = None
+    device: str | None = None
+    host: str | None = None
+    worker: str | None = None
     seconds: SecondsPerStage = {}
     pose_key: str | None = None
     latents_key: str | None = None
@@ -124,6 +151,11 @@ class Result(BaseModel):
         """Whether the film is there, made by this run or an earlier one."""
         return self.status in ("done", "cached")
 
+    @property
+    def film_seconds(self) -> float | None:
+        """How long the film is."""
+        return None if self.frames is None or self.fps is None else float(self.frames / Fraction(self.fps))
+
 
 def of_clip(work: Work, status: Status, **ended: Any) -> Result:
     """The result of a clip: what is known of it, and the fields of Result that say how it `ended`."""
@@ -133,6 +165,7 @@ def of_clip(work: Work, status: Status, **ended: Any) -> Result:
         "mode": work.clip.mode,
         "animator": work.clip.animator,
         "checkpoint": work.checkpoint or None,
+        **_own(work),
         "seconds": work.seconds,
         "pose_key": work.pose_key,
         "latents_key": work.latents_key or None,
@@ -146,15 +179,31 @@ def of_clip(work: Work, status: Status, **ended: Any) -> Result:
     return Result.model_validate({**known, "status": status, **ended})
 
 
+def _own(work: Work) -> dict[str, Any]:
+    """What stands in the row of a film, and not in another row that asks for the same."""
+    return {
+        "reference": work.reference and storage.redact(work.reference.uri),
+        "driving": work.driving and storage.redact(work.driving.uri),
+        "seed": work.clip.seed,
+        "steps": work.clip.steps,
+        "metadata": work.clip.metadata,
+    }
+
+
 def of_row(row: int, fields: dict[str, Any], status: Status, **ended: Any) -> Result:
     """The result of a row that never became a clip; `fields` are its cells, valid or not."""
-    known = {"row": row, "id": table.row_id(fields), "metadata": table.row_metadata(fields)}
+    known: dict[str, Any] = {"row": row, "id": table.row_id(fields), "metadata": table.row_metadata(fields)}
+    named = {name: fields.get(name) for name in ("reference", "driving")}
+    known |= {name: storage.redact(uri) for name, uri in named.items() if isinstance(uri, str)}
     return Result.model_validate({**known, "status": status, **ended})
+
+
+_OF_THE_ROW = {"row", "id", "status", "metadata", "attempts", "worker_deaths", "reference", "driving"}
 
 
 def marker(made: Result, run_id: str) -> dict[str, Any]:
     """What the marker of a film holds: the figures of the result it was made with, less what is the row's own."""
-    figures = made.model_dump(mode="json", exclude={"row", "id", "status", "metadata", "attempts", "worker_deaths"})
+    figures = made.model_dump(mode="json", exclude=_OF_THE_ROW)
     return {"run": run_id, **figures}
 
 
@@ -162,20 +211,26 @@ def of_marker(work: Work, marker: Mapping[str, Any], status: Status, layout: Out
     """The result of a clip whose film is there: the marker's figures under this row's number, id and metadata."""
     figures = {key: value for key, value in marker.items() if key in Result.model_fields}
     film = Film(work.clip.id, work.film_key)
-    own = {"row": work.row, "id": work.clip.id, "status": status, "metadata": work.clip.metadata}
+    own = {"row": work.row, "id": work.clip.id, "status": status, **_own(work)}
     return Result.model_validate({**figures, **own, "film": layout.film(film), "poster": layout.poster(film)})
 
 
 def to_table(results: Iterable[Result]) -> pa.Table:
-    """The results as a table of RESULTS_SCHEMA, sorted by row number."""
-    rows = []
-    for result in sorted(results, key=lambda result: result.row):
-        cells = result.model_dump()
-        cells["seconds"] = list(result.seconds.items())
-        for name in ("metadata", "pose"):
-            cells[name] = json.dumps(cells[name], ensure_ascii=False)
-        rows.append(cells)
-    return pa.Table.from_pylist(rows, schema=RESULTS_SCHEMA)
+    """The results as a table of RESULTS_SCHEMA and the FREE columns, sorted by row number."""
+    ordered = sorted(results, key=lambda result: result.row)
+    rows = [
+        {
+            **result.model_dump(exclude=set(FREE)),
+            "fps_float": None if result.fps is None else float(Fraction(result.fps)),
+            "film_seconds": result.film_seconds,
+        }
+        for result in ordered
+    ]
+    made = pa.Table.from_pylist(rows, schema=RESULTS_SCHEMA)
+    for name in FREE:
+        kind, cells = struct_column([getattr(result, name) for result in ordered])
+        made = made.append_column(pa.field(name, kind), pa.array(cells, kind))
+    return made
 
 
 def write(results: Iterable[Result], uri: str) -> None:
@@ -195,8 +250,13 @@ def read(uri: str) -> list[Result]:
         local = storage.fetch(uri, Path(folder), None)
         try:
             with pq.ParquetFile(local) as file:
-                names = [name for name in file.schema_arrow.names if name in RESULTS_SCHEMA.names]
-                rows = file.read(columns=names, use_threads=False).to_pylist()
+                names = [name for name in file.schema_arrow.names if name in Result.model_fields]
+                stored = file.read(columns=names, use_threads=False)
+            free = {name: mappings(stored[name]) for name in FREE if name in names}
+            rows = stored.drop_columns(list(free)).to_pylist()
+            for name, cells in free.items():
+                for row, value in zip(rows, cells, strict=True):
+                    row[name] = value
             return [Result.model_validate(row) for row in rows]
         except (pa.ArrowException, OSError, ValueError) as error:
             reason = (
@@ -264,6 +324,7 @@ def summarise(results: Sequence[Result]) -> dict[str, Any]:
         "frames": sum(film.frames or 0 for film in films),
         "film_seconds": float(sum((film.frames or 0) / Fraction(film.fps) for film in films if film.fps)),
         "stage_seconds": dict(sorted(spent.items())),
+        "gpu_seconds": round(sum(result.gpu_seconds or 0 for result in results if result.status != "cached"), 3),
         "failures": _failures(result for result in results if not result.good),
     }
 

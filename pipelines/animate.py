@@ -27,10 +27,10 @@ from pipelines.disk_space import FILM, LATENTS, require_space
 from pipelines.keying import Keying
 from pipelines.manifest_reading import ManifestRow, look_at, read_manifest
 from pipelines.output_files import require_writable_folder
-from pipelines.plan import Plan, cost, make_plan, reused
+from pipelines.plan import Plan, make_plan, reused
 from pipelines.pools import actors, as_blocks, demands, tasks
 from pipelines.progress import Progress, Say
-from pipelines.record import RunRecord, RunResults
+from pipelines.record import RunRecord, RunResults, bad_rows
 from pipelines.settings import RunSettings, require_device, settled
 from pipelines.workers import AnimateWorker, InputsWorker, PoseWorker, outcome, validate_row
 
@@ -43,17 +43,20 @@ def run(
     run_id: str | None = None,
     limit: int | None = None,
     only: Collection[str] = (),
+    only_failed: bool = False,
     dry_run: bool = False,
     strict: bool = False,
     say: Say = lambda line: None,
 ) -> RunResults:
     """Animate every row of a manifest into `output`.
 
-    `limit` and `only` restrict the run to the first rows or to ids; `dry_run` stops when the plan stands; `strict`
+    `limit` and `only` restrict the run to the first rows or to ids, `only_failed` to rows that have no film after the
+    last run here (with `run_id`, that one); `dry_run` stops when the plan stands; `strict`
     refuses unknown columns. Raises `Problem` when the run cannot begin: what goes wrong later ends in the results.
     """
     settings = settled(config, manifest, output, run_id)
     look_at(settings.manifest, only)
+    wanted = bad_rows(settings.layout, run_id) if only_failed else None
     if not (ray.is_initialized() or "RAY_ADDRESS" in os.environ):  # else the workers may have what is not here
         require_device(settings.device, config.animate_pool.num_gpus)
     if not dry_run:
@@ -64,7 +67,7 @@ def run(
 
     incoming = read_manifest(settings.manifest)
     report_unknown(incoming.unknown, strict, say)
-    rows = incoming.selected(limit, only)
+    rows = [row for row in incoming.selected(limit, only) if wanted is None or wanted(row)]
     if not dry_run:
         record.claim(incoming.texts)
 
@@ -83,7 +86,7 @@ def run(
     shared = list(shared_films(plan, made, settings))
     about = {work.row: {"id": work.clip.id, "metadata": work.clip.metadata} for work in works}
     final = results.reconcile([row.number for row in rows], settled_already + made + shared, about)
-    return record.finish(final, broke_off, say)
+    return record.finish(record.with_earlier(final, len(incoming.rows)), broke_off, say)
 
 
 def graph(groups: Sequence[Sequence[Work]], settings: RunSettings, attempts: int) -> ray.data.Dataset:
@@ -147,7 +150,7 @@ def animated(plan: Plan, settings: RunSettings, say: Say) -> tuple[list[Result],
     if not plan.todo:
         return [], None
     limit = settings.config.attempts
-    progress = Progress(len(plan.todo), sum(map(cost, plan.todo)), say)
+    progress = Progress(len(plan.todo), sum(map(plan.cost, plan.todo)), say)
     by_row = {work.row: work for work in plan.todo}
     made: dict[int, Result] = {}
     condemned: list[Work] = []
@@ -157,13 +160,13 @@ def animated(plan: Plan, settings: RunSettings, say: Say) -> tuple[list[Result],
             if result.worker_deaths:
                 condemned.append(by_row[result.row])
             else:
-                progress.ended(result, cost(by_row[result.row]))
+                progress.ended(result, plan.cost(by_row[result.row]))
             made[result.row] = result
         for work in condemned:
             say(f"  row {work.row} ({work.clip.id}): {made[work.row].error}; one last try alone")
             alone = graph([[work]], settings, limit + 1)
             made |= {result.row: result for result in map(outcome, outcomes_of(alone))}
-            progress.ended(made[work.row], cost(work))
+            progress.ended(made[work.row], plan.cost(work))
     except KeyboardInterrupt:
         return list(made.values()), "interrupted"
     except Exception as error:

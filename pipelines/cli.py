@@ -172,6 +172,11 @@ def _animate(commands: Any) -> None:
     parser.add_argument("--run-id", metavar="ID", help="name of the night: the same id continues it")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N rows")
     parser.add_argument("--only", action="append", default=[], metavar="ID", help="only this clip; may be repeated")
+    parser.add_argument(
+        "--only-failed",
+        action="store_true",
+        help="only rows that failed or were rejected in the last run here (with --run-id, in that one)",
+    )
     parser.add_argument("--dry-run", action="store_true", help="validate and plan, make no film")
     parser.add_argument(
         "--ok-if",
@@ -201,6 +206,7 @@ def animate(arguments: argparse.Namespace) -> int:
         run_id=arguments.run_id,
         limit=arguments.limit,
         only=arguments.only,
+        only_failed=arguments.only_failed,
         dry_run=arguments.dry_run,
         strict=arguments.strict,
         say=arguments.console.say,

@@ -20,6 +20,7 @@ class Plan:
     duplicates: dict[str, list[Work]] = field(default_factory=dict)  # film key → rows
     finished: list[Result] = field(default_factory=list)
     poses_ready: set[str] = field(default_factory=set)
+    latents_ready: set[str] = field(default_factory=set)
 
     def groups(self) -> list[list[Work]]:
         """Clips by driving video: ready poses first, then the longest first; within a group by model, longest first."""
@@ -30,16 +31,24 @@ class Plan:
         ordered = sorted(groups.values(), key=lambda group: (not self._ready(group[0]), -sum(map(cost, group))))
         return [sorted(group, key=lambda work: (*model(work), -cost(work), work.row)) for group in ordered]
 
+    def cost(self, work: Work) -> int:
+        """Relative cost of a clip of this plan; what is only encoded anew is a step at most."""
+        return cost(work) // (work.clip.steps or 1) if work.latents_key in self.latents_ready else cost(work)
+
     def maker(self, film_key: str) -> Work:
         """The row that makes a film which others share."""
         return next(work for work in self.todo if work.film_key == film_key)
 
     def in_words(self, refused: Sequence[Result]) -> str:
         """The plan in one line."""
-        frames = sum(work.frames for work in self.todo)
+        encode = [work for work in self.todo if work.latents_key in self.latents_ready]
+        make = [work for work in self.todo if work.latents_key not in self.latents_ready]
+        frames = sum(work.frames for work in make)
         videos = len({work.pose_key for work in self.todo if work.pose_key} - self.poses_ready)
         shared = sum(map(len, self.duplicates.values()))
-        parts = [f"{len(self.todo)} films to make ({frames} frames, poses of {videos} driving videos)"]
+        parts = [f"{len(make)} films to make ({frames} frames, poses of {videos} driving videos)"]
+        again = sum(work.frames for work in encode)
+        parts += [f"{len(encode)} to encode anew from stored latents ({again} frames)"] if encode else []
         parts += [f"{shared} the same as one of these"] if shared else []
         return ", ".join([*parts, f"{len(self.finished)} finished already, {len(refused)} rejected"])
 
@@ -60,11 +69,15 @@ def cost(work: Work) -> int:
 
 
 def make_plan(works: Iterable[Work], layout: OutputLayout, run_id: str) -> Plan:
-    """Two listings and one small read per finished clip; nothing is decoded.
+    """Three listings and one small read per finished clip; nothing is decoded.
 
     A film that this very run made before it was interrupted counts as done, one of an earlier run as cached.
     """
-    plan = Plan(poses_ready={name.partition(".")[0] for name in storage.listing(storage.parent(layout.poses("key")))})
+    poses, latents = (
+        {name.partition(".")[0] for name in storage.listing(storage.parent(place("key")))}
+        for place in (layout.poses, layout.latents)
+    )
+    plan = Plan(poses_ready=poses, latents_ready=latents)
     works = list(works)
     films = layout.finished_films()
     finished = [work for work in works if work.film_key in films]

@@ -55,6 +55,9 @@ class Progress:
         self._counts: Counter[str] = Counter()
         self._frames = 0
         self._cost_done = 0.0
+        # the pace is measured from the first clip's first step on: workers that start and load have none
+        self._pace_since: float | None = None
+        self._cost_before = 0.0
 
     def ended(self, result: Result, cost: float) -> None:
         """Take in one clip's result."""
@@ -66,6 +69,12 @@ class Progress:
             self._say(f"  {result.status}: row {result.row} ({result.id}) in {result.stage}: {result.error}")
         done = self._counts.total()
         now = time.monotonic()
+        if self._pace_since is None:
+            took = 0.0
+            if result.started is not None and result.finished is not None:
+                took = (result.finished - result.started).total_seconds() - result.seconds.get("load", 0.0)
+            self._pace_since = now - max(0.0, took)
+            self._cost_before = 0 if took > 0 else self._cost_done
         if done == self._clips or now - self._last >= self._interval:
             self._last = now
             self._say(self._line(done, now - self._begun))
@@ -73,8 +82,9 @@ class Progress:
     def _line(self, done: int, elapsed: float) -> str:
         counts = ", ".join(f"{count} {status}" for status, count in sorted(self._counts.items()))
         line = f"  {done}/{self._clips} clips ({counts}) · {self._frames} frames · {clock(elapsed)} elapsed"
-        if done < self._clips and self._cost_done:
-            line += f" · about {clock(elapsed * (self._cost - self._cost_done) / self._cost_done)} left"
+        if done < self._clips and self._cost_done > self._cost_before and self._pace_since is not None:
+            pace = (time.monotonic() - self._pace_since) / (self._cost_done - self._cost_before)
+            line += f" · about {clock(pace * (self._cost - self._cost_done))} left"
         return line
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from manifests import results, storage
-from manifests.errors import Problem
-from manifests.layout import claim_run
+from manifests.errors import Problem, WrongUsage
+from manifests.layout import OutputLayout, claim_run
 from manifests.results import Result, Status
 from manifests.storage_fault import storage_fault
+from pipelines.manifest_reading import ManifestRow
 from pipelines.plan import Plan
 from pipelines.progress import Say, clock
 from pipelines.settings import RunSettings
@@ -94,6 +96,7 @@ class RunRecord:
             "manifest": storage.redact(self._settings.manifest),
             "code": self._settings.code,
             "wall_seconds": round(time.monotonic() - self._began, 1),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "broke_off": broke_off,
             **results.summarise(final),
         }
@@ -105,8 +108,44 @@ class RunRecord:
         say(f"results: {self._uri('results.parquet')}")
         return RunResults(self._settings.run_id, final, summary, self._uri(), broke_off)
 
+    def with_earlier(self, final: list[Result], rows: int) -> list[Result]:
+        """`final` and, of the first `rows` rows, what earlier invocations of this run came to in all the others."""
+        try:
+            earlier = results.read(self._uri("results.parquet"))
+        except FileNotFoundError:
+            return final
+        now = {result.row for result in final}
+        kept = [result for result in earlier if result.row not in now and result.row < rows]
+        return sorted(final + kept, key=lambda result: result.row)
+
     def _uri(self, *parts: str) -> str:
         return self._settings.layout.run(self._settings.run_id, *parts)
+
+
+def bad_rows(layout: OutputLayout, run_id: str | None) -> Callable[[ManifestRow], bool]:
+    """Whether a row has no film after the run of that id, or after the last one that ended here.
+
+    Raises `WrongUsage` where no run has ended.
+    """
+    uri = layout.run(run_id, "results.parquet") if run_id else _last_run(layout)
+    try:
+        bad = [result for result in results.read(uri) if not result.good] if uri else None
+    except FileNotFoundError:
+        bad = None
+    if bad is None:
+        which = f"run {run_id!r}" if run_id else "a run"
+        raise WrongUsage(f"--only-failed: {which} has not ended in {storage.redact(layout.output)}", "run without it")
+    ids, numbers = {result.id for result in bad if result.id}, {result.row for result in bad if not result.id}
+    return lambda row: row.id in ids or (not row.id and row.number in numbers)
+
+
+def _last_run(layout: OutputLayout) -> str | None:
+    """Results of the run that ended last."""
+    runs = storage.join(layout.output, "runs")
+    ended = [name for name in storage.listing(runs, recursive=True) if name.endswith("/summary.json")]
+    when = {name: (storage.read_json(storage.join(runs, name)) or {}).get("finished", "") for name in ended}
+    last = max(when, key=lambda name: when[name], default=None)
+    return last and storage.join(runs, storage.parent(last), "results.parquet")
 
 
 _PLAN = pa.schema(

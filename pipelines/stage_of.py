@@ -14,7 +14,7 @@ from stages.diffusion.animators import add_animators
 from stages.progress import Told, silent
 
 if TYPE_CHECKING:
-    from stages.animate import Animate
+    from stages.animate import Animate, Machine
     from stages.extract_pose import ExtractPose
     from stages.prepare_inputs import PrepareInputs
     from stages.validate import Validate
@@ -47,9 +47,12 @@ def prepare_inputs(settings: RunSettings) -> PrepareInputs:
     return PrepareInputs(settings.layout, settings.config.limits)
 
 
-def animate(settings: RunSettings, told: Told = silent) -> Animate:
-    """Poses and reference to a published film; holds the models. `told` of steps and frames."""
-    from stages.animate import Animate
+def animate(settings: RunSettings, told: Told = silent, machine: Machine | None = None) -> Animate:
+    """Poses and reference to a published film; holds the models. `told` of steps and frames.
+
+    `machine`, for the results, is this one if it is left out.
+    """
+    from stages.animate import Animate, Machine
     from stages.diffusion.model_cache import ModelCache
 
     add_animators(settings.config.animators)
@@ -63,5 +66,6 @@ def animate(settings: RunSettings, told: Told = silent) -> Animate:
         settings.code,
         config.keep_latents,
         config.pose_rules,
+        machine or Machine(settings.device, config.animate_pool.num_gpus or float(settings.device != "cpu")),
         told,
     )

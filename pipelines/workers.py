@@ -106,12 +106,16 @@ class AnimateWorker:
     def __init__(self, settings: RunSettings, attempts: int) -> None:
         import torch
 
+        from stages.animate import Machine
+
         pool = settings.config.animate_pool
         if settings.device == "cpu" or pool.threads:
             # Ray allows an actor that reserves less than a core one thread; one core is left to decoding and encoding
             torch.set_num_threads(pool.threads or max(1, (os.cpu_count() or 1) // pool.size - 1))
         logging.getLogger("diffusers").setLevel(logging.ERROR)
-        self._stage = stage_of.animate(settings)
+        worker = ray.get_runtime_context().get_actor_id() or "no actor"
+        self._machine = Machine(settings.device, pool.num_gpus, worker=worker)
+        self._stage = stage_of.animate(settings, machine=self._machine)
         self._ledger = AttemptLedger(
             settings.layout.run(settings.run_id, "attempts", settings.session),
             attempts,
@@ -129,7 +133,12 @@ class AnimateWorker:
             attempt = self._ledger.begin(str(work.row))
             return self._stage(work).model_copy(update={"attempts": attempt})
 
-        return row_of(guarded("animate", work, animate), work)
+        result = guarded("animate", work, animate)
+        if not result.good:  # a film's own say so; what failed here did so on this machine
+            machine = self._machine
+            where = {"device": machine.device, "host": machine.host, "worker": machine.worker}
+            result = result.model_copy(update=where)
+        return row_of(result, work)
 
 
 def since(begun: float) -> float:

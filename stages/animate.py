@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import tempfile
 import time
 from collections.abc import Iterator
@@ -56,6 +58,16 @@ class Timings:
             self.seconds[part] = round(time.perf_counter() - begun, 3)
 
 
+@dataclass(frozen=True)
+class Machine:
+    """Where films are made, as their results say."""
+
+    device: str
+    gpus: float = 0.0  # held while a film is made
+    host: str = field(default_factory=socket.gethostname)
+    worker: str = field(default_factory=lambda: f"process {os.getpid()}")
+
+
 class Animate:
     """Denoise → decode → encode → publish. What reaches it is our own data: stored poses and plain reference pixels."""
 
@@ -68,13 +80,15 @@ class Animate:
         code: str,
         keep_latents: bool = True,
         pose_rules: QualityRules | None = None,
+        machine: Machine | None = None,
         told: Told = silent,
     ) -> None:
-        """`run_id` and `code` go into the marker; `pose_rules` say which keypoints are unusable.
+        """`run_id`, `code` and `machine` go into the marker; `pose_rules` say which keypoints are unusable.
 
         `told` is told of the steps and frames that are done.
         """
         self._told = told
+        self._machine = machine
         self._pose_rules = pose_rules
         self._layout = layout
         self._models = models
@@ -100,7 +114,8 @@ class Animate:
                 movie, poster = self._encode(animator, latents, work, scratch)
             with timings.of("publish"):
                 self._publish(movie, poster, film)
-        marker = results.marker(self._made(work, started, timings, report), self._run_id)
+            film_bytes = movie.stat().st_size
+        marker = results.marker(self._made(work, started, timings, report, film_bytes), self._run_id)
         storage.publish_json(marker, self._layout.film_marker(film))
         return results.of_marker(work, marker, "done", self._layout)
 
@@ -193,9 +208,10 @@ class Animate:
             raise RuntimeError(f"{written} frames were decoded instead of {work.frames}")
         return movie, still
 
-    def _made(self, work: Work, started: datetime, timings: Timings, report: dict) -> Result:
+    def _made(self, work: Work, started: datetime, timings: Timings, report: dict, film_bytes: int) -> Result:
         """The result of a film just made, with every figure that its marker keeps."""
-        clip = work.clip
+        clip, machine = work.clip, self._machine
+        held = sum(timings.seconds.get(part, 0.0) for part in ("load", "denoise", "encode", "publish"))
         return results.of_clip(
             work,
             "done",
@@ -203,6 +219,12 @@ class Animate:
             fps=clip.fps,
             width=clip.width,
             height=clip.height,
+            film_bytes=film_bytes,
+            crf=self._recipe.crf,
+            device=machine and machine.device,
+            host=machine and machine.host,
+            worker=machine and machine.worker,
+            gpu_seconds=machine and round(held * machine.gpus, 3),
             seconds=timings.seconds,
             code=self._code,
             pose=report,

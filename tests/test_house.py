@@ -87,7 +87,7 @@ def _loaded(node: ast.AST) -> Iterator[str]:
 ROOMS = {"animator": "seam", "animators": "registry", "model_cache": "registry"}
 ROOMS |= {"networks": "networks", "sampling": "sampling", "weights": "weights"}
 # What stages share: they do not ask each other.
-BETWEEN_STAGES = {"stages.driving", "stages.suitability", "stages.checkpoint_files"}
+BETWEEN_STAGES = {"stages.driving", "stages.suitability", "stages.checkpoint_files", "stages.progress"}
 MAY_IMPORT = {
     "manifests": set(),
     "cluster": {"manifests"},

@@ -10,7 +10,7 @@ import pytest
 
 from manifests.clip import Clip
 from manifests.errors import Problem
-from manifests.results import RESULTS_SCHEMA, Result, exit_code, read, reconcile, summarise, write
+from manifests.results import FREE, RESULTS_SCHEMA, STAGES, Result, exit_code, read, reconcile, summarise, write
 
 NOON = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.UTC)
 
@@ -23,12 +23,17 @@ def failed(row: int, error: str = "it broke", **fields: object) -> Result:
     return Result(row=row, id=f"clip-{row}", **{"status": "failed", "error": error, "remedy": "mend it", **fields})
 
 
+def fixed_columns(uri: str) -> pa.Schema:
+    """The columns whose types are the same in every run."""
+    return pa.schema([field for field in pq.read_schema(uri) if field.name not in FREE])
+
+
 def test_results_survive_parquet_in_the_order_of_rows(tmp_path: Path) -> None:
     rate = Clip(id="a", animator="x", fps=29.97).fps
     full = done(
         2, stage="publish", film="s3://films/a.mp4", poster="s3://films/a.jpg", frames=225, fps=rate,
         width=512, height=768, mode="standard", animator="drawn", checkpoint="tiny",
-        seconds={"pose": 1.5, "animate": 2.25}, pose_key="p", latents_key="l", film_key="f", reference_digest="r",
+        seconds={"pose": 1.5, "denoise": 2.25}, pose_key="p", latents_key="l", film_key="f", reference_digest="r",
         driving_digest="d", checkpoint_digest="c", code="1.0", attempts=2, metadata={"sku": "Ä", "n": [1, None]},
         started=NOON, finished=NOON + datetime.timedelta(microseconds=1),
     )  # fmt: skip
@@ -37,15 +42,68 @@ def test_results_survive_parquet_in_the_order_of_rows(tmp_path: Path) -> None:
     write([full, bare], uri)
     assert read(uri) == [bare, full]
     assert read(uri)[1].fps == "30000/1001"
-    assert set(RESULTS_SCHEMA.names) == set(Result.model_fields)
-    assert pq.read_schema(uri).equals(RESULTS_SCHEMA)
+    derived = {"fps_float", "film_seconds"}
+    assert {*RESULTS_SCHEMA.names, *FREE} == {*Result.model_fields, *derived}
+    assert fixed_columns(uri).equals(RESULTS_SCHEMA)
+    stored = pq.read_table(uri).to_pylist()[1]
+    assert stored["fps_float"] == pytest.approx(29.97003)
+    assert stored["film_seconds"] == pytest.approx(7.5075)
+    assert stored["seconds"] == {**dict.fromkeys(STAGES), "pose": 1.5, "denoise": 2.25}
+    assert stored["metadata"] == {"sku": "Ä", "n": "[1, null]"}
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"sku": "CW-1", "price": 9.5, "sold": True, "n": 2**62}, {"sku": "CW-2"}, {}],
+        [{"mixed": 1}, {"mixed": "1"}, {"mixed": None}, {"mixed": [1, {"a": None}]}],
+        [{"number": 1}, {"number": 1.5}],
+        [{"huge": 2**70}, {"huge": 1}],
+        [{"a.b": "dots", "with space": "x", "Ä": "umlaut"}],
+        [{"": "nameless"}, {"b": 1}],
+        [{f"name{row}-{number}": number for number in range(150)} for row in range(2)],
+        [{"nothing": None}],
+        [{}, {}],
+    ],
+    ids=lambda rows: str(rows)[:30],
+)
+def test_metadata_of_any_kind_comes_back_exactly(rows: list[dict], tmp_path: Path) -> None:
+    uri = str(tmp_path / "results.parquet")
+    made = [done(number, metadata=row, pose=row) for number, row in enumerate(rows)]
+    write(made, uri)
+    assert read(uri) == made
+    assert [set(one.metadata) for one in made] == [
+        {name for name, value in row.items() if value is not None} for row in rows
+    ]
+
+
+def test_metadata_of_one_kind_is_a_column_of_that_kind(tmp_path: Path) -> None:
+    uri = str(tmp_path / "results.parquet")
+    write([done(0, metadata={"sku": "a", "n": 1, "x": 0.5, "ok": True}), done(1, metadata={"sku": "b"})], uri)
+    kinds = {field.name: field.type for field in pq.read_schema(uri).field("metadata").type}
+    assert kinds == {"sku": pa.string(), "n": pa.int64(), "x": pa.float64(), "ok": pa.bool_()}
+    assert pq.read_table(uri).flatten()["metadata.sku"].to_pylist() == ["a", "b"]
+
+
+def test_tables_of_an_earlier_version_are_read(tmp_path: Path) -> None:
+    uri = str(tmp_path / "results.parquet")
+    full = done(0, seconds={"pose": 1.5}, metadata={"sku": 1}, pose={"frames": 3})
+    write([full], uri)
+    now = pq.read_table(uri)
+    earlier = now.drop_columns(["seconds", "metadata", "pose", "seed", "reference", "fps_float"])
+    seconds = pa.array([[("pose", 1.5)]], pa.map_(pa.string(), pa.float64()))
+    earlier = earlier.append_column("seconds", seconds)
+    for name, text in (("metadata", '{"sku": 1}'), ("pose", '{"frames": 3}')):
+        earlier = earlier.append_column(name, pa.array([text]))
+    pq.write_table(earlier, uri)
+    assert read(uri) == [full]
 
 
 def test_no_results_are_a_table_too(tmp_path: Path) -> None:
     uri = str(tmp_path / "results.parquet")
     write([], uri)
     assert read(uri) == []
-    assert pq.read_schema(uri).equals(RESULTS_SCHEMA)
+    assert fixed_columns(uri).equals(RESULTS_SCHEMA)
 
 
 def test_moments_are_stored_as_utc(tmp_path: Path) -> None:

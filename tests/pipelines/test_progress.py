@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
+from manifests.results import Result
 from pipelines import progress
-from pipelines.progress import ClipProgress
+from pipelines.progress import ClipProgress, Progress
 
 
 @pytest.fixture
@@ -49,3 +52,31 @@ def test_a_terminal_is_written_over_often(clock: list[float]) -> None:
     assert said == []
     assert live[1] == "  denoising, step 2 of 3 · about 0:01 left for this"
     assert live[3] == "  drawing, frame 1 of 3", "every part has a pace of its own"
+
+
+def test_the_time_left_counts_no_start_up(clock: list[float]) -> None:
+    said: list[str] = []
+    night = Progress(4, 40.0, said.append, interval=0)
+    noon = datetime(2026, 11, 29, 12, tzinfo=UTC)
+
+    def ended(seconds: float, load: float) -> None:
+        clock[0] += seconds
+        times = {"started": noon, "finished": noon + timedelta(seconds=seconds)}
+        night.ended(Result(row=0, status="done", frames=1, seconds={"load": load}, **times), 10.0)
+
+    clock[0] += 500  # Ray and its workers start
+    ended(40, load=30)
+    assert said[-1].endswith("9:00 elapsed · about 0:30 left")
+    ended(10, load=0)
+    assert said[-1].endswith("9:10 elapsed · about 0:20 left")
+
+
+def test_a_first_clip_that_fails_sets_no_pace(clock: list[float]) -> None:
+    said: list[str] = []
+    night = Progress(3, 30.0, said.append, interval=0)
+    clock[0] += 100
+    night.ended(Result(row=0, status="failed", error="it broke", remedy="mend it"), 10.0)
+    assert "left" not in said[-1]
+    clock[0] += 7
+    night.ended(Result(row=1, status="done"), 10.0)
+    assert said[-1].endswith("about 0:07 left")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import time
 from contextlib import suppress
@@ -69,6 +70,12 @@ def test_every_row_ends_as_exactly_one_result_and_bad_rows_stop_nothing(media: P
     assert film_facts(ntsc.film) == (9, Fraction(30000, 1001), Fraction(9 * 1001, 30000), 48, 64)
     assert good.metadata == {"sku": "A-1"}
     assert {"pose", "inputs", "load", "denoise", "encode", "publish"} <= good.seconds.keys()
+    assert (good.seed, good.steps, good.crf, good.device, good.gpu_seconds) == (0, 1, 18, "cpu", 0)
+    assert (good.reference, good.driving) == (str(media / "reference.png"), str(media / "driving.mp4"))
+    assert good.host == socket.gethostname()
+    assert len(good.worker or "") > 20, "the actor's id"
+    assert good.film_bytes == os.path.getsize(good.film)
+    assert outcome.results[1].reference == "nobody.png"
     assert results.read(storage.join(outcome.folder, "results.parquet")) == outcome.results
     assert storage.exists(storage.join(outcome.folder, "_SUCCESS"))
     assert any("row 0 has it already" in line for line in said)
@@ -97,7 +104,11 @@ def test_a_change_of_encoding_denoises_nothing_again(media: Path) -> None:
     first = run(config(), manifest, str(media / "out")).results[0]
     latents = media / "out" / "cache" / "latents" / f"{first.latents_key}.safetensors"
     made = latents.stat().st_mtime_ns
-    second = run(config(encode={"crf": 40}), manifest, str(media / "out")).results[0]
+    said: list[str] = []
+    second = run(config(encode={"crf": 40}), manifest, str(media / "out"), say=said.append).results[0]
+    assert any(line.startswith("0 films to make (0 frames") and "1 to encode anew from stored latents (6" in line
+               for line in said)  # fmt: skip
+    assert (first.crf, second.crf) == (18, 40)
     assert second.status == "done"
     assert second.film_key != first.film_key
     assert (second.latents_key, latents.stat().st_mtime_ns) == (first.latents_key, made)
@@ -135,6 +146,23 @@ def test_a_night_goes_on_with_rows_that_were_added_to_its_manifest(media: Path) 
     write_manifest(media / "m.parquet", [clip_row("a", seed=9), *rows[1:], clip_row("c", seed=1)])
     with pytest.raises(Problem, match="were others"):
         run(config(), manifest, str(media / "out"), run_id="night")
+
+
+def test_only_what_failed_is_tried_again_and_the_night_keeps_all_its_results(media: Path) -> None:
+    rows = [clip_row("a"), clip_row("b", reference="late.png"), clip_row("c", seed=1)]
+    manifest, out = write_manifest(media / "m.parquet", rows), str(media / "out")
+    with pytest.raises(Problem, match="--only-failed: a run has not ended"):
+        run(config(), manifest, out, only_failed=True)
+    first = run(config(), manifest, out, run_id="night")
+    assert [result.status for result in first.results] == ["done", "rejected", "done"]
+    write_reference(media / "late.png", seed=5)
+    again = run(config(), manifest, out, only_failed=True, dry_run=True)
+    assert again.summary == {"to_make": 1}
+    second = run(config(), manifest, out, run_id="night", only_failed=True)
+    assert [result.status for result in second.results] == ["done", "done", "done"]
+    assert second.exit_code == 0
+    assert results.read(storage.join(second.folder, "results.parquet")) == second.results
+    assert run(config(), manifest, out, only_failed=True, dry_run=True).summary == {"to_make": 0}
 
 
 def kill_workers(attempts: Path, wanted: str, times: int, stop: threading.Event) -> None:
