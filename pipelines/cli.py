@@ -271,6 +271,7 @@ def _manifest(commands: Any) -> None:
     parser = commands.add_parser("manifest", help="make or check a manifest", description="Make or check a manifest.")
     parts = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     make = _command(parts, "build", build, "make a Parquet manifest from CSV or JSON Lines", WRONG_USAGE)
+    make.add_argument("--config", type=Path, metavar="FILE", help="YAML configuration with `animators` from outside")
     make.add_argument("source", type=Path, help="CSV with a header line, or one JSON object per line")
     make.add_argument("target", help="the .parquet file to write")
     look = _command(parts, "check", check, "report every bad row of a manifest", WRONG_USAGE)
@@ -279,6 +280,7 @@ def _manifest(commands: Any) -> None:
 
 def build(arguments: argparse.Namespace) -> int:
     """`catwalk manifest build`."""
+    _know_animators(arguments)
     from manifests import storage
     from manifests.build import build as build_manifest
     from pipelines.output_files import require_writable
@@ -293,12 +295,21 @@ def build(arguments: argparse.Namespace) -> int:
 
 def check(arguments: argparse.Namespace) -> int:
     """`catwalk manifest check`."""
+    _know_animators(arguments)
     from manifests.check import check as check_manifest
     from stages.diffusion.animators import ANIMATORS
 
     report = check_manifest(arguments.manifest, ANIMATORS.keys())
     say("\n".join(report.lines()))
     return OK if report.ok else SOME_FAILED
+
+
+def _know_animators(arguments: argparse.Namespace) -> None:
+    """Make animators from outside known here, those of the configuration too where one is given."""
+    from pipelines.configuration import RunConfig
+    from pipelines.settings import require_animators
+
+    require_animators(RunConfig.load(getattr(arguments, "config", None)))
 
 
 def _poses(commands: Any) -> None:

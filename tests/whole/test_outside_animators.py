@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -87,6 +88,15 @@ def test_a_single_clip_is_made_by_it_too(media: Path, here: Path) -> None:
     words = [str(media / "reference.png"), str(media / "driving.mp4"), str(film), "--animator", "mirror"]
     assert cli.main(["clip", *words, "--set", "driving_kind=skeleton"]) == cli.OK
     assert is_mirrored(str(film), media / "reference.png")
+
+
+def test_a_manifest_may_name_it(media: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (media / "night.yaml").write_text("animators: {mirrored: my_package.mirror:Mirror}\n")
+    rows = [clip_row("a", **ROW), clip_row("b", **{**ROW, "animator": "mirrored"})]
+    (media / "clips.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    build = ["manifest", "build", str(media / "clips.jsonl"), str(media / "clips.parquet")]
+    assert cli.main([*build, "--config", str(media / "night.yaml")]) == cli.OK, capsys.readouterr().err
+    assert cli.main(["manifest", "check", str(media / "clips.parquet")]) == cli.OK
 
 
 def test_another_revision_makes_its_films_anew(media: Path, here: Path) -> None:
