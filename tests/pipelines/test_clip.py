@@ -16,8 +16,9 @@ from types import SimpleNamespace
 import pytest
 
 from manifests import storage
+from manifests.errors import Problem
 from pipelines import cli
-from pipelines.clip import make_clip
+from pipelines.clip import StageChain, make_clip
 from pipelines.configuration import RunConfig
 from pipelines.demo import CATALOGUE
 from tests.conftest import CHECKOUT
@@ -120,6 +121,23 @@ def test_a_film_that_cannot_be_written_is_kept_and_its_place_named(
     assert kept.name == "film.mp4"
     assert kept.is_relative_to(tmp_path / ("cache" if cached else "tmp"))
     assert kept.stat().st_size > 500
+
+
+def test_a_run_keeps_a_film_that_it_cannot_publish_in_the_cache(
+    media: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = StageChain(RunConfig(cache=str(tmp_path / "cache")), str(tmp_path / "out"))
+    row = {"id": "a", "reference": media[0], "driving": media[1], "animator": "drawn", "frame_count": 2, "steps": 1}
+    work = chain.work(row)
+    monkeypatch.setattr(storage, "publish", full(chain.settings.layout.films))
+    with pytest.raises(Problem, match="the disk is full") as refused:
+        chain.film(work)
+    kept = Path(refused.value.remedy.rpartition("the finished film is kept at ")[2])
+    assert kept.is_relative_to(tmp_path / "cache")
+    assert kept.stat().st_size > 500
+    monkeypatch.setattr(storage, "publish", full(str(tmp_path)))
+    with pytest.raises(OSError, match="No space"):
+        StageChain(RunConfig(cache=str(tmp_path / "other")), str(tmp_path / "out")).film(work)
 
 
 def test_no_step_is_taken_for_a_film_that_has_no_room(

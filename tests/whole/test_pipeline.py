@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -23,7 +25,8 @@ from manifests.work import Work
 from pipelines.animate import graph, outcomes_of, run
 from pipelines.record import RunResults
 from pipelines.settings import settled
-from tests.made.sample_media import clip_row, config, write_driving, write_manifest, write_reference
+from tests.conftest import CHECKOUT
+from tests.made.sample_media import CHECKPOINT, clip_row, config, write_driving, write_manifest, write_reference
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
@@ -163,6 +166,24 @@ def test_only_what_failed_is_tried_again_and_the_night_keeps_all_its_results(med
     assert second.exit_code == 0
     assert results.read(storage.join(second.folder, "results.parquet")) == second.results
     assert run(config(), manifest, out, only_failed=True, dry_run=True).summary == {"to_make": 0}
+
+
+def test_a_run_that_is_told_to_end_writes_its_results(media: Path) -> None:
+    rows = [clip_row("a", steps=900), clip_row("b", reference="gone.png")]
+    words = [write_manifest(media / "m.parquet", rows), str(media / "out"), "--run-id", "night"]
+    command = [sys.executable, "-m", "pipelines.animate", *words, "--checkpoint", f"magicanimate={CHECKPOINT}"]
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "RAY_ADDRESS": "local"}
+    with subprocess.Popen(command, cwd=CHECKOUT, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        until = time.monotonic() + 180
+        while not list((media / "out" / "runs" / "night").glob("attempts/*/*")) and time.monotonic() < until:
+            time.sleep(0.2)
+        process.terminate()
+        _, heard = process.communicate(timeout=60)
+    assert process.returncode == 1, heard
+    assert "Traceback" not in heard
+    ended = results.read(str(media / "out" / "runs" / "night" / "results.parquet"))
+    assert [result.status for result in ended] == ["failed", "rejected"]
+    assert not (media / "out" / "runs" / "night" / "_SUCCESS").exists()
 
 
 def kill_workers(attempts: Path, wanted: str, times: int, stop: threading.Event) -> None:
