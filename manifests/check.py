@@ -2,13 +2,14 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, NamedTuple
 
 from manifests import cell, storage
 from manifests.clip import REQUIRED, Clip, parse_clip
 from manifests.errors import Problem
 from manifests.field_error import FieldError, choose, shown
-from manifests.table import columns, duplicate_rows, read_files, row_id, rows, split_row, unify
+from manifests.table import columns, duplicate_rows, read_files, row_id, rows, split_row
 
 
 class BadRow(NamedTuple):
@@ -51,21 +52,22 @@ def check(uri: str, known_animators: Collection[str] | None = None) -> CheckRepo
         files = read_files(uri)
     except Problem as problem:
         return CheckReport(shown_uri, problems=[str(problem)])
-    table = unify([table for _, table in files])
-    known, unknown = columns(table.column_names)
+    known, unknown = columns(dict.fromkeys(name for _, table in files for name in table.column_names))
+    total = sum(table.num_rows for _, table in files)
     problems = [f"{column} → rename it, or move its values into metadata" for column in unknown]
     absent = [name for name in REQUIRED if name not in known]
     problems += [f"column '{name}' is missing → add it: {Clip.model_fields[name].description}" for name in absent]
-    if not table.num_rows:
+    if not total:
         problems.append("the manifest has no rows → add a row for each film")
     places = (
         f"row {number} ({storage.name(file)})"
         for number, file in enumerate(file for file, part in files for _ in range(part.num_rows))
     )
-    _, bad = judge(zip(places, rows(table), strict=True), known_animators)
+    every_row = chain.from_iterable(rows(table) for _, table in files)
+    _, bad = judge(zip(places, every_row, strict=True), known_animators)
     # A column that is absent altogether was named once above.
     bad = [one for one in bad if one.error.field not in absent]
-    return CheckReport(shown_uri, table.num_rows, bad, problems)
+    return CheckReport(shown_uri, total, bad, problems)
 
 
 def judge(

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import ray.data
+from ray.exceptions import RayTaskError
 
 from manifests import cell, storage, table
 from manifests.errors import Problem, WrongUsage
@@ -78,12 +79,12 @@ def _footer(file: str) -> _Footer:
     filesystem, path = storage.arrow_filesystem(file)
     try:
         with pq.ParquetFile(path, filesystem=filesystem) as parquet:
-            return _Footer(parquet.schema_arrow, parquet.metadata.num_rows)
-    except (pa.ArrowException, OSError) as broken:
-        reason = str(broken).splitlines()[0]
-        raise Problem(
-            f"manifest {storage.redact(file)} cannot be read: {reason}", "write the Parquet file again"
-        ) from None
+            footer = _Footer(parquet.schema_arrow, parquet.metadata.num_rows)
+            names = footer.schema.names
+    except table.UNREADABLE as broken:
+        raise table.unreadable(file, broken) from None
+    table.require_single(file, names)
+    return footer
 
 
 def _read(files: list[str], footers: dict[str, _Footer]) -> dict[str, list[str]]:
@@ -93,7 +94,12 @@ def _read(files: list[str], footers: dict[str, _Footer]) -> dict[str, list[str]]
     dataset = ray.data.read_parquet(paths, filesystem=filesystem, partitioning=None)
     dataset.context.execution_options.preserve_order = True
     encoded = dataset.map_batches(_as_json, batch_format="pyarrow", batch_size=4096, zero_copy_batch=True)
-    rows = iter([row["fields"] for row in encoded.iter_rows()])
+    try:
+        rows = iter([row["fields"] for row in encoded.iter_rows()])
+    except RayTaskError as error:
+        for file in files:
+            table.read_file(file)  # raises what is wrong with it, by its name
+        raise Problem(f"the manifest could not be read ({type(error.cause).__name__})", "run again") from error
     by_file = {file: list(itertools.islice(rows, footers[file].rows)) for file in files}
     if sum(map(len, by_file.values())) != sum(footers[file].rows for file in files) or next(rows, None) is not None:
         raise Problem("the manifest changed while it was read", "run again when nobody writes to it")
@@ -101,14 +107,15 @@ def _read(files: list[str], footers: dict[str, _Footer]) -> dict[str, list[str]]
 
 
 def _as_json(batch: pa.Table) -> pa.Table:
-    return pa.table({"fields": [_text(row) for row in batch.to_pylist()]})
+    return pa.table({"fields": [_text(row) for row in table.rows(batch)]})
 
 
 def _text(row: dict[str, Any]) -> str:
     def value(given: Any) -> Any:
         try:
-            return cell.plain(given)
+            return cell.plain(given, lossless=True)
         except ValueError:
             return str(given)
 
-    return json.dumps({name: value(given) for name, given in row.items()}, ensure_ascii=False)
+    text = json.dumps({name: value(given) for name, given in row.items()}, ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace").decode()  # of a lone surrogate: its JSON escape
