@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any, NamedTuple
 
 from manifests import cell, storage
@@ -52,7 +51,7 @@ def check(uri: str, known_animators: Collection[str] | None = None) -> CheckRepo
         files = read_files(uri)
     except Problem as problem:
         return CheckReport(shown_uri, problems=[str(problem)])
-    known, unknown = columns(dict.fromkeys(name for _, table in files for name in table.column_names))
+    known, unknown = columns(name for file, table in files for name in (*table.column_names, *file.partitions))
     total = sum(table.num_rows for _, table in files)
     problems = [f"{column} → rename it, or move its values into metadata" for column in unknown]
     absent = [name for name in REQUIRED if name not in known]
@@ -60,10 +59,10 @@ def check(uri: str, known_animators: Collection[str] | None = None) -> CheckRepo
     if not total:
         problems.append("the manifest has no rows → add a row for each film")
     places = (
-        f"row {number} ({storage.name(file)})"
+        f"row {number} ({file.name})"
         for number, file in enumerate(file for file, part in files for _ in range(part.num_rows))
     )
-    every_row = chain.from_iterable(rows(table) for _, table in files)
+    every_row = (file.partitions | row for file, table in files for row in rows(table))
     _, bad = judge(zip(places, every_row, strict=True), known_animators)
     # A column that is absent altogether was named once above.
     bad = [one for one in bad if one.error.field not in absent]

@@ -13,6 +13,7 @@ from manifests import cell, storage
 from manifests.clip import Clip
 from manifests.errors import Problem
 from manifests.field_error import closest
+from manifests.partitions import ManifestFile, manifest_files
 
 _WHOLE = ("width", "height", "first_frame", "frame_count", "seed", "steps", "window", "overlap")
 _TYPES = (
@@ -45,8 +46,8 @@ class UnknownColumn(NamedTuple):
 
 
 def columns(schema_names: Iterable[str]) -> tuple[list[str], list[UnknownColumn]]:
-    """The columns that are fields of a clip, and those that are not, in their order."""
-    names = list(schema_names)
+    """The columns that are fields of a clip, and those that are not, each once and in their order."""
+    names = list(dict.fromkeys(schema_names))
     known = [name for name in names if name in Clip.model_fields]
     unknown = [UnknownColumn(name, closest(name, Clip.model_fields)) for name in names if name not in Clip.model_fields]
     return known, unknown
@@ -96,23 +97,23 @@ def duplicate_rows(ids: Iterable[str | None]) -> dict[int, int]:
     return later
 
 
-def read_files(uri: str) -> list[tuple[str, pa.Table]]:
-    """Every Parquet file of the manifest with its URI, in sorted order.
+def read_files(uri: str) -> list[tuple[ManifestFile, pa.Table]]:
+    """Every Parquet file of the manifest, in sorted order, as it lies there: without the columns of its folders.
 
     Raises Problem, naming the file, when there is none or one is not readable Parquet.
     """
     try:
-        files = storage.expand(uri)
+        files = manifest_files(uri)
     except OSError as error:
         raise unreadable(uri, error) from error
-    return [(file, read_file(file)) for file in files]
+    return [(file, read_file(file.uri)) for file in files]
 
 
 def read_file(uri: str) -> pa.Table:
     """One Parquet file of a manifest. Raises Problem, naming it, when it cannot be read whole."""
     with tempfile.TemporaryDirectory(prefix="catwalk-manifest-") as folder:
         try:
-            # ParquetFile, not read_table: that one would invent columns from folder names such as `night=3/`.
+            # ParquetFile, not read_table: that one would make columns of every folder on the way from the root
             with pq.ParquetFile(storage.fetch(uri, Path(folder), None)) as file:
                 require_single(uri, file.schema_arrow.names)
                 table = file.read(use_threads=False)

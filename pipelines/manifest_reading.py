@@ -15,6 +15,7 @@ from ray.exceptions import RayTaskError
 
 from manifests import cell, storage, table
 from manifests.errors import Problem, WrongUsage
+from manifests.partitions import manifest_files
 
 
 @dataclass(frozen=True)
@@ -55,15 +56,21 @@ class Manifest:
 
 def read_manifest(uri: str) -> Manifest:
     """Read one Parquet file, a folder or a glob. Raises `Problem` naming the file that is none or is damaged."""
-    files = storage.expand(uri)
-    footers = [_footer(file) for file in files]
+    files = manifest_files(uri)
+    footers = {file.uri: _footer(file.uri) for file in files}
     rows: dict[str, list[str]] = {}
     # Ray reads files of one schema together; a manifest usually is of one
-    for _, group in itertools.groupby(sorted(zip(map(str, footers), files, strict=True)), key=lambda pair: pair[0]):
-        rows |= _read([file for _, file in group], dict(zip(files, footers, strict=True)))
-    numbered = [ManifestRow(number, fields) for number, fields in enumerate(f for file in files for f in rows[file])]
-    names = dict.fromkeys(name for footer in footers for name in footer.schema.names)
+    by_schema = sorted((str(footer), file) for file, footer in footers.items())
+    for _, group in itertools.groupby(by_schema, key=lambda pair: pair[0]):
+        rows |= _read([file for _, file in group], footers)
+    every_row = (_partitioned(fields, file.partitions) for file in files for fields in rows[file.uri])
+    numbered = [ManifestRow(number, fields) for number, fields in enumerate(every_row)]
+    names = (name for file in files for name in (*footers[file.uri].schema.names, *file.partitions))
     return Manifest(uri, numbered, table.columns(names)[1])
+
+
+def _partitioned(fields: str, partitions: dict[str, str | None]) -> str:
+    return _json(partitions | json.loads(fields)) if partitions else fields
 
 
 @dataclass(frozen=True)
@@ -117,5 +124,9 @@ def _text(row: dict[str, Any]) -> str:
         except ValueError:
             return str(given)
 
-    text = json.dumps({name: value(given) for name, given in row.items()}, ensure_ascii=False)
+    return _json({name: value(given) for name, given in row.items()})
+
+
+def _json(fields: dict[str, Any]) -> str:
+    text = json.dumps(fields, ensure_ascii=False)
     return text.encode("utf-8", "backslashreplace").decode()  # of a lone surrogate: its JSON escape

@@ -28,7 +28,7 @@ def parquet(path: Path, table: list[dict] | dict | pa.Table) -> str:
 
 
 def read(uri: str) -> list[dict]:
-    return [row for _, table in read_files(uri) for row in rows(table)]
+    return [file.partitions | row for file, table in read_files(uri) for row in rows(table)]
 
 
 def clips(uri: str) -> list[Clip]:
@@ -142,8 +142,50 @@ def test_a_file_from_pandas_with_gaps_reads_as_meant(tmp_path: Path) -> None:
     assert second == Clip(id="b", animator="x")
 
 
-def test_folder_names_such_as_night_3_add_no_columns(tmp_path: Path) -> None:
-    assert read(parquet(tmp_path / "night=3" / "m.parquet", [GOOD])) == [GOOD]
+def test_partitions_of_a_folder_are_columns_of_its_rows(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {"id": ["007", "b"], "animator": ["drawn", "magicanimate"], "night": [3, None], "seed": [1, 2]}
+    )
+    frame.to_parquet(tmp_path / "m.parquet", partition_cols=["animator", "night"], index=False)
+    first, second = clips(str(tmp_path / "m.parquet"))
+    assert first == Clip(id="007", animator="drawn", seed=1, metadata={"night": "3"})
+    assert second == Clip(id="b", animator="magicanimate", seed=2)
+    assert check(str(tmp_path / "m.parquet") + "/").rows == 2
+
+
+def test_partitions_are_found_beside_and_below_one_another_and_as_spark_escapes_them(tmp_path: Path) -> None:
+    spark = "night=3/prompt=a%3A100%25 dress"
+    parquet(tmp_path / "in" / "night=3" / "part.parquet", [GOOD])
+    parquet(tmp_path / "in" / spark / "part.parquet", [{**GOOD, "id": "b"}])
+    parquet(tmp_path / "in" / "own.parquet", [{**GOOD, "id": "c", "night": 9}])
+    parquet(tmp_path / "in" / "night=4" / "part.parquet", [{**GOOD, "id": "d", "night": 9}])
+    parquet(tmp_path / "in" / "out" / "results.parquet", [{**GOOD, "id": "of another table"}])
+    found = {clip.id: (clip.prompt, clip.metadata.get("night")) for clip in clips(str(tmp_path / "in"))}
+    assert found == {"a": ("", "3"), "b": ("a:100% dress", "3"), "c": ("", 9), "d": ("", 9)}
+
+
+def test_a_row_below_a_partition_is_found_by_its_folder_and_file(tmp_path: Path) -> None:
+    for number in range(2):
+        parquet(tmp_path / f"night={number}" / "part.parquet", [{**GOOD, "id": f"r{number}", "steps": 1 - number}])
+    assert [str(bad).partition(":")[0] for bad in check(str(tmp_path)).bad] == ["row 1 (night=1/part.parquet)"]
+
+
+@pytest.mark.parametrize(
+    ("named", "metadata"),
+    [
+        ("night=3/take=1/m.parquet", {}),
+        ("night=3/take=1", {}),
+        ("night=3", {"take": "1"}),
+        ("night=3/*/*.parquet", {"take": "1"}),
+        ("*/*/m.parquet", {"night": "3", "take": "1"}),
+        ("**/*.parquet", {"night": "3", "take": "1"}),
+    ],
+)
+def test_folders_above_what_was_named_are_only_where_it_happens_to_be(
+    tmp_path: Path, named: str, metadata: dict[str, str]
+) -> None:
+    parquet(tmp_path / "night=3" / "take=1" / "m.parquet", [GOOD])
+    assert clips(str(tmp_path / named))[0].metadata == metadata
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "text", "flipped"])

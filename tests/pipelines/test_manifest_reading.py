@@ -39,7 +39,7 @@ MANIFESTS: dict[str, list[dict[str, Any]]] = {
     "files of several kinds": [
         {"columns": [{**ROW, "seed": 1, "fps": 25, "colour": "red"}], "folder": "night=3"},
         {"columns": [{**ROW, "id": 12, "seed": "9", "fps": "30000/1001"}], "folder": "night=3"},
-        {"columns": [{**ROW, "id": "c", "guidance": 7.5, "colour": 4}], "folder": "night=4"},
+        {"columns": [{**ROW, "id": "c", "guidance": 7.5, "colour": 4}], "folder": "night=4/seed=5"},
     ],
 }
 
@@ -62,7 +62,7 @@ def parsed(row: dict[str, Any]) -> tuple[Clip | None, list[str], set[str]]:
 @pytest.mark.parametrize("name", MANIFESTS)
 def test_a_run_and_a_check_see_the_same_clips_and_the_same_errors(name: str, tmp_path: Path) -> None:
     uri = write(tmp_path, MANIFESTS[name])
-    checked = [parsed(row) for _, part in table.read_files(uri) for row in table.rows(part)]
+    checked = [parsed(file.partitions | row) for file, part in table.read_files(uri) for row in table.rows(part)]
     manifest = read_manifest(uri)
     ran = [parsed(json.loads(row.fields)) for row in manifest.rows]
     assert len(ran) == sum(len(file["columns"]) for file in MANIFESTS[name])
