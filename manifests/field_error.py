@@ -1,6 +1,7 @@
 """What is wrong with one field of one clip, in words its owner can act on."""
 
 import difflib
+import re
 import reprlib
 import sys
 from collections.abc import Iterable, Mapping
@@ -11,6 +12,7 @@ from manifests.errors import Rejected
 LONGEST_SHOWN = 120
 MOST_LISTED = 8
 
+_PARTICULARS = re.compile(r"'[^']*'|\"[^\"]*\"|\S*/\S*|\d[\d.,]*")
 # Bounded in depth and items, but never in text: half a URI could no longer be recognised and redacted.
 _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = sys.maxsize
@@ -47,6 +49,11 @@ class FieldError(NamedTuple):
 def rejection(errors: list[FieldError]) -> Rejected:
     """All that is wrong with a row as the one exception that ends it."""
     return Rejected("; ".join(error.fault for error in errors), "; ".join(error.remedy for error in errors))
+
+
+def without_particulars(text: str) -> str:
+    """The text less names, paths and numbers: errors that differ only in those are of one kind."""
+    return _PARTICULARS.sub("…", text[:500])
 
 
 def closest(word: str, choices: Iterable[str]) -> str | None:

@@ -3,7 +3,6 @@
 import datetime
 import json
 import logging
-import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,6 +25,7 @@ from pydantic import (
 
 from manifests import cell, storage, table
 from manifests.errors import Problem
+from manifests.field_error import without_particulars
 from manifests.layout import Film, OutputLayout
 from manifests.work import Work
 
@@ -55,7 +55,6 @@ RESULTS_SCHEMA = pa.schema(
     ]
 )
 
-_PARTICULARS = re.compile(r"'[^']*'|\"[^\"]*\"|\S*/\S*|\d[\d.,]*")
 _UTC = datetime.UTC
 
 Status = Literal["done", "cached", "rejected", "failed"]
@@ -271,7 +270,7 @@ def summarise(results: Sequence[Result]) -> dict[str, Any]:
 def _failures(results: Iterable[Result]) -> list[dict[str, Any]]:
     kinds: dict[tuple[str, str | None, str], list[Result]] = {}
     for result in results:
-        kind = (result.status, result.stage, _PARTICULARS.sub("…", (result.error or "")[:500]))
+        kind = (result.status, result.stage, without_particulars(result.error or ""))
         kinds.setdefault(kind, []).append(result)
     return [
         {

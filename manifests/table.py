@@ -1,8 +1,9 @@
 """Manifests as Parquet: one file, a folder or a glob of them, read as rows whose columns may differ by file."""
 
+import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +34,10 @@ MANIFEST_SCHEMA = pa.schema(list(_TYPES.items()))
 # what pyarrow and storage raise for a file that is damaged, of another kind, or not to be had
 UNREADABLE = (pa.ArrowException, OSError, ValueError)
 
+MOST_NOTES = 20
+# what pandas calls an index without a name in Parquet, and a column without one in CSV
+_INDEX = re.compile(r"__index_level_\d+__|Unnamed: \d+(\.1)*")
+
 
 class UnknownColumn(NamedTuple):
     """A column that is no field of a clip, and the field it may have been meant to be."""
@@ -41,16 +46,23 @@ class UnknownColumn(NamedTuple):
     suggestion: str | None
 
     def __str__(self) -> str:
+        if _INDEX.fullmatch(self.name):
+            return f"unknown column '{self.name}' (it has no name: pandas leaves its index out with index=False)"
         hint = f", did you mean '{self.suggestion}'?" if self.suggestion else ""
         return f"unknown column '{self.name}'{hint}"
 
 
-def columns(schema_names: Iterable[str]) -> tuple[list[str], list[UnknownColumn]]:
-    """The columns that are fields of a clip, and those that are not, each once and in their order."""
-    names = list(dict.fromkeys(schema_names))
-    known = [name for name in names if name in Clip.model_fields]
-    unknown = [UnknownColumn(name, closest(name, Clip.model_fields)) for name in names if name not in Clip.model_fields]
-    return known, unknown
+def unknown_columns(names: Iterable[str]) -> list[UnknownColumn]:
+    """Those of the columns that are no field of a clip, each once and in their order."""
+    unknown = [name for name in dict.fromkeys(names) if name not in Clip.model_fields]
+    return [UnknownColumn(name, closest(name, Clip.model_fields)) for name in unknown]
+
+
+def unknown_notes(unknown: Sequence[UnknownColumn]) -> list[str]:
+    """What becomes of unknown columns, a line for each of the first."""
+    notes = [f"{column} → carried as metadata" for column in unknown[:MOST_NOTES]]
+    more = len(unknown) - len(notes)
+    return [*notes, *([f"{more} more unknown columns → carried as metadata"] if more else [])]
 
 
 def split_row(row: dict[str, Any]) -> dict[str, Any]:

@@ -93,8 +93,8 @@ def report_unknown(unknown: Sequence[table.UnknownColumn], strict: bool, say: Sa
     """Say once which columns are carried as metadata; under `strict` refuse the manifest."""
     if unknown and strict:
         raise WrongUsage("; ".join(map(str, unknown)), "rename or drop the columns, or run without --strict")
-    for column in unknown:
-        say(f"{column}: carried as metadata")
+    for note in table.unknown_notes(unknown):
+        say(note)
 
 
 def validated(rows: Sequence[ManifestRow], settings: RunSettings) -> tuple[list[Work], list[Result]]:

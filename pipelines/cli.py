@@ -184,6 +184,7 @@ def _manifest(commands: Any) -> None:
     make = _command(parts, "build", build, "make a Parquet manifest from CSV or JSON Lines", WRONG_USAGE)
     make.add_argument("source", type=Path, help="CSV with a header line, or one JSON object per line")
     make.add_argument("target", help="the .parquet file to write")
+    make.add_argument("--all-or-nothing", action="store_true", help="write nothing if one row is bad")
     look = _command(parts, "check", check, "report every bad row of a manifest", WRONG_USAGE)
     look.add_argument("manifest", help="Parquet file, folder of them, or glob")
 
@@ -197,7 +198,8 @@ def build(arguments: argparse.Namespace) -> int:
 
     if storage.is_local(target := storage.resolve(arguments.target, os.getcwd())):
         require_writable([Path(target)], [str(arguments.source)], overwrite=True)
-    report = build_manifest(arguments.source.absolute(), target, ANIMATORS.keys())
+    whole = arguments.all_or_nothing
+    report = build_manifest(arguments.source.absolute(), target, ANIMATORS.keys(), all_or_nothing=whole)
     say("\n".join(report.lines()))
     return OK if report.ok else SOME_FAILED
 

@@ -66,7 +66,7 @@ def read_manifest(uri: str) -> Manifest:
     every_row = (_partitioned(fields, file.partitions) for file in files for fields in rows[file.uri])
     numbered = [ManifestRow(number, fields) for number, fields in enumerate(every_row)]
     names = (name for file in files for name in (*footers[file.uri].schema.names, *file.partitions))
-    return Manifest(uri, numbered, table.columns(names)[1])
+    return Manifest(uri, numbered, table.unknown_columns(names))
 
 
 def _partitioned(fields: str, partitions: dict[str, str | None]) -> str:

@@ -9,10 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from manifests.build import build
-from manifests.check import check
+from manifests.check import BadRow, CheckReport, Place, check
 from manifests.clip import Clip, parse_clip
 from manifests.errors import Problem
-from manifests.table import columns, duplicate_rows, read_files, row_id, row_metadata, rows, split_row
+from manifests.field_error import FieldError
+from manifests.table import duplicate_rows, read_files, row_id, row_metadata, rows, split_row, unknown_columns
 
 GOOD = {"id": "a", "animator": "magicanimate"}
 
@@ -41,8 +42,7 @@ def clips(uri: str) -> list[Clip]:
 
 
 def test_an_unknown_column_is_named_with_what_it_may_have_meant() -> None:
-    known, unknown = columns(["id", "refrence", "Width", "warehouse_bin"])
-    assert known == ["id"]
+    unknown = unknown_columns(["id", "refrence", "Width", "warehouse_bin", "Width"])
     assert [(column.name, column.suggestion) for column in unknown] == [
         ("refrence", "reference"),
         ("Width", "width"),
@@ -290,12 +290,65 @@ def test_ids_that_differ_only_in_type_are_duplicates(tmp_path: Path) -> None:
     assert [bad.row for bad in check(str(tmp_path)).bad] == [1]
 
 
-def test_an_unknown_column_refuses_the_manifest_once(tmp_path: Path) -> None:
-    report = check(parquet(tmp_path / "m.parquet", [{**GOOD, "id": str(n), "guidence": 7.5} for n in range(50)]))
-    assert not report.ok
-    assert not report.bad
-    assert len(report.problems) == 1
-    assert "'guidence', did you mean 'guidance'?" in report.problems[0]
+def test_an_unknown_column_is_noted_once_and_is_no_fault(tmp_path: Path) -> None:
+    uri = parquet(tmp_path / "m.parquet", [{**GOOD, "id": str(n), "guidence": 7.5} for n in range(50)])
+    report = check(uri)
+    assert report.ok
+    note = "unknown column 'guidence', did you mean 'guidance'? → carried as metadata"
+    assert report.lines().count(note) == 1
+    strict = check(uri, strict=True)
+    assert not strict.ok
+    assert not strict.bad
+    assert len(strict.problems) == 1
+    assert "'guidence', did you mean 'guidance'?" in strict.problems[0]
+
+
+def test_an_index_of_pandas_is_noted_with_its_cure(tmp_path: Path) -> None:
+    frame = pd.DataFrame([GOOD, {**GOOD, "id": "b"}], index=[5, 9])  # as filtering leaves it
+    frame.to_parquet(tmp_path / "m.parquet")
+    report = check(str(tmp_path / "m.parquet"))
+    assert report.ok
+    (index,) = [line for line in report.lines() if "__index_level_0__" in line]
+    assert "index=False" in index
+    assert index.endswith("→ carried as metadata")
+
+
+def test_many_unknown_columns_are_not_all_told(tmp_path: Path) -> None:
+    lines = check(parquet(tmp_path / "m.parquet", [GOOD | {f"c{n}": n for n in range(5000)}])).lines()
+    assert len(lines) < 30
+    assert "4980 more unknown columns → carried as metadata" in lines
+
+
+def test_errors_of_a_kind_are_told_together_and_every_row_is_named(tmp_path: Path) -> None:
+    table = [{**GOOD, "id": f"r{n}", "steps": -n, "mode": "quick" if n == 9 else None} for n in range(1, 3000)]
+    lines = check(parquet(tmp_path / "m.parquet", table)).lines()
+    assert len(lines) < 12
+    assert [line.partition(":")[0] for line in lines[:5]] == [f"row {n} (m.parquet)" for n in range(5)]
+    assert lines[5] == "  … and 2994 more like the last: rows 5–2998"
+    assert lines[6].startswith("row 8 (m.parquet): mode 'quick'")
+
+
+def test_kinds_beyond_the_first_are_counted(tmp_path: Path) -> None:
+    faults = [f"is {first}{second}" for first in "abcde" for second in "vwxyz"]
+    bad = [BadRow(Place(n), FieldError("row", "", fault, "mend it")) for n, fault in enumerate(faults)]
+    lines = CheckReport("m", len(bad), bad).lines()
+    assert lines[-2] == "… and 5 errors of 5 more kinds"
+    assert len(lines) == 22
+
+
+def test_a_check_says_that_it_looked_at_no_media(tmp_path: Path) -> None:
+    uri = parquet(tmp_path / "m.parquet", [GOOD, {**GOOD, "id": "b"}, {**GOOD, "id": "c", "steps": 0}])
+    assert "were not looked at → --media does" in check(uri).lines()[-2]
+    seen = []
+
+    def examine(row: int, fields: dict) -> Problem | None:
+        seen.append((row, fields["id"]))
+        return Problem("reference 'a.png': there is no such file", "correct the path") if row else None
+
+    report = check(uri, examine=examine)
+    assert seen == [(0, "a"), (1, "b")], "a row that is bad anyway is not looked at"
+    assert report.lines()[0].startswith("row 1 (m.parquet): reference 'a.png': there is no such file → correct")
+    assert not any("looked at" in line for line in report.lines())
 
 
 def test_a_missing_column_is_named_once_and_not_for_every_row(tmp_path: Path) -> None:
@@ -303,6 +356,11 @@ def test_a_missing_column_is_named_once_and_not_for_every_row(tmp_path: Path) ->
     assert len(report.problems) == 1
     assert "column 'animator' is missing" in report.problems[0]
     assert [bad.error.field for bad in report.bad] == ["mode"] * 3
+
+
+def test_a_column_that_is_missing_may_be_a_misspelt_one(tmp_path: Path) -> None:
+    (problem,) = check(parquet(tmp_path / "m.parquet", [{"id": "a", "animatr": "x"}])).problems
+    assert problem.startswith("column 'animator' is missing → rename 'animatr', or add it")
 
 
 def test_an_unknown_animator_is_refused_with_a_suggestion(tmp_path: Path) -> None:
@@ -365,27 +423,107 @@ def test_json_lines_become_the_same_manifest_as_their_clips(tmp_path: Path) -> N
     assert clips(str(tmp_path / "m.parquet")) == [parse_clip(row)[0] for row in said]
 
 
-def test_one_bad_row_and_nothing_is_written_but_every_bad_line_named(tmp_path: Path) -> None:
+BAD_LINES = 'id,animator,steps,prompt\na,x,20,"two\nlines"\nb,x,many,\n\nc,x\na,x,20,\nd,x,,\n'
+
+
+def test_good_rows_are_built_and_every_bad_one_is_named_with_its_line(tmp_path: Path) -> None:
     source = tmp_path / "shop.csv"
-    source.write_text('id,animator,steps,prompt\na,x,20,"two\nlines"\nb,x,many,\n\nc,x\na,x,20,\n')
+    source.write_text(BAD_LINES)
     target = tmp_path / "m.parquet"
     report = build(source, str(target))
     assert not report.ok
-    assert not target.exists()
-    assert [(bad.place, bad.error.field) for bad in report.bad] == [
-        ("line 4", "steps"),
-        ("line 6", "row"),
-        ("line 7", "id"),
+    assert [(str(bad.place), bad.error.field) for bad in report.bad] == [
+        ("row 1 (line 4)", "steps"),
+        ("row 2 (line 6)", "row"),
+        ("row 3 (line 7)", "id"),
     ]
-    assert "is already that of line 2" in report.bad[-1].error.error
+    assert "is already that of row 0 (line 2)" in report.bad[-1].error.error
+    assert report.lines()[-1].startswith("2 of 5 rows were written")
+    assert [clip.id for clip in clips(str(target))] == ["a", "d"]
+
+
+def test_all_or_nothing_writes_nothing_if_one_row_is_bad(tmp_path: Path) -> None:
+    source = tmp_path / "shop.csv"
+    source.write_text(BAD_LINES)
+    target = tmp_path / "m.parquet"
+    report = build(source, str(target), all_or_nothing=True)
+    assert len(report.bad) == 3
+    assert not target.exists()
     assert "nothing was written" in report.lines()[-1]
+    source.write_text("id,animator\na,x\n")
+    assert build(source, str(target), all_or_nothing=True).lines()[-1].endswith("1 rows, all good")
+    assert target.exists()
+
+
+def test_bad_lines_of_a_kind_are_told_together(tmp_path: Path) -> None:
+    source = tmp_path / "shop.jsonl"
+    source.write_text("".join(json.dumps({**GOOD, "id": f"r{n}", "steps": -n}) + "\n\n" for n in range(100)))
+    lines = build(source, str(tmp_path / "m.parquet")).lines()
+    assert lines[5].startswith("  … and 95 more like the last: rows 5–99 (lines 11, 13, ")
+    assert len(lines) < 10
+
+
+def test_a_column_that_no_row_has_is_named_once(tmp_path: Path) -> None:
+    source = tmp_path / "shop.csv"
+    source.write_text("id,animatr\n" + "".join(f"r{n},x\n" for n in range(100)))
+    report = build(source, str(tmp_path / "m.parquet"))
+    assert not (tmp_path / "m.parquet").exists()
+    assert not report.bad
+    assert report.lines()[0].startswith("column 'animator' is missing → rename 'animatr', or add it")
+
+
+PANDAS_INDEX = Path(__file__).parent.parent / "media" / "pandas_index.csv"
+
+
+@pytest.mark.parametrize(
+    ("text", "metadata", "noted"),
+    [
+        (",id,animator\n0,a,x\n1,b,x\n", [{"Unnamed: 0": "0"}, {"Unnamed: 0": "1"}], "index=False"),
+        (",Unnamed: 0,id,animator\n0,5,a,x\n1,6,b,x\n", [
+            {"Unnamed: 0.1": "0", "Unnamed: 0": "5"}, {"Unnamed: 0.1": "1", "Unnamed: 0": "6"}
+        ], "index=False"),
+        ("id,animator,,\na,x,,\nb,x,,\n", [{}, {}], "2 columns without name and value → left out"),
+        ("id,,animator\na,,x\nb, ,x\n", [{}, {}], "1 columns without name and value → left out"),
+        ("id,animator\na,x,\nb,x,,,\n", [{}, {}], "3 columns without name and value → left out"),
+        ("id,animator,,\na,x\nb,x,\n", [{}, {}], "2 columns without name and value → left out"),
+        ("\n,,\n  \nid,animator\na,x\nb,x\n", [{}, {}], None),
+        ("sep=;\nid;animator\na;x\nb;x\n", [{}, {}], None),
+        ('"sep=|"\r\n\r\nid|animator|sku\r\na|x|1,2,3\r\nb|x|\r\n', [{"sku": "1,2,3"}, {}], "'sku'"),
+        ("SEP=\t\nid\tanimator\na\tx\nb\tx\n", [{}, {}], None),
+    ],
+)  # fmt: skip
+def test_csv_as_pandas_and_spreadsheets_write_it(
+    tmp_path: Path, text: str, metadata: list[dict[str, str]], noted: str | None
+) -> None:
+    source, target = tmp_path / "shop.csv", str(tmp_path / "m.parquet")
+    source.write_text("\ufeff" + text, encoding="utf-8")
+    report = build(source, target)
+    assert report.ok, report.lines()
+    assert [clip.metadata for clip in clips(target)] == metadata
+    assert noted is None or any(noted in line for line in report.lines()[:-1]), report.lines()
+
+
+def test_lines_before_the_header_are_counted(tmp_path: Path) -> None:
+    source = tmp_path / "shop.csv"
+    source.write_text('sep=;\n\nid;animator;steps\n"a";x;1\nb;x;0\nc;x;1;junk\n')
+    places = [str(bad.place) for bad in build(source, str(tmp_path / "m.parquet")).bad]
+    assert places == ["row 1 (line 5)", "row 2 (line 6)"]
+
+
+def test_a_csv_of_pandas_is_built_with_its_index_as_metadata(tmp_path: Path) -> None:
+    target = str(tmp_path / "m.parquet")
+    report = build(PANDAS_INDEX, target)
+    assert report.ok
+    assert "'Unnamed: 0' (it has no name" in report.lines()[0]
+    (clip,) = clips(target)
+    assert (clip.id, clip.animator, clip.metadata) == ("a", "studio", {"Unnamed: 0": "0"})
 
 
 def test_lines_that_are_no_json_object_are_named(tmp_path: Path) -> None:
     source = tmp_path / "shop.jsonl"
     source.write_text("\n".join(["{", json.dumps(GOOD), "[1]", '"text"', "[" * 50_000, '{"id": ' + "1" * 5000 + "}"]))
     report = build(source, str(tmp_path / "m.parquet"))
-    assert [bad.place for bad in report.bad] == ["line 1", "line 3", "line 4", "line 5", "line 6"]
+    assert [bad.place.line for bad in report.bad] == [1, 3, 4, 5, 6]
 
 
 def test_a_build_over_an_earlier_manifest_leaves_that_one_when_it_fails(tmp_path: Path) -> None:

@@ -100,10 +100,13 @@ def test_a_manifest_is_built_from_and_into_the_current_folder(tmp_path: Path, mo
 
 def test_bad_rows_end_with_exit_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = json_lines(tmp_path / "clips.jsonl", GOOD, {**GOOD, "id": "../b"})
-    assert cli.main(["manifest", "build", str(source), str(tmp_path / "clips.parquet")]) == cli.SOME_FAILED
-    said = capsys.readouterr().err
-    assert "line 2: id '../b'" in said
-    assert not (tmp_path / "clips.parquet").exists()
+    target = str(tmp_path / "clips.parquet")
+    assert cli.main(["manifest", "build", "--all-or-nothing", str(source), target]) == cli.SOME_FAILED
+    assert "row 1 (line 2): id '../b'" in capsys.readouterr().err
+    assert not Path(target).exists()
+    assert cli.main(["manifest", "build", str(source), target]) == cli.SOME_FAILED
+    assert "row 1 (line 2): id '../b'" in capsys.readouterr().err
+    assert cli.main(["manifest", "check", target]) == cli.OK
 
 
 def test_one_clip_that_cannot_be_made_ends_with_exit_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
