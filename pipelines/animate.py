@@ -65,7 +65,7 @@ def run(
     settled_already = rejected + refused + plan.finished
     say(plan.in_words(rejected + refused))
     if dry_run:
-        return record.dry(plan, settled_already)
+        return record.dry(plan, settled_already, say)
     record.write_plan(plan, settled_already)
 
     made, broke_off = animated(plan, settings, say)
