@@ -76,9 +76,10 @@ class CheckReport:
 
     def lines(self) -> list[str]:
         """The report as text, bounded: what is wrong, kind by kind; the notes; a headline last."""
-        rows_at_fault = len({bad.row for bad in self.bad})
-        verdict = "all good" if self.ok else f"{rows_at_fault} with errors, {len(self.problems)} other problems"
-        return [*self.problems, *_by_kind(self.bad), *self.notes, f"{self.manifest}: {self.rows} rows, {verdict}"]
+        verdict = [] if not self.bad else [f"{len({bad.row for bad in self.bad})} with errors"]
+        verdict += [] if not self.problems else [f"other problems: {len(self.problems)}"]
+        headline = f"{self.manifest}: {self.rows} rows, {', '.join(verdict) or 'all good'}"
+        return [*self.problems, *_by_kind(self.bad), *self.notes, headline]
 
 
 def _by_kind(bad: Sequence[BadRow]) -> Iterator[str]:

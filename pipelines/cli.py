@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +188,9 @@ def _manifest(commands: Any) -> None:
     make.add_argument("--all-or-nothing", action="store_true", help="write nothing if one row is bad")
     look = _command(parts, "check", check, "report every bad row of a manifest", WRONG_USAGE)
     look.add_argument("manifest", help="Parquet file, folder of them, or glob")
+    look.add_argument("--media", action="store_true", help="also look at files, sizes and frame ranges, as a run would")
+    look.add_argument("--strict", action="store_true", help="take unknown columns for errors")
+    _config_options(look)
 
 
 def build(arguments: argparse.Namespace) -> int:
@@ -209,7 +213,13 @@ def check(arguments: argparse.Namespace) -> int:
     from manifests.check import check as check_manifest
     from stages.diffusion.animators import ANIMATORS
 
-    report = check_manifest(arguments.manifest, ANIMATORS.keys())
+    look: AbstractContextManager[Any] = nullcontext()
+    if arguments.media:
+        from pipelines.media_check import media_examiner
+
+        look = media_examiner(_configured(arguments), arguments.manifest)
+    with look as examine:
+        report = check_manifest(arguments.manifest, ANIMATORS.keys(), strict=arguments.strict, examine=examine)
     say("\n".join(report.lines()))
     return OK if report.ok else SOME_FAILED
 
