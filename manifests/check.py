@@ -141,9 +141,9 @@ def absent_columns(names: Collection[str]) -> list[str]:
     return [name for name in REQUIRED if name not in names]
 
 
-def absent_problems(absent: Iterable[str], unknown: Sequence[UnknownColumn]) -> list[str]:
+def absent_problems(absent: Collection[str], unknown: Sequence[UnknownColumn]) -> list[str]:
     """What is to be said of each absent column, and which unknown one may be it."""
-    meant = {column.suggestion: f"rename '{column.name}', or " for column in reversed(unknown)}
+    meant = {column.suggestion: f"rename '{column.name}', or " for column in reversed(unknown)} if absent else {}
     return [
         f"column '{name}' is missing → {meant.get(name, '')}add it: {Clip.model_fields[name].description}"
         for name in absent

@@ -40,22 +40,26 @@ _INDEX = re.compile(r"__index_level_\d+__|Unnamed: \d+(\.1)*")
 
 
 class UnknownColumn(NamedTuple):
-    """A column that is no field of a clip, and the field it may have been meant to be."""
+    """A column that is no field of a clip."""
 
     name: str
-    suggestion: str | None
+
+    @property
+    def suggestion(self) -> str | None:
+        """The field it may have been meant to be. Sought when asked for: a table may have 50,000 columns."""
+        return closest(self.name, Clip.model_fields)
 
     def __str__(self) -> str:
         if _INDEX.fullmatch(self.name):
             return f"unknown column '{self.name}' (it has no name: pandas leaves its index out with index=False)"
-        hint = f", did you mean '{self.suggestion}'?" if self.suggestion else ""
+        meant = self.suggestion
+        hint = f", did you mean '{meant}'?" if meant else ""
         return f"unknown column '{self.name}'{hint}"
 
 
 def unknown_columns(names: Iterable[str]) -> list[UnknownColumn]:
     """Those of the columns that are no field of a clip, each once and in their order."""
-    unknown = [name for name in dict.fromkeys(names) if name not in Clip.model_fields]
-    return [UnknownColumn(name, closest(name, Clip.model_fields)) for name in unknown]
+    return [UnknownColumn(name) for name in dict.fromkeys(names) if name not in Clip.model_fields]
 
 
 def unknown_notes(unknown: Sequence[UnknownColumn]) -> list[str]:
@@ -162,6 +166,8 @@ def unreadable(uri: str, error: Exception) -> Problem:
         return Problem(f"manifest {shown}: does not exist", "check the path, and that this user may read it")
     if isinstance(error, PermissionError):
         return Problem(f"manifest {shown}: may not be read", "give this user, or its credentials, access to it")
+    if isinstance(error, ConnectionError | TimeoutError):
+        return Problem(f"manifest {shown}: its store does not answer ({type(error).__name__})", "run again")
     reason = " ".join(str(error).replace(uri, shown).split())[:200]
     return Problem(
         f"manifest file {shown}: is not readable Parquet ({reason})",

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from manifests import storage
 from manifests.build import build
 from manifests.check import BadRow, CheckReport, Place, check
 from manifests.clip import Clip, parse_clip
@@ -254,6 +255,22 @@ def test_a_place_without_parquet_is_a_problem(tmp_path: Path) -> None:
         read(str(tmp_path))
     with pytest.raises(Problem):
         read(str(tmp_path / "absent.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"), [(PermissionError, "access"), (ConnectionResetError, "run again"), (TimeoutError, "run again")]
+)
+def test_a_manifest_out_of_reach_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: type[OSError], said: str
+) -> None:
+    def fetch(*_: object) -> None:
+        raise raised("as a store says")
+
+    uri = parquet(tmp_path / "m.parquet", [GOOD])
+    monkeypatch.setattr(storage, "fetch", fetch)
+    with pytest.raises(Problem, match=said) as problem:
+        read(uri)
+    assert "Parquet" not in str(problem.value)
 
 
 # Checking
