@@ -56,10 +56,10 @@ def without_particulars(text: str) -> str:
     return _PARTICULARS.sub("…", text[:500])
 
 
-def closest(word: str, choices: Iterable[str]) -> str | None:
-    """The choice that `word` was most likely meant to be, None when nothing is near."""
+def closest(word: str, choices: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The choice that `word` was most likely meant to be, None when nothing is near: `cutoff` is difflib's ratio."""
     by_lower = {choice.lower(): choice for choice in choices}
-    near = difflib.get_close_matches(str(word).strip().lower(), by_lower, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(str(word).strip().lower(), by_lower, n=1, cutoff=cutoff)
     return by_lower[near[0]] if near else None
 
 

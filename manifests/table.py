@@ -47,7 +47,9 @@ class UnknownColumn(NamedTuple):
     @property
     def suggestion(self) -> str | None:
         """The field it may have been meant to be. Sought when asked for: a table may have 50,000 columns."""
-        return closest(self.name, Clip.model_fields)
+        begins = [name for name in Clip.model_fields if self.name.lower().startswith(f"{name}_")]
+        # nearer than words need to be: owners have columns of their own, and `night` is not `height`
+        return begins[0] if begins else closest(self.name, Clip.model_fields, cutoff=0.75)
 
     def __str__(self) -> str:
         if _INDEX.fullmatch(self.name):

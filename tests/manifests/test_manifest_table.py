@@ -43,11 +43,13 @@ def clips(uri: str) -> list[Clip]:
 
 
 def test_an_unknown_column_is_named_with_what_it_may_have_meant() -> None:
-    unknown = unknown_columns(["id", "refrence", "Width", "warehouse_bin", "Width"])
+    unknown = unknown_columns(["id", "refrence", "Width", "warehouse_bin", "Width", "night", "Driving_video"])
     assert [(column.name, column.suggestion) for column in unknown] == [
         ("refrence", "reference"),
         ("Width", "width"),
         ("warehouse_bin", None),
+        ("night", None),
+        ("Driving_video", "driving"),
     ]
 
 
