@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Collection
+import logging
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,7 +104,8 @@ def _read(files: list[str], footers: dict[str, _Footer]) -> dict[str, list[str]]
     dataset.context.execution_options.preserve_order = True
     encoded = dataset.map_batches(_as_json, batch_format="pyarrow", batch_size=4096, zero_copy_batch=True)
     try:
-        rows = iter([row["fields"] for row in encoded.iter_rows()])
+        with _silent("ray.data"):  # it logs a traceback of 150 lines before it raises what is said here in one
+            rows = iter([row["fields"] for row in encoded.iter_rows()])
     except RayTaskError as error:
         for file in files:
             table.read_file(file)  # raises what is wrong with it, by its name
@@ -111,6 +114,17 @@ def _read(files: list[str], footers: dict[str, _Footer]) -> dict[str, list[str]]
     if sum(map(len, by_file.values())) != sum(footers[file].rows for file in files) or next(rows, None) is not None:
         raise Problem("the manifest changed while it was read", "run again when nobody writes to it")
     return by_file
+
+
+@contextmanager
+def _silent(name: str) -> Iterator[None]:
+    log = logging.getLogger(name)
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def _as_json(batch: pa.Table) -> pa.Table:

@@ -114,7 +114,7 @@ def damaged(path: Path) -> None:
 
 @pytest.mark.parametrize("write_file", [doubled, damaged, lambda path: path.write_bytes(b"PAR1 and nothing more")])
 def test_both_readers_say_the_same_of_a_file_that_cannot_be_read(
-    write_file: Callable[[Path], object], tmp_path: Path
+    write_file: Callable[[Path], object], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write_columns(tmp_path / "good.parquet", sku=pa.array(["x"]))
     write_file(tmp_path / "wrong.parquet")
@@ -123,3 +123,4 @@ def test_both_readers_say_the_same_of_a_file_that_cannot_be_read(
     with pytest.raises(Problem) as raised:
         read_manifest(str(tmp_path))
     assert str(raised.value) == said
+    assert not caplog.records, "no traceback of Ray's beside it"
