@@ -372,7 +372,7 @@ def _local_listing(folder: Path, recursive: bool) -> dict[str, int]:
 
 def subfolders(folder: str) -> list[str]:
     """Names of the folders in `folder`, sorted; none if there is no such folder."""
-    if (local := _local(folder)) is not None:
+    if (local := local_path(folder)) is not None:
         try:
             with os.scandir(local) as entries:
                 return sorted(entry.name for entry in entries if entry.is_dir())
