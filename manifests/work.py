@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Self
+from fractions import Fraction
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator
 
-from manifests.clip import Clip, FrameRate
+from manifests.clip import Clip
+
+# What was measured keeps to no rule for films. Serialises as '30000/1001'.
+SourceRate = Annotated[Fraction, PlainValidator(Fraction), PlainSerializer(str, return_type=str)]
 
 
 class Source(BaseModel):
@@ -19,7 +23,7 @@ class Source(BaseModel):
     width: int
     height: int
     frames: int = 1
-    fps: FrameRate | None = None  # of a video
+    fps: SourceRate | None = None  # of a video
     audio: bool = False
     begin: float = 0.0  # second of the file at which its first picture shows
 

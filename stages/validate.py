@@ -11,6 +11,7 @@ from typing import Any
 from manifests import storage, table
 from manifests.clip import Clip, parse_clip, rejection
 from manifests.errors import Rejected
+from manifests.frame_rate import FASTEST
 from manifests.source_memo import SourceMemo
 from manifests.storage import Allowed
 from manifests.work import Source, Weights, Work
@@ -179,6 +180,9 @@ def _resolved(clip: Clip, facts: Facts, reference: Found | None, driving: Found 
             "the driving file does not state a frame rate" if driving else "there is no driving file to take it from"
         )
         raise Rejected(f"fps: {error}", "fill in fps")
+    if fps > FASTEST:
+        error = f"the driving file runs at {float(fps):g} frames per second, a film at {FASTEST} at most"
+        raise Rejected(f"fps: {error}", "give fps in the row, 24 or 30 for example: the film's motion keeps its speed")
     window = clip.window or facts.window
     resolved = {
         # what an animator without text is given decides nothing, and so is in no key
