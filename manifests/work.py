@@ -7,6 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator
 
+from manifests import storage
 from manifests.clip import Clip
 
 # What was measured keeps to no rule for films. Serialises as '30000/1001'.
@@ -26,6 +27,12 @@ class Source(BaseModel):
     fps: SourceRate | None = None  # of a video
     audio: bool = False
     begin: float = 0.0  # second of the file at which its first picture shows
+    corrected: str = ""  # what reading does to the pixels or times that are stored, where it does not take them as is
+
+    @property
+    def content(self) -> str:
+        """What keys know it by: its digest; together with `corrected` if that is anything."""
+        return storage.sha256_text(f"{self.digest} {self.corrected}") if self.corrected else self.digest
 
 
 class Weights(BaseModel):

@@ -27,7 +27,7 @@ from stages.video.limits import Limits
 from stages.video.read import Frames
 
 # Raised by one when probing finds out more, or other things, about the same file.
-PROBE_ALGORITHM = 2
+PROBE_ALGORITHM = 3
 
 Found = dict[str, Any]  # what the memo keeps of a file, as JSON
 
@@ -151,6 +151,8 @@ def _probe_video(path: Path, limits: Limits) -> Found:
         "audio": facts.audio,
         "begin": float(facts.start),
     }
+    if facts.corrected:
+        found["corrected"] = facts.corrected
     if facts.variable:
         found["timestamps"] = [str(second) for second in frames.timestamps]
     return found

@@ -35,9 +35,10 @@ class VideoFacts:
 
     frames: how many are shown (those that an edit list hides do not count); fps: the exact rate of a constant-rate
     video, the average of a `variable` one; seconds: how long it shows, its last frame lasting 1/fps; width, height:
-    upright, in stored pixels (a pixel aspect ratio is not applied); rotation: degrees counter-clockwise that put the
-    stored picture upright, after which a `mirrored` one is flipped left to right; start: seconds from the beginning
-    of the file to the first frame (where its sound belongs); reader: who decodes it, and `why` not decord.
+    as shown, upright and of square pixels; stored: (width, height) of what is decoded; rotation: degrees
+    counter-clockwise that put the stored picture upright once its pixels are square, after which a `mirrored` one is
+    flipped left to right; start: seconds from the beginning of the file to the first frame (where its sound belongs);
+    reader: who decodes it, and `why` not decord; corrected: in words, what is not taken as it is stored.
     """
 
     frames: int
@@ -45,6 +46,7 @@ class VideoFacts:
     seconds: Fraction
     width: int
     height: int
+    stored: tuple[int, int]
     rotation: int
     mirrored: bool
     codec: str
@@ -53,16 +55,21 @@ class VideoFacts:
     start: Fraction
     reader: Literal["decord", "pyav"]
     why: str | None
+    corrected: str = ""
 
 
 class _Packets(NamedTuple):
-    """What the container tells of its packets: pts of the shown ones in file order, how many are hidden, and rates."""
+    """What the container tells of its packets: pts of the shown ones in file order, how many are hidden, and rates.
+
+    pixel_aspect: width of a stored pixel by its height; where container and bitstream disagree, the container's.
+    """
 
     shown: list[int | None]
     hidden: int
     tick: Fraction
     rates: list[Fraction | None]
     file_start: Fraction
+    pixel_aspect: Fraction
     container: str
     codec: str
     audio: bool
@@ -97,14 +104,17 @@ def examine(path: Path, limits: Limits) -> tuple[VideoFacts, list[Fraction]]:
     check_length(path, len(shown), seconds, limits)
     start = max(Fraction(0), shown[0] * packets.tick - packets.file_start)
     _check_start(path, start)
-    width, height, rotation, mirrored = _first_frame(path, limits)
-    why = _why_not_decord(packets, mirrored)
+    stored, rotation, mirrored = _first_frame(path, limits)
+    square = _square(path, stored, packets.pixel_aspect, limits)
+    width, height = reversed(square) if rotation % 180 else square
+    why = _why_not_decord(packets, turned=bool(rotation) or mirrored)
     facts = VideoFacts(
         frames=len(shown),
         fps=fps,
         seconds=seconds,
         width=width,
         height=height,
+        stored=stored,
         rotation=rotation,
         mirrored=mirrored,
         codec=packets.codec,
@@ -113,6 +123,7 @@ def examine(path: Path, limits: Limits) -> tuple[VideoFacts, list[Fraction]]:
         start=start,
         reader="pyav" if why else "decord",
         why=why,
+        corrected="" if square == stored else f"pixels of {packets.pixel_aspect}",
     )
     return facts, timestamps
 
@@ -160,6 +171,7 @@ def _demux(path: Path, limits: Limits) -> _Packets:
             tick,
             [stream.average_rate, stream.guessed_rate, stream.base_rate],
             Fraction(container.start_time or 0, av.time_base),
+            stream.sample_aspect_ratio or Fraction(1),
             container.format.name.split(",")[0],
             stream.codec_context.codec.canonical_name,
             bool(container.streams.audio),
@@ -190,24 +202,33 @@ def _check_start(path: Path, start: Fraction) -> None:
         raise rejected(path, what, cut)
 
 
-def _first_frame(path: Path, limits: Limits) -> tuple[int, int, int, bool]:
-    """Decode one frame: (upright width, upright height, degrees counter-clockwise to upright, mirrored)."""
+def _square(path: Path, stored: tuple[int, int], pixel_aspect: Fraction, limits: Limits) -> tuple[int, int]:
+    """(width, height) in square pixels: as players do, the width is stretched and every line kept."""
+    width, height = max(1, round(stored[0] * pixel_aspect)), stored[1]
+    if width * height > limits.frame_pixels:
+        what = f"is to be shown at {width}×{height} pixels, the limit is {limits.frame_pixels} pixels"
+        raise rejected(path, what, "scale it down or raise the limit")
+    return width, height
+
+
+def _first_frame(path: Path, limits: Limits) -> tuple[tuple[int, int], int, bool]:
+    """Decode one frame: ((width, height) as stored, degrees counter-clockwise to upright, mirrored)."""
     with closing(decoded(path, limits)) as frames:
         frame = next(frames, None)
     if frame is None:
         raise rejected(path, "has a video stream of which not one frame decodes")
+    stored = frame.width, frame.height
     matrix = next((bytes(data) for data in frame.side_data if data.type == SideData.DISPLAYMATRIX), None)
     if matrix is None:
-        return frame.width, frame.height, 0, False
+        return stored, 0, False
     a, b, _, c, d = struct.unpack("=5i", matrix[:20])
     rotation, mirrored = orientation(a, b, c, d)
     if rotation is None:
         raise rejected(path, f"is to be shown turned by {frame.rotation}°, which is no quarter turn")
-    upright = (frame.height, frame.width) if rotation % 180 else (frame.width, frame.height)
-    return *upright, rotation, mirrored
+    return stored, rotation, mirrored
 
 
-def _why_not_decord(packets: _Packets, mirrored: bool) -> str | None:
+def _why_not_decord(packets: _Packets, turned: bool) -> str | None:
     """Say why decord 0.6.0 must not read this video, or None where its frames are right."""
     if importlib.util.find_spec("decord") is None:
         return "decord is not installed (it has no wheel for ARM or macOS)"
@@ -215,8 +236,8 @@ def _why_not_decord(packets: _Packets, mirrored: bool) -> str | None:
         return f"decord cannot be trusted with {packets.codec} in {packets.container}"
     if packets.hidden:
         return f"an edit list hides {packets.hidden} frames, which decord would show"
-    if mirrored:
-        return "decord does not apply a mirroring display matrix"
+    if turned:
+        return "decord turns pictures in its own way and does not mirror them"
     return "it has several video streams, and decord may choose another one" if packets.several else None
 
 

@@ -93,6 +93,14 @@ def test_a_camera_faster_than_any_film_needs_only_the_films_rate(media: Path) ->
     assert Work.model_validate_json(work.model_dump_json()) == work
 
 
+def test_only_what_is_read_otherwise_than_stored_counts_as_other_content(media: Path) -> None:
+    (media / "wide.mp4").write_bytes((AWKWARD / "sar_2_1.mp4").read_bytes())
+    plain, wide = validate(media).driving, validate(media, driving="wide.mp4").driving
+    assert (plain.content, plain.corrected) == (plain.digest, "")
+    assert (wide.width, wide.height, wide.corrected) == (192, 256, "pixels of 2")
+    assert wide.content not in (wide.digest, plain.content)
+
+
 @pytest.mark.parametrize(
     ("fps", "film", "frames"),
     [(Fraction(300), 30, 5), (Fraction(480000, 1001), 60, 7), (Fraction(1000), 120, 6)],

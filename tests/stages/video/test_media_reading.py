@@ -23,6 +23,7 @@ from stages.video.read import Frames, VideoFacts, probe
 from stages.video.timing import select
 
 LIMITS = Limits()
+MEDIA = Path(__file__).resolve().parents[2] / "media"
 WIDTH, HEIGHT = 128, 96
 X264 = ("-c:v", "libx264", "-pix_fmt", "yuv420p", "-threads", "2", "-g", "20")
 X265 = ("-c:v", "libx265", "-x265-params", "log-level=none:pools=2:keyint=20", "-pix_fmt", "yuv420p")  # open GOPs
@@ -139,7 +140,8 @@ def test_a_phone_clip_held_sideways_comes_out_upright(
     assert (frames.facts.rotation, frames.facts.mirrored) == (rotation, False)
     assert (frames.facts.width, frames.facts.height) == (WIDTH, HEIGHT)
     assert numbers_of(frames.read()) == list(range(60))
-    assert frames.facts.reader == ("pyav" if missing else "decord")
+    assert frames.facts.reader == "pyav"
+    assert missing or "turns" in frames.facts.why
 
 
 def test_a_mirrored_clip_is_mirrored_back(folder: Path, plain: Path) -> None:
@@ -150,6 +152,80 @@ def test_a_mirrored_clip_is_mirrored_back(folder: Path, plain: Path) -> None:
     assert frames.facts.mirrored
     assert numbers_of(frames.read()) == list(range(60))
     assert "mirror" in frames.facts.why
+
+
+PAL_WIDE, NTSC_TALL = Fraction(64, 45), Fraction(8, 9)
+DV = ("-c:v", "dvvideo", "-pix_fmt", "yuv420p")
+STRETCHED = {
+    "sar.mp4": (X264, 2),
+    "sar.mkv": (X264, Fraction(4, 3)),
+    "sar.mov": (("-c:v", "prores"), NTSC_TALL),
+    "sar.ts": (("-c:v", "mpeg2video", "-r", "25"), Fraction(4, 3)),
+    "sar.avi": (("-c:v", "mpeg4", "-q:v", "3"), PAL_WIDE),
+    "sar.webm": (CONSTANT["vp9.webm"][0], 2),
+    "sar_hevc.mp4": (X265, NTSC_TALL),
+    "sar_av1.mp4": (CONSTANT["av1.mp4"][0], Fraction(1, 2)),
+    "sar_dv.avi": (DV, PAL_WIDE),
+}
+
+
+@pytest.mark.parametrize("missing", ["decord", None])
+@pytest.mark.parametrize("name", STRETCHED)
+def test_pixels_that_are_not_square_are_made_so(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, missing: str | None
+) -> None:
+    if missing:
+        monkeypatch.setitem(sys.modules, missing, None)
+    codec, aspect = STRETCHED[name]
+    path = folder / f"{missing}_{name}"
+    size = "720:576" if "dv" in name else f"{WIDTH}:{HEIGHT}"
+    clip(path, "-vf", f"scale={size},setsar={aspect}", *codec, count=5)
+    facts = probe(path, LIMITS)
+    wide, high = facts.stored
+    assert (facts.width, facts.height) == (round(wide * Fraction(aspect)), high)
+    assert facts.corrected == f"pixels of {aspect}"
+    shapes = [frame.shape for frame in Frames(path, LIMITS).read()]
+    assert shapes == [(facts.height, facts.width, 3)] * 5
+
+
+def test_pictures_of_square_pixels_show_what_was_stored(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = clip(folder / "wide.mp4", "-vf", "setsar=2", *X264, count=3)
+    with_decord = Frames(path, LIMITS)
+    shown = list(with_decord.read())
+    assert with_decord.facts.reader == "decord"
+    assert numbers_of(frame[:, ::2] for frame in shown) == [0, 1, 2]
+    monkeypatch.setitem(sys.modules, "decord", None)
+    assert np.array_equal(list(Frames(path, LIMITS).read()), shown)
+
+
+def test_pixels_are_made_square_before_the_picture_is_turned(folder: Path) -> None:
+    stored, turned = clip(folder / "wide_stored.mp4", "-vf", "setsar=3/2", *X264, count=3), folder / "wide_turned.mp4"
+    ffmpeg("-display_rotation", "90", "-i", stored, "-c", "copy", turned)
+    facts = probe(turned, LIMITS)
+    assert (facts.width, facts.height, facts.rotation) == (HEIGHT, WIDTH * 3 // 2, 90)
+    assert [frame.shape for frame in Frames(turned, LIMITS).read()] == [(WIDTH * 3 // 2, HEIGHT, 3)] * 3
+
+
+def test_the_containers_word_on_pixels_counts_more_than_the_bitstreams(folder: Path) -> None:
+    stored, corrected = clip(folder / "says_2.mp4", "-vf", "setsar=2", *X264, count=3), folder / "says_square.mp4"
+    ffmpeg("-i", stored, "-c", "copy", "-aspect", f"{WIDTH}:{HEIGHT}", corrected)
+    assert (probe(corrected, LIMITS).width, probe(corrected, LIMITS).corrected) == (WIDTH, "")
+
+
+def test_a_pixel_aspect_does_not_blow_a_picture_up_past_the_limits(folder: Path) -> None:
+    path = clip(folder / "blown_up.mp4", "-vf", "setsar=90", *X264, count=3)
+    assert "11520×96" in rejection(path, Limits(frame_pixels=1_000_000)).error
+
+
+@pytest.mark.parametrize("missing", ["decord", None])
+def test_the_squeezed_sample_is_shown_as_its_makers_saw_it(
+    monkeypatch: pytest.MonkeyPatch, missing: str | None
+) -> None:
+    if missing:
+        monkeypatch.setitem(sys.modules, missing, None)
+    frames = Frames(MEDIA / "sar_2_1.mp4", LIMITS)
+    assert (frames.facts.width, frames.facts.height, frames.facts.stored) == (192, 256, (96, 256))
+    assert [frame.shape for frame in frames.read()] == [(256, 192, 3)] * 30
 
 
 def test_frames_that_a_phone_trim_hides_are_neither_counted_nor_shown(folder: Path, plain: Path) -> None:
@@ -386,7 +462,20 @@ def test_the_published_driving_videos_are_read_whole(shared: Path, name: str) ->
     count, fps, width, height = REAL[name]
     frames = Frames(shared / "media" / name, LIMITS)
     expected = VideoFacts(
-        count, Fraction(fps), Fraction(count, fps), width, height, 0, False, "h264", False, False, 0, "decord", None
+        frames=count,
+        fps=Fraction(fps),
+        seconds=Fraction(count, fps),
+        width=width,
+        height=height,
+        stored=(width, height),
+        rotation=0,
+        mirrored=False,
+        codec="h264",
+        audio=False,
+        variable=False,
+        start=Fraction(0),
+        reader="decord",
+        why=None,
     )
     assert frames.facts == expected
     assert frames.timestamps == [Fraction(k, fps) for k in range(count)]
