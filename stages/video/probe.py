@@ -61,7 +61,8 @@ class VideoFacts:
 class _Packets(NamedTuple):
     """What the container tells of its packets: pts of the shown ones in file order, how many are hidden, and rates.
 
-    pixel_aspect: width of a stored pixel by its height; where container and bitstream disagree, the container's.
+    pixel_aspect: width of a stored pixel by its height; where container and bitstream disagree, the container's;
+    cover: whether another stream than the best is read, which is a still.
     """
 
     shown: list[int | None]
@@ -73,6 +74,7 @@ class _Packets(NamedTuple):
     container: str
     codec: str
     audio: bool
+    cover: bool
     several: bool
 
 
@@ -123,9 +125,15 @@ def examine(path: Path, limits: Limits) -> tuple[VideoFacts, list[Fraction]]:
         start=start,
         reader="pyav" if why else "decord",
         why=why,
-        corrected="" if square == stored else f"pixels of {packets.pixel_aspect}",
+        corrected=_corrected(packets, square != stored),
     )
     return facts, timestamps
+
+
+def _corrected(packets: _Packets, squared: bool) -> str:
+    """Name what is not taken as an earlier version or another reader would take it; it is part of content keys."""
+    corrections = {"the stream that moves": packets.cover, f"pixels of {packets.pixel_aspect}": squared}
+    return ", ".join(what for what, applies in corrections.items() if applies)
 
 
 def orientation(a: int, b: int, c: int, d: int) -> tuple[int | None, bool]:
@@ -175,6 +183,7 @@ def _demux(path: Path, limits: Limits) -> _Packets:
             container.format.name.split(",")[0],
             stream.codec_context.codec.canonical_name,
             bool(container.streams.audio),
+            stream != container.streams.best("video"),
             len(container.streams.video) > 1,
         )
 

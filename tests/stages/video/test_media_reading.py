@@ -154,6 +154,40 @@ def test_a_mirrored_clip_is_mirrored_back(folder: Path, plain: Path) -> None:
     assert "mirror" in frames.facts.why
 
 
+@pytest.mark.parametrize("name", ["cover.mp4", "cover.mov", "cover.mkv", "cover_png.mkv", "cover_h264.mp4", "last.mp4"])
+def test_a_cover_that_is_not_marked_as_one_is_not_taken_for_the_film(folder: Path, plain: Path, name: str) -> None:
+    """In front with the flag of the default stream, or behind; larger than the film."""
+    still, path = folder / f"still_of_{name}.png", folder / name
+    Image.fromarray(np.zeros((400, 300, 3), np.uint8)).save(still)
+    codec = {"cover_png.mkv": "png", "cover_h264.mp4": "libx264"}.get(name, "mjpeg")
+    inputs = ("-i", plain, "-i", still) if name == "last.mp4" else ("-i", still, "-i", plain)
+    film = int(name != "last.mp4")
+    flags = (f"-disposition:v:{1 - film}", "default", f"-disposition:v:{film}", "0")
+    ffmpeg(*inputs, "-map", "0:v", "-map", "1:v", f"-c:v:{1 - film}", codec, f"-c:v:{film}", "copy", *flags, path)
+    frames = Frames(path, LIMITS)
+    assert (frames.facts.frames, frames.facts.fps, frames.facts.width) == (60, 25, WIDTH)
+    assert numbers_of(frames.read()) == list(range(60))
+    assert frames.facts.reader == "pyav"
+
+
+def test_of_two_films_in_a_file_the_better_is_read_as_ever(folder: Path, plain: Path) -> None:
+    small, both = folder / "proxy.mp4", folder / "both_sizes.mp4"
+    ffmpeg("-i", plain, "-vf", "scale=64:48", *X264, small)
+    ffmpeg("-i", small, "-i", plain, "-map", "0:v", "-map", "1:v", "-c", "copy", both)
+    with av.open(str(both)) as container:
+        best = container.streams.best("video").width
+    facts = probe(both, LIMITS)
+    assert (facts.width, facts.frames, facts.corrected) == (best, 60, "")
+
+
+def test_a_file_of_nothing_but_stills_shows_one(folder: Path) -> None:
+    stills, path = [folder / "one.png", folder / "two.png"], folder / "stills.mp4"
+    for number, still in enumerate(stills):
+        Image.fromarray(numbered(number)).save(still)
+    ffmpeg("-i", stills[0], "-i", stills[1], "-map", "0:v", "-map", "1:v", *X264, path)
+    assert numbers_of(Frames(path, LIMITS).read()) == [0]
+
+
 PAL_WIDE, NTSC_TALL = Fraction(64, 45), Fraction(8, 9)
 DV = ("-c:v", "dvvideo", "-pix_fmt", "yuv420p")
 STRETCHED = {
