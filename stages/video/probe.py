@@ -34,11 +34,11 @@ class VideoFacts:
     """One driving video, as its frames will be read.
 
     frames: how many are shown (those that an edit list hides do not count); fps: the exact rate of a constant-rate
-    video, the average of a `variable` one; seconds: how long it shows, its last frame lasting 1/fps; width, height:
-    as shown, upright and of square pixels; stored: (width, height) of what is decoded; rotation: degrees
-    counter-clockwise that put the stored picture upright once its pixels are square, after which a `mirrored` one is
-    flipped left to right; start: seconds from the beginning of the file to the first frame (where its sound belongs);
-    reader: who decodes it, and `why` not decord; corrected: in words, what is not taken as it is stored.
+    video, the average or the motion's of a `variable` one; seconds: how long it shows, its last frame lasting 1/fps;
+    width, height: as shown, upright and of square pixels; stored: (width, height) of what is decoded; rotation:
+    degrees counter-clockwise that put the stored picture upright once its pixels are square, after which a `mirrored`
+    one is flipped left to right; start: seconds from the beginning of the file to the first frame (where its sound
+    belongs); reader: who decodes it, and `why` not decord; corrected: in words, what is not taken as it is stored.
     """
 
     frames: int
@@ -101,7 +101,7 @@ def examine(path: Path, limits: Limits) -> tuple[VideoFacts, list[Fraction]]:
     timestamps = [(pts - shown[0]) * packets.tick for pts in shown]
     if not shown or (len(shown) > 1 and timestamps[-1] == 0):
         raise rejected(path, f"has zero length: {len(shown)} frames at one moment")
-    fps, variable = rate(timestamps, packets.tick, packets.rates)
+    fps, variable, inferred = rate(timestamps, packets.tick, packets.rates)
     seconds = timestamps[-1] + 1 / fps if variable else len(shown) / fps
     check_length(path, len(shown), seconds, limits)
     start = max(Fraction(0), shown[0] * packets.tick - packets.file_start)
@@ -125,15 +125,15 @@ def examine(path: Path, limits: Limits) -> tuple[VideoFacts, list[Fraction]]:
         start=start,
         reader="pyav" if why else "decord",
         why=why,
-        corrected=_corrected(packets, square != stored),
+        corrected=_corrected(packets, square != stored, f"{fps} frames/s" if inferred else ""),
     )
     return facts, timestamps
 
 
-def _corrected(packets: _Packets, squared: bool) -> str:
+def _corrected(packets: _Packets, squared: bool, inferred: str) -> str:
     """Name what is not taken as an earlier version or another reader would take it; it is part of content keys."""
-    corrections = {"the stream that moves": packets.cover, f"pixels of {packets.pixel_aspect}": squared}
-    return ", ".join(what for what, applies in corrections.items() if applies)
+    pixels = f"pixels of {packets.pixel_aspect}" if squared else ""
+    return ", ".join(filter(None, ("the stream that moves" if packets.cover else "", pixels, inferred)))
 
 
 def orientation(a: int, b: int, c: int, d: int) -> tuple[int | None, bool]:
