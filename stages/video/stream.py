@@ -70,6 +70,16 @@ def decoded(path: Path, limits: Limits) -> Generator[av.VideoFrame, None, None]:
             raise rejected(path, what, UPLOAD_AGAIN) from error
 
 
+def sound_channels(path: Path) -> tuple[str, list[str]]:
+    """(name of its layout, name of each channel: "FL", "TBR" …, "NONE" if it is not told) of the first sound track."""
+    with _open(path) as container:
+        track = container.streams.audio[0].codec_context
+        if track is None:
+            raise rejected(path, "has sound of a codec that this machine cannot decode", "set audio to drop")
+        layout = track.layout
+        return layout.name, [channel.name for channel in layout.channels]
+
+
 def announced_frames(container: InputContainer, stream: VideoStream) -> int:
     """Return how many packets the header announces, 0 where it does not: MP4 lists each that its edit list leaves."""
     return len(stream.index_entries) if is_mp4(container) else stream.frames
