@@ -22,7 +22,7 @@ from stages.poses.files.keypoint_file import import_keypoints
 from stages.poses.files.uv_file import probe_uv
 from stages.poses.recipes import Estimators
 from stages.suitability import check_suitable, known_animator
-from stages.video.image import read_image
+from stages.video.image import read_managed
 from stages.video.limits import Limits
 from stages.video.read import Frames
 
@@ -136,8 +136,9 @@ def _probed(kind: str, path: Path, limits: Limits) -> Found:
 
 
 def _probe_image(path: Path, limits: Limits) -> Found:
-    height, width, _ = read_image(path, limits).shape
-    return {"width": width, "height": height}
+    pixels, managed = read_managed(path, limits)
+    height, width, _ = pixels.shape
+    return {"width": width, "height": height} | ({"corrected": "colour profile"} if managed else {})
 
 
 def _probe_video(path: Path, limits: Limits) -> Found:

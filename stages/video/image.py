@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps, TiffImagePlugin
 
 from manifests.errors import Rejected
+from stages.video.colour import to_srgb
 from stages.video.limits import Limits
 
 Fit = Literal["stretch", "cover", "contain"]
@@ -24,14 +25,21 @@ SAVE_AGAIN = "open it in an image editor and save it again as PNG or JPEG"
 
 
 def read_image(path: Path, limits: Limits) -> np.ndarray:
-    """Read an image as uint8 RGB (height, width, 3), upright, transparency laid over white.
+    """Read an image as uint8 RGB (height, width, 3) in sRGB, upright, transparency laid over white.
 
     Grey, palette, CMYK and 16-bit images are converted (of 16 bits the upper 8 are kept, as Pillow does for 16-bit
-    RGB); of an animation the first picture is read. Raises Rejected for a file that is missing, over `limits` (told
-    from its header), of another format than JPEG, PNG, WebP, BMP or TIFF, or damaged.
+    RGB), by their colour profile if they have one; of an animation the first picture is read. Raises Rejected for a
+    file that is missing, over `limits` (told from its header), of another format than JPEG, PNG, WebP, BMP or TIFF, or
+    damaged.
     """
+    return read_managed(path, limits)[0]
+
+
+def read_managed(path: Path, limits: Limits) -> tuple[np.ndarray, bool]:
+    """The image as `read_image` reads it, and whether its colour profile changed its colours."""
     with _opened(path, limits) as image:
-        return np.array(_upright_rgb(f"image {path.name!r}", image))
+        upright, managed = _upright_rgb(f"image {path.name!r}", image)
+        return np.array(upright), managed
 
 
 def image_size(path: Path, limits: Limits) -> tuple[int, int]:
@@ -152,19 +160,33 @@ def _too_large(name: str, what: str, limits: Limits) -> Rejected:
     return Rejected(f"{name} has {what}, the limit is {limits.pixels} pixels", "scale it down or raise the limit")
 
 
-def _upright_rgb(name: str, image: Image.Image) -> Image.Image:
+def _upright_rgb(name: str, image: Image.Image) -> tuple[Image.Image, bool]:
     image.load()
+    profile = image.info.get("icc_profile")
     if _orientation(image) != 1:
         image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16"):
-        samples = np.asarray(image)
-        return Image.fromarray((samples >> 8).astype(np.uint8)).convert("RGB")
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
         raise _unsupported(name, "float samples" if image.mode == "F" else "32-bit samples")
+    managed = to_srgb(_opaque(image), profile) if profile or image.mode == "LAB" else None
     if image.has_transparency_data:
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image.convert("RGBA"))
-    return image.convert("RGB")
+        # read off before the colours change: a colour may stand for transparency
+        layer = image.convert("RGBA")
+        if managed is not None:
+            managed.putalpha(layer.getchannel("A"))
+            layer = managed
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), layer).convert("RGB"), managed is not None
+    return (image.convert("RGB"), False) if managed is None else (managed, True)
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """The colours alone, in a mode that colour profiles are made for."""
+    if image.mode in ("RGB", "L", "CMYK", "LAB"):
+        return image
+    if image.mode in ("1", "LA"):
+        return image.convert("L")
+    return (image.convert("RGBA") if image.has_transparency_data else image).convert("RGB")
 
 
 def _orientation(image: Image.Image) -> int:

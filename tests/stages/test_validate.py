@@ -99,6 +99,10 @@ def test_only_what_is_read_otherwise_than_stored_counts_as_other_content(media: 
     assert (plain.content, plain.corrected) == (plain.digest, "")
     assert (wide.width, wide.height, wide.corrected) == (192, 256, "pixels of 2")
     assert wide.content not in (wide.digest, plain.content)
+    (media / "adobe.png").write_bytes((AWKWARD / "adobe_rgb.png").read_bytes())
+    reference, adobe = validate(media).reference, validate(media, reference="adobe.png").reference
+    assert (reference.content, reference.corrected) == (reference.digest, "")
+    assert (adobe.corrected, adobe.content != adobe.digest) == ("colour profile", True)
 
 
 @pytest.mark.parametrize(
