@@ -54,6 +54,7 @@ class Work(BaseModel):
     reference: Source | None = None
     driving: Source | None = None
     frames: int  # of the film
+    begins: float = 0.0  # second of the driving file, from its first picture on, at which the film begins
     checkpoint: str = ""  # folder
     checkpoint_digest: str = ""
     lora: Weights | None = None

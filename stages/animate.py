@@ -162,7 +162,7 @@ class Animate:
         clip, sound, begin = work.clip, None, Fraction(0)
         if keeps_sound(work):
             sound = storage.fetch(self._layout.sound(sound_key(work.driving.content)), scratch, None)
-            begin = Fraction(clip.start) if clip.first_frame is None else clip.first_frame / work.driving.fps
+            begin = Fraction(work.begins)
         movie, still = scratch / "film.mp4", scratch / "film.jpg"
         written = write_film(movie, still, animator.frames(latents, clip), clip.fps, self._recipe, sound, begin)
         if written != work.frames:

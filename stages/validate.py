@@ -67,7 +67,7 @@ class Validate:
         kind = clip.driving_kind if clip.driving_kind in ("keypoints", "densepose_uv") else "video"
         driving = self._source("driving", clip.driving, kind) if driven(clip, facts) else None
         lora = None if clip.lora is None else self._source("lora", clip.lora, "lora")
-        clip, frames = _resolved(clip, facts, reference, driving)
+        clip, frames, begins = _resolved(clip, facts, reference, driving)
         if frames > self._limits.frames:
             raise Rejected(f"duration: {frames} frames, the limit is {self._limits.frames}", "make a shorter film")
         return Work(
@@ -76,6 +76,7 @@ class Validate:
             reference=reference and Source.model_validate(reference),
             driving=driving and Source.model_validate(driving),
             frames=frames,
+            begins=begins,
             checkpoint=checkpoint,
             lora=lora and Weights.model_validate(lora),
         )
@@ -171,8 +172,8 @@ def _probe_uv(path: Path, limits: Limits) -> Found:
     return found | ({"fps": str(facts.fps)} if facts.fps else {})
 
 
-def _resolved(clip: Clip, facts: Facts, reference: Found | None, driving: Found | None) -> tuple[Clip, int]:
-    """The clip with every default filled in, and the number of frames of its film."""
+def _resolved(clip: Clip, facts: Facts, reference: Found | None, driving: Found | None) -> tuple[Clip, int, float]:
+    """The clip with every default filled in, the frames of its film, and the second of driving at its start."""
     shape = driving or reference
     own = facts.own_defaults(clip, shape)
     width, height = film_size(clip, facts, shape)
@@ -204,12 +205,13 @@ def _resolved(clip: Clip, facts: Facts, reference: Found | None, driving: Found 
     }
     clip = clip.model_copy(update=resolved)
     if driving is None:
-        return clip, clip.frame_count or max(1, round(clip.duration * fps))
+        return clip, clip.frame_count or max(1, round(clip.duration * fps)), 0.0
     if "timestamps" in driving:
         seconds = [Fraction(second) for second in driving["timestamps"]]
     else:
         seconds = [number / native_fps for number in range(driving["frames"])]
-    return clip, len(shown_frames(clip, seconds, native_fps))
+    frames = len(shown_frames(clip, seconds, native_fps))  # refuses a range without frames
+    return clip, frames, clip.start if clip.first_frame is None else float(seconds[clip.first_frame])
 
 
 def film_size(clip: Clip, facts: Facts, shape: Shape | None) -> tuple[int, int]:

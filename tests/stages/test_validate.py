@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 
 from manifests.clip import Clip
@@ -91,6 +92,23 @@ def test_a_camera_faster_than_any_film_needs_only_the_films_rate(media: Path) ->
     work = validate(media, driving="slowmo.mp4", fps=24)
     assert (work.driving.fps, work.driving.frames, work.clip.fps, work.frames) == (480, 24, 24, 2)
     assert Work.model_validate_json(work.model_dump_json()) == work
+
+
+def test_a_film_begins_at_the_time_of_its_first_frame_also_where_pictures_are_held(media: Path) -> None:
+    times = [0, 1, 2, 3, 20, 21, 22, 23, 40]  # in twelfths of a second
+    with av.open(str(media / "held.mp4"), "w") as held:
+        stream = held.add_stream("libx264", rate=12)
+        stream.width, stream.height, stream.time_base = 48, 64, Fraction(1, 12)
+        for at in times:
+            frame = av.VideoFrame(48, 64, "rgb24")
+            frame.pts, frame.time_base = at, Fraction(1, 12)
+            held.mux(stream.encode(frame))
+        held.mux(stream.encode())
+    work = validate(media, driving="held.mp4", first_frame=4, frame_count=4)
+    assert (work.clip.fps, work.frames) == (12, 20)
+    assert work.begins == pytest.approx(20 / 12)
+    assert validate(media, driving="held.mp4", start=0.5).begins == 0.5
+    assert validate(media, first_frame=3).begins == pytest.approx(3 / 25)
 
 
 def test_only_what_is_read_otherwise_than_stored_counts_as_other_content(media: Path) -> None:
