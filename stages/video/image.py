@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps, TiffImagePlugin
 
 from manifests.errors import Rejected
-from stages.video.colour import to_srgb
+from stages.video.colour import profile_of, to_srgb
 from stages.video.limits import Limits
 
 Fit = Literal["stretch", "cover", "contain"]
@@ -162,7 +162,7 @@ def _too_large(name: str, what: str, limits: Limits) -> Rejected:
 
 def _upright_rgb(name: str, image: Image.Image) -> tuple[Image.Image, bool]:
     image.load()
-    profile = image.info.get("icc_profile")
+    profile = profile_of(image)
     if _orientation(image) != 1:
         image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16"):

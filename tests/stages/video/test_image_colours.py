@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import ExifTags, Image, ImageCms
 
 from stages.video.image import read_image, read_managed
 from stages.video.limits import Limits
@@ -44,6 +44,33 @@ def test_an_image_of_another_colour_space_is_brought_to_srgb(tmp_path: Path, spa
     Image.fromarray(icc.in_space(colours(), space)).save(tmp_path / name, subsampling=0, **saved)
     assert off(tmp_path / name, colours()) <= (13 if name == "a.jpg" else 5 if space is icc.PROPHOTO else 2)
     assert np.abs(icc.in_space(colours(), space).astype(int) - colours()).max() > 10
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.webp", "a.png"])
+def test_a_camera_that_says_adobe_rgb_needs_no_profile(tmp_path: Path, name: str) -> None:
+    stored = Image.fromarray(icc.in_space(colours(), icc.ADOBE_RGB))
+    sharp = {"a.jpg": {"quality": 100, "subsampling": 0}, "a.webp": {"lossless": True}}.get(name, {})
+    for index, managed in (("R03", True), ("R98", False)):
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = 1
+        exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ColorSpace] = 65535 if managed else 1
+        exif.get_ifd(ExifTags.IFD.Exif)[0xA005] = {1: index}
+        stored.save(tmp_path / name, exif=exif, **sharp)
+        if managed:
+            assert off(tmp_path / name, colours()) <= (6 if name == "a.jpg" else 2)
+        else:
+            assert not read_managed(tmp_path / name, LIMITS)[1]
+
+
+def test_a_profile_counts_more_than_what_the_camera_says(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 1
+    exif.get_ifd(ExifTags.IFD.Exif)[0xA005] = {1: "R03"}
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(colours()).save(tmp_path / "a.png", exif=exif, icc_profile=srgb)
+    image, managed = read_managed(tmp_path / "a.png", LIMITS)
+    assert not managed
+    assert np.array_equal(image, colours())
 
 
 def test_transparency_palettes_and_turned_photos_are_brought_to_srgb_too(tmp_path: Path) -> None:
