@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -10,6 +10,7 @@ from manifests import results, storage
 from manifests.layout import Film, OutputLayout
 from manifests.results import Result
 from manifests.work import Work
+from stages.poses.motion.absence import left_empty
 
 
 @dataclass
@@ -69,7 +70,7 @@ def make_plan(works: Iterable[Work], layout: OutputLayout, run_id: str) -> Plan:
     films = layout.finished_films()
     finished = [work for work in works if work.film_key in films]
     markers = layout.read_film_markers([films[work.film_key] for work in finished])
-    known = {work.row: marker for work, marker in zip(finished, markers, strict=True) if marker}
+    known = {work.row: marker for work, marker in zip(finished, markers, strict=True) if usable(marker)}
     making: set[str] = set()
     for work in works:
         if marker := known.get(work.row):
@@ -80,6 +81,11 @@ def make_plan(works: Iterable[Work], layout: OutputLayout, run_id: str) -> Plan:
             making.add(work.film_key)
             plan.todo.append(work)
     return plan
+
+
+def usable(marker: Mapping[str, Any] | None) -> bool:
+    """Whether a finished film may stand: its marker is whole, and no frame of it shows a pose of nobody."""
+    return marker is not None and not left_empty(marker.get("pose") or {})
 
 
 def reused(work: Work, source: Film, marker: dict[str, Any], layout: OutputLayout, run_id: str) -> Result:

@@ -32,6 +32,7 @@ from stages.driving import keeps_sound, recipe_of, shown_frames
 from stages.poses.conditioning import skeleton_pictures
 from stages.poses.files.keypoint_file import read_keypoints
 from stages.poses.files.sequence import PoseSequence, ShownPoses
+from stages.poses.motion.absence import left_empty
 from stages.poses.motion.quality import QualityRules
 from stages.video.encode import EncodeRecipe
 from stages.video.film import write_film
@@ -79,7 +80,7 @@ class Animate:
         """Make and publish the film of `work`, or return at once if this run already has (a retry after a death)."""
         film = Film(work.clip.id, work.film_key)
         marker = storage.read_json(self._layout.film_marker(film))
-        if marker and marker.get("run") == self._run_id:
+        if marker and marker.get("run") == self._run_id and not left_empty(marker.get("pose", {})):
             return results.of_marker(work, marker, "done", self._layout)
         started, timings = datetime.now(UTC), Timings(dict(work.seconds))
         with tempfile.TemporaryDirectory(prefix="catwalk-animate-") as folder:
@@ -109,7 +110,9 @@ class Animate:
         uri = self._layout.latents(work.latents_key)
         if storage.exists(uri):
             with safe_open(storage.fetch(uri, scratch, None), "pt") as stored:
-                return stored.get_tensor("latents"), json.loads(stored.metadata()["pose"])
+                report = json.loads(stored.metadata()["pose"])
+                if not left_empty(report):
+                    return stored.get_tensor("latents"), report
         with self._poses(work, scratch) as (poses, report):
             latents = animator.latents(work.clip, self._reference(work, scratch), poses, Segment(0, work.frames))
         if not bool(torch.isfinite(latents).all()):

@@ -102,6 +102,46 @@ def test_poses_without_a_person_are_rejected_with_a_remedy() -> None:
     assert refused.value.remedy
 
 
+def test_a_film_is_made_of_the_range_in_which_somebody_is_there() -> None:
+    late = standing(40)
+    late.points[:25], late.boxes[:25], late.scores[:25] = np.nan, np.nan, 0
+    with pytest.raises(Rejected, match="not found in 62 %"):
+        skeleton_pictures(late, FPS, clip(), range(40))
+    pictures, report = skeleton_pictures(late, FPS, clip(), range(25, 40))
+    assert all(picture.any() for picture in pictures)
+    assert (report["first"], report["frames"], report["missing"]) == (25, 15, 0)
+    for mode in ("standard", "parity"):
+        with pytest.raises(Rejected, match="that the film shows") as refused:
+            skeleton_pictures(late, FPS, clip(mode=mode), range(5, 20))
+        assert "another range" in refused.value.remedy
+
+
+def test_frames_in_which_nobody_is_found_show_the_nearest_pose_and_the_report_says_which() -> None:
+    late = standing(100)
+    for gone in (slice(0, 10), slice(50, 65)):
+        late.points[gone], late.boxes[gone], late.scores[gone] = np.nan, np.nan, 0
+    shown = [frame for frame in range(100) for _ in range(2)]  # at twice the rate
+    pictures, report = skeleton_pictures(late, FPS, clip(240, 200, fit="stretch"), shown)
+    assert all(picture.any() for picture in pictures)
+    assert all(np.array_equal(pictures[frame], pictures[20]) for frame in range(20))
+    assert (report["held"], report["bridged"]) == ([[0, 19]], [[100, 129]])
+    middles = [np.nonzero(pictures[frame].any(axis=2))[1].mean() for frame in range(98, 132, 2)]
+    assert np.diff(middles) == pytest.approx(1.0, abs=0.8)  # walks on, at about its pixel per frame
+
+
+def test_held_poses_do_not_change_how_a_motion_is_retargeted() -> None:
+    reference = standing(frames=1)
+    half = replace(reference, points=(reference.points - [100, 168]) * 0.5 + [100, 168])
+    row = clip(240, 200, fit="stretch", retarget="bone_length")
+    late = standing(60)
+    whole, _ = skeleton_pictures(late, FPS, row, range(10, 60), half)
+    late.points[:10], late.boxes[:10], late.scores[:10] = np.nan, np.nan, 0
+    part, _ = skeleton_pictures(late, FPS, row, range(10, 60), half)
+    held, _ = skeleton_pictures(late, FPS, row, range(60), half)
+    assert np.array_equal(part[20], held[30])
+    assert not np.array_equal(whole[20], part[20])  # a motion's place follows from all of it
+
+
 def test_parity_draws_what_the_published_tool_would_and_repairs_nothing() -> None:
     gone = standing()
     gone.scores[4:7] = 0.0  # the published tool draws nothing there; repair would cross the gap
