@@ -131,7 +131,7 @@ class OutputLayout:
         return storage.join(self.films, f"{film.clip_id}.{film.key}.mp4")
 
     def poster(self, film: Film) -> str:
-        """Its first frame."""
+        """A frame of it that stands for it."""
         return storage.join(self.films, f"{film.clip_id}.{film.key}.jpg")
 
     def film_marker(self, film: Film) -> str:

@@ -151,7 +151,7 @@ def _clip(commands: Any) -> None:
     parser.add_argument("reference", help="reference image; '-' for animators that take none")
     parser.add_argument("driving", help="driving video; '-' for animators that take none")
     parser.add_argument("film", type=Path, help="the MP4 to write")
-    parser.add_argument("--poster", type=Path, metavar="FILE", help="also write the first frame, as a .jpg")
+    parser.add_argument("--poster", type=Path, metavar="FILE", help="also write its sharpest frame, as a .jpg")
     _overwrite(parser)
     parser.add_argument("--animator", default="magicanimate", help="system that draws; left out, %(default)s")
     parser.add_argument(

@@ -35,7 +35,7 @@ def make_clip(
 ) -> Result:
     """Make the film of one row (`fields` as in a manifest; paths relative to the current folder) at `film`.
 
-    With `cache`, poses and latents stay there and are found again; `poster` receives the first frame. Raises
+    With `cache`, poses and latents stay there and are found again; `poster` receives its sharpest frame. Raises
     `WrongUsage` where a file to write is one that is read, or is there already and not to be overwritten, and `Problem`
     when the film cannot be made.
     """
@@ -59,7 +59,7 @@ def make_clip(
             storage.publish(Path(cast(str, result.poster)), str(poster.absolute()))
     say(f"{film}: {result.frames} frames at {result.fps} per second, {result.width}×{result.height}")
     if poster is not None:
-        say(f"{poster}: its first frame")
+        say(f"{poster}: its sharpest frame")
     return result
 
 

@@ -35,7 +35,7 @@ from stages.poses.files.sequence import PoseSequence, ShownPoses
 from stages.poses.motion.absence import left_empty
 from stages.poses.motion.quality import QualityRules
 from stages.video.encode import EncodeRecipe
-from stages.video.film import write_film
+from stages.video.film import likely_posters, write_film
 
 
 @dataclass
@@ -90,7 +90,7 @@ class Animate:
             with timings.of("denoise"):
                 latents, report = self._latents(animator, work, scratch)
             with timings.of("encode"):
-                movie, poster = self._encode(animator, latents, work, scratch)
+                movie, poster = self._encode(animator, latents, work, report, scratch)
             with timings.of("publish"):
                 storage.publish(movie, self._layout.film(film))
                 storage.publish(poster, self._layout.poster(film))
@@ -161,13 +161,17 @@ class Animate:
         stored = storage.fetch(self._layout.reference(work.reference_key), scratch, None)
         return np.array(Image.open(stored))
 
-    def _encode(self, animator: Animator, latents: torch.Tensor, work: Work, scratch: Path) -> tuple[Path, Path]:
+    def _encode(
+        self, animator: Animator, latents: torch.Tensor, work: Work, report: dict, scratch: Path
+    ) -> tuple[Path, Path]:
         clip, sound, begin = work.clip, None, Fraction(0)
         if keeps_sound(work):
             sound = storage.fetch(self._layout.sound(sound_key(work.driving.content)), scratch, None)
             begin = Fraction(work.begins)
         movie, still = scratch / "film.mp4", scratch / "film.jpg"
-        written = write_film(movie, still, animator.frames(latents, clip), clip.fps, self._recipe, sound, begin)
+        posters = likely_posters(work.frames, [*report.get("held", ()), *report.get("bridged", ())])
+        frames = animator.frames(latents, clip)
+        written = write_film(movie, still, frames, clip.fps, self._recipe, sound, begin, posters)
         if written != work.frames:
             raise RuntimeError(f"{written} frames were decoded instead of {work.frames}")
         return movie, still
