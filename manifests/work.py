@@ -65,6 +65,17 @@ class Work(BaseModel):
     film_key: str = ""
     seconds: dict[str, float] = {}  # spent in each stage so far
 
+    @property
+    def reference_left_out(self) -> float | None:
+        """Share of the reference's area that `fit` cover crops away; None without a reference."""
+        clip, reference = self.clip, self.reference
+        if reference is None:
+            return None
+        if clip.fit != "cover" or not (clip.width and clip.height):
+            return 0.0
+        shapes = clip.width * reference.height, clip.height * reference.width
+        return 1 - min(shapes) / max(shapes)
+
     def keyed(self, **keys: str | None) -> Self:
         """The same clip with more of its keys known."""
         return self.model_copy(update=keys)

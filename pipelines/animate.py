@@ -64,6 +64,8 @@ def run(
     plan = make_plan(works, settings.layout, settings.run_id)
     settled_already = rejected + refused + plan.finished
     say(plan.in_words(rejected + refused))
+    for line in plan.warnings():
+        say(line)
     if dry_run:
         return record.dry(plan, settled_already, say)
     record.write_plan(plan, settled_already)

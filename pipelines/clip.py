@@ -12,6 +12,7 @@ import torch
 
 from manifests import storage
 from manifests.errors import WrongUsage
+from manifests.result_warnings import plan_warnings
 from manifests.results import Result
 from manifests.work import Work
 from pipelines import stage_of
@@ -53,11 +54,15 @@ def make_clip(
         said = f"{clip.animator}, {clip.mode} mode, {work.frames} frames, {clip.steps} steps"
         dtype = compute_dtype(ANIMATORS[clip.animator], settings.device, settings.dtype)
         say(f"{said}, {dtype} on {settings.device}")
+        for warning in plan_warnings(work):
+            say(f"warning: {warning}")
         result = chain.film(work)
         storage.publish(Path(cast(str, result.film)), str(film.absolute()))
         if poster is not None:
             storage.publish(Path(cast(str, result.poster)), str(poster.absolute()))
     say(f"{film}: {result.frames} frames at {result.fps} per second, {result.width}×{result.height}")
+    for warning in set(result.warnings) - set(plan_warnings(work)):
+        say(f"warning: {warning}")
     if poster is not None:
         say(f"{poster}: its sharpest frame")
     return result

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from manifests import results, storage
 from manifests.layout import Film, OutputLayout
+from manifests.result_warnings import plan_warnings
 from manifests.results import Result
 from manifests.work import Work
 from stages.poses.motion.absence import left_empty
@@ -43,6 +44,16 @@ class Plan:
         parts = [f"{len(self.todo)} films to make ({frames} frames, poses of {videos} driving videos)"]
         parts += [f"{shared} the same as one of these"] if shared else []
         return ", ".join([*parts, f"{len(self.finished)} finished already, {len(refused)} rejected"])
+
+    def warnings(self) -> list[str]:
+        """What to know of the films to make before they are made, a line for each kind."""
+        cropped = [work for works in (self.todo, *self.duplicates.values()) for work in works if plan_warnings(work)]
+        if not cropped:
+            return []
+        worst = max(cropped, key=lambda work: work.reference_left_out or 0.0)
+        rows = ", ".join(str(work.row) for work in sorted(cropped, key=lambda work: work.row)[:5])
+        more = f" and {len(cropped) - 5} more" if len(cropped) > 5 else ""
+        return [f"warning (row {rows}{more}), the worst of them in row {worst.row}: {plan_warnings(worst)[0]}"]
 
     def _ready(self, work: Work) -> bool:
         return work.pose_key is None or work.pose_key in self.poses_ready

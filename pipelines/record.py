@@ -65,13 +65,15 @@ class RunRecord:
         """One row per manifest row: its keys and what is going to happen to it."""
         rows: list[dict[str, Any]] = [
             {"row": work.row, "id": work.clip.id, "intent": intent, "frames": work.frames, "pose_key": work.pose_key,
-             "latents_key": work.latents_key, "film_key": work.film_key}
+             "latents_key": work.latents_key, "film_key": work.film_key,
+             "reference_left_out": work.reference_left_out}
             for intent, works in (("make", plan.todo), ("share", chain.from_iterable(plan.duplicates.values())))
             for work in works
         ]  # fmt: skip
         rows += [
             {"row": one.row, "id": one.id, "intent": one.status, "frames": one.frames, "pose_key": one.pose_key,
-             "latents_key": one.latents_key, "film_key": one.film_key}
+             "latents_key": one.latents_key, "film_key": one.film_key,
+             "reference_left_out": one.reference_left_out}
             for one in ended
         ]  # fmt: skip
         with tempfile.TemporaryDirectory(prefix="catwalk-plan-") as folder:
@@ -114,6 +116,7 @@ class RunRecord:
 _PLAN = pa.schema(
     [("row", pa.int64()), ("id", pa.string()), ("intent", pa.string()), ("frames", pa.int64())]
     + [(name, pa.string()) for name in ("pose_key", "latents_key", "film_key")]
+    + [("reference_left_out", pa.float64())]
 )
 
 
@@ -122,6 +125,8 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
     counts = ", ".join(f"{summary[status]} {status}" for status in ("done", "cached", "rejected", "failed"))
     lines = [f"{summary['rows']} rows: {counts}; {summary['frames']} frames, {summary['film_seconds']:.1f} s of film, "
              f"in {clock(summary['wall_seconds'])}", *failure_lines(summary["failures"])]  # fmt: skip
+    if summary["warned"]:
+        lines.append(f"  {summary['warned']} films with warnings: see the column of that name")
     if summary["broke_off"]:
         lines.append(f"the run broke off: {summary['broke_off']}; the same run id continues it")
     return lines

@@ -59,6 +59,19 @@ def test_a_film_with_frames_of_nobody_is_made_again_and_every_other_is_kept(tmp_
     assert [one.row for one in plan.finished] == [0, 2, 3]
 
 
+def test_films_that_crop_their_reference_are_told_before_they_are_made(tmp_path: Path) -> None:
+    def shown(row: int, height: int) -> Work:
+        reference = Source(uri="r.png", digest="r", width=64, height=height)
+        one = work(row)
+        return one.model_copy(update={"reference": reference, "clip": one.clip.model_copy(update={"fit": "cover"})})
+
+    plan = make_plan([shown(0, 64), shown(1, 100), shown(2, 70), shown(3, 128)], OutputLayout(str(tmp_path)), "run")
+    (line,) = plan.warnings()
+    assert line.startswith("warning (row 1, 3), the worst of them in row 3: fit cover: 50 % of the reference (64×128)")
+    assert "set fit to contain" in line
+    assert make_plan([shown(0, 64)], OutputLayout(str(tmp_path)), "run").warnings() == []
+
+
 def test_clips_without_a_driving_video_wait_for_nobody(tmp_path: Path) -> None:
     works = [work(row).model_copy(update={"driving": None, "pose_key": None}) for row in range(3)]
     plan = make_plan([*works, work(3)], OutputLayout(str(tmp_path)), "run")

@@ -1,0 +1,33 @@
+"""What a person should know of a film although it can be made: said when it is planned, and kept in its result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from manifests.work import Work
+
+LEFT_OUT = 0.15  # of the reference's area: a film that leaves out more is worth a word
+
+
+def plan_warnings(work: Work) -> list[str]:
+    """What is known before anything of the film is made; each with its remedy."""
+    clip, reference, left_out = work.clip, work.reference, work.reference_left_out or 0.0
+    if reference is None or left_out <= LEFT_OUT:
+        return []
+    return [
+        f"fit cover: {100 * left_out:.0f} % of the reference ({reference.width}×{reference.height}) lies outside the "
+        f"film ({clip.width}×{clip.height}); set fit to contain, or give the film the reference's shape"
+    ]
+
+
+def result_warnings(work: Work, pose: Mapping[str, Any]) -> list[str]:
+    """The same, and what the report on the poses tells."""
+    found = plan_warnings(work)
+    if filled := [*pose.get("held", ()), *pose.get("bridged", ())]:
+        frames = ", ".join(f"{first}–{last}" for first, last in sorted(filled))
+        found.append(
+            f"nobody is found in what frames {frames} of the film show: they have the nearest pose; "
+            "choose another range, or a driving video in which the person stays visible"
+        )
+    return found
