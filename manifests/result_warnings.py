@@ -8,22 +8,22 @@ from typing import Any
 from manifests.work import Work
 
 LEFT_OUT = 0.15  # of the reference's area: a film that leaves out more is worth a word
+CUT = 0.02  # of its person's height or width
 
 
 def plan_warnings(work: Work) -> list[str]:
     """What is known before anything of the film is made; each with its remedy."""
-    clip, reference, left_out = work.clip, work.reference, work.reference_left_out or 0.0
-    if reference is None or left_out <= LEFT_OUT:
+    reference, left_out = work.reference, work.reference_left_out or 0.0
+    if reference is None or left_out <= LEFT_OUT or work.crops_around_person:
         return []
-    return [
-        f"fit cover: {100 * left_out:.0f} % of the reference ({reference.width}×{reference.height}) lies outside the "
-        f"film ({clip.width}×{clip.height}); set fit to contain, or give the film the reference's shape"
-    ]
+    return [_outside(work, f"{100 * left_out:.0f} % of the reference")]
 
 
 def result_warnings(work: Work, pose: Mapping[str, Any]) -> list[str]:
     """The same, and what the report on the poses tells."""
     found = plan_warnings(work)
+    if (cut := pose.get("cut") or 0.0) > CUT:
+        found.append(_outside(work, f"{100 * cut:.0f} % of the reference's person"))
     if filled := [*pose.get("held", ()), *pose.get("bridged", ())]:
         frames = ", ".join(f"{first}–{last}" for first, last in sorted(filled))
         found.append(
@@ -31,3 +31,12 @@ def result_warnings(work: Work, pose: Mapping[str, Any]) -> list[str]:
             "choose another range, or a driving video in which the person stays visible"
         )
     return found
+
+
+def _outside(work: Work, what: str) -> str:
+    clip, reference = work.clip, work.reference
+    size = f" ({reference.width}×{reference.height})" if reference else ""
+    return (
+        f"fit cover: {what}{size} lies outside the film ({clip.width}×{clip.height}); "
+        "set fit to contain, or give the film the reference's shape"
+    )

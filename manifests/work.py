@@ -13,6 +13,14 @@ from manifests.clip import Clip
 # What was measured keeps to no rule for films. Serialises as '30000/1001'.
 SourceRate = Annotated[Fraction, PlainValidator(Fraction), PlainSerializer(str, return_type=str)]
 
+HARDLY = 0.02  # cropped: so little of a picture's area that nobody is cut
+
+
+def left_out(picture: tuple[int, int], film: tuple[int, int]) -> float:
+    """Share of a picture's area outside the largest part of it in the film's shape; (width, height) of both."""
+    shapes = picture[0] * film[1], picture[1] * film[0]
+    return 1 - min(shapes) / max(shapes)
+
 
 class Source(BaseModel):
     """A file a clip is made from, as it was when it was validated. Sizes in pixels, upright."""
@@ -73,8 +81,12 @@ class Work(BaseModel):
             return None
         if clip.fit != "cover" or not (clip.width and clip.height):
             return 0.0
-        shapes = clip.width * reference.height, clip.height * reference.width
-        return 1 - min(shapes) / max(shapes)
+        return left_out((reference.width, reference.height), (clip.width, clip.height))
+
+    @property
+    def crops_around_person(self) -> bool:
+        """Whether the reference is cropped, and its keypoints say where: those of a clip that is retargeted do."""
+        return self.clip.retarget != "none" and self.clip.mode != "parity" and (self.reference_left_out or 0.0) > HARDLY
 
     def keyed(self, **keys: str | None) -> Self:
         """The same clip with more of its keys known."""

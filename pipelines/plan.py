@@ -11,7 +11,7 @@ from manifests.layout import Film, OutputLayout
 from manifests.result_warnings import plan_warnings
 from manifests.results import Result
 from manifests.work import Work
-from stages.poses.motion.absence import left_empty
+from stages.poses.outdated import outdated
 
 
 @dataclass
@@ -81,7 +81,7 @@ def make_plan(works: Iterable[Work], layout: OutputLayout, run_id: str) -> Plan:
     films = layout.finished_films()
     finished = [work for work in works if work.film_key in films]
     markers = layout.read_film_markers([films[work.film_key] for work in finished])
-    known = {work.row: marker for work, marker in zip(finished, markers, strict=True) if usable(marker)}
+    known = {work.row: marker for work, marker in zip(finished, markers, strict=True) if usable(work, marker)}
     making: set[str] = set()
     for work in works:
         if marker := known.get(work.row):
@@ -94,9 +94,9 @@ def make_plan(works: Iterable[Work], layout: OutputLayout, run_id: str) -> Plan:
     return plan
 
 
-def usable(marker: Mapping[str, Any] | None) -> bool:
-    """Whether a finished film may stand: its marker is whole, and no frame of it shows a pose of nobody."""
-    return marker is not None and not left_empty(marker.get("pose") or {})
+def usable(work: Work, marker: Mapping[str, Any] | None) -> bool:
+    """Whether a finished film may stand: its marker is whole, and its poses would be drawn the same now."""
+    return marker is not None and not outdated(work, marker.get("pose") or {})
 
 
 def reused(work: Work, source: Film, marker: dict[str, Any], layout: OutputLayout, run_id: str) -> Result:

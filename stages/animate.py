@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -29,11 +30,14 @@ from stages.diffusion.animator import Animator, PosePictures, Segment
 from stages.diffusion.animators import ANIMATORS
 from stages.diffusion.model_cache import ModelCache
 from stages.driving import keeps_sound, recipe_of, shown_frames
-from stages.poses.conditioning import skeleton_pictures
+from stages.poses.conditioning import framing_of, skeleton_pictures
 from stages.poses.files.keypoint_file import read_keypoints
 from stages.poses.files.sequence import PoseSequence, ShownPoses
+from stages.poses.keypoints import Keypoints
 from stages.poses.motion.absence import left_empty
+from stages.poses.motion.framing import Window
 from stages.poses.motion.quality import QualityRules
+from stages.poses.outdated import framed_unseen, outdated
 from stages.video.encode import EncodeRecipe
 from stages.video.film import likely_posters, write_film
 
@@ -80,7 +84,7 @@ class Animate:
         """Make and publish the film of `work`, or return at once if this run already has (a retry after a death)."""
         film = Film(work.clip.id, work.film_key)
         marker = storage.read_json(self._layout.film_marker(film))
-        if marker and marker.get("run") == self._run_id and not left_empty(marker.get("pose", {})):
+        if marker and marker.get("run") == self._run_id and not outdated(work, marker.get("pose") or {}):
             return results.of_marker(work, marker, "done", self._layout)
         started, timings = datetime.now(UTC), Timings(dict(work.seconds))
         with tempfile.TemporaryDirectory(prefix="catwalk-animate-") as folder:
@@ -108,13 +112,11 @@ class Animate:
     def _latents(self, animator: Animator, work: Work, scratch: Path) -> tuple[torch.Tensor, dict]:
         """(frames, channels, height/8, width/8) and the report on the poses: from the cache, or made and stored."""
         uri = self._layout.latents(work.latents_key)
-        if storage.exists(uri):
-            with safe_open(storage.fetch(uri, scratch, None), "pt") as stored:
-                report = json.loads(stored.metadata()["pose"])
-                if not left_empty(report):
-                    return stored.get_tensor("latents"), report
+        if (cached := self._cached(uri, work, scratch)) is not None:
+            return cached
         with self._poses(work, scratch) as (poses, report):
-            latents = animator.latents(work.clip, self._reference(work, scratch), poses, Segment(0, work.frames))
+            reference = self._reference(work, report.get("window"), scratch)
+            latents = animator.latents(work.clip, reference, poses, Segment(0, work.frames))
         if not bool(torch.isfinite(latents).all()):
             raise Problem(
                 f"{work.clip.animator} produced values that are not finite",
@@ -125,6 +127,21 @@ class Animate:
             save_file({"latents": latents.contiguous()}, stored, {"pose": json.dumps(report)})
             storage.publish(stored, uri)
         return latents, report
+
+    def _cached(self, uri: str, work: Work, scratch: Path) -> tuple[torch.Tensor, dict] | None:
+        """Latents in the cache and their report, unless the poses would be drawn otherwise now."""
+        if not storage.exists(uri):
+            return None
+        with safe_open(storage.fetch(uri, scratch, None), "pt") as stored:
+            report = json.loads(stored.metadata()["pose"])
+            if left_empty(report):
+                return None
+            if framed_unseen(work, report):
+                framing = framing_of(self._reference_keypoints(work, scratch), work.clip)
+                if framing.window is not None:
+                    return None
+                report |= framing._asdict()
+            return stored.get_tensor("latents"), report
 
     @contextmanager
     def _poses(self, work: Work, scratch: Path) -> Iterator[tuple[PosePictures | None, dict]]:
@@ -146,20 +163,22 @@ class Animate:
         if fps is None:  # the file states none: it runs at the film's
             fps = work.clip.fps
             seconds = [number / fps for number in range(len(keypoints))]
-        reference = None
-        if work.reference_pose_key is not None:
-            found = storage.fetch(self._layout.poses(work.reference_pose_key), scratch, None)
-            reference, _, _ = read_keypoints(found)
+        reference = None if work.reference_pose_key is None else self._reference_keypoints(work, scratch)
         shown = shown_frames(work.clip, seconds, fps)
         style = ANIMATORS[work.clip.animator].pose
         return skeleton_pictures(keypoints, fps, work.clip, shown, reference, self._pose_rules, style)
 
-    def _reference(self, work: Work, scratch: Path) -> np.ndarray | None:
-        """uint8 (height, width, 3), of its own size."""
+    def _reference_keypoints(self, work: Work, scratch: Path) -> Keypoints:
+        found = storage.fetch(self._layout.poses(cast(str, work.reference_pose_key)), scratch, None)
+        return read_keypoints(found)[0]
+
+    def _reference(self, work: Work, window: Sequence[int] | None, scratch: Path) -> np.ndarray | None:
+        """uint8 (height, width, 3), of its own size, or the `window` of it that the film shows."""
         if work.reference_key is None:
             return None
         stored = storage.fetch(self._layout.reference(work.reference_key), scratch, None)
-        return np.array(Image.open(stored))
+        picture = np.array(Image.open(stored))
+        return picture if window is None else Window(*window).of(picture)
 
     def _encode(
         self, animator: Animator, latents: torch.Tensor, work: Work, report: dict, scratch: Path

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from stages.poses.drawing.dwpose import draw
 from stages.poses.drawing.resize import resized_size
 from stages.poses.keypoints import Keypoints, People
 from stages.poses.motion.absence import fill_absence, spans
+from stages.poses.motion.framing import Framing, cut_to, frame_person
 from stages.poses.motion.quality import QualityRules, assess, judge
 from stages.poses.motion.repair import repair
 from stages.poses.motion.retarget import retarget
@@ -75,7 +76,9 @@ def skeleton_pictures(
     `shown` are the frames of the sequence that the film shows, in its order; `reference` the keypoints of the reference
     image, where the clip is retargeted. They are drawn at the clip's size in the `style` (a name of `DRAWINGS`) that
     the animator knows. Frames in which nobody is found show the nearest pose; the report's `held` and `bridged` are
-    such stretches at the ends of the film and inside it. In parity mode, skeletons are what the published tool would
+    such stretches at the ends of the film and inside it. A clip that is retargeted and has another shape than its
+    reference shows that part of it in which its person is: the report's `window` (left, top, width, height), None for
+    the middle; `cut` is the share of the person outside. In parity mode, skeletons are what the published tool would
     draw, at its size: the best person of every frame by itself.
 
     Raises `Rejected` where the poses that the film would show are unusable by `rules`, or there are none.
@@ -88,6 +91,9 @@ def skeleton_pictures(
     if reference is not None:
         size = reference.height, reference.width
         person = retarget(person, _reference_person(reference), size, float(fps), clip.retarget).keypoints
+        framing = framing_of(reference, clip)
+        report |= framing._asdict()
+        person = person if framing.window is None else cut_to(person, framing.window)
     person, held, bridged = fill_absence(person, frames)
     report |= {"held": spans(held, shown), "bridged": spans(bridged, shown)}
     person = placed(person, clip)
@@ -105,6 +111,14 @@ def _bodies(drawn: skeleton.Skeleton, height: int, width: int) -> np.ndarray:
 
 # How the animators of a kind of pose were shown people: with hands and faces, or 18 joints with limbs laid over them.
 DRAWINGS = {"skeleton": draw, "openpose": _bodies}
+
+
+def framing_of(reference: Keypoints, clip: Clip) -> Framing:
+    """Which part of the reference, whose keypoints are given, a clip shows. Raises `Rejected` as retargeting does."""
+    if clip.fit != "cover":
+        return Framing(None, 0.0)
+    film = cast(int, clip.width), cast(int, clip.height)
+    return frame_person(_reference_person(reference), (reference.width, reference.height), film)
 
 
 def placed(keypoints: Keypoints, clip: Clip) -> Keypoints:

@@ -59,6 +59,33 @@ def test_a_film_with_frames_of_nobody_is_made_again_and_every_other_is_kept(tmp_
     assert [one.row for one in plan.finished] == [0, 2, 3]
 
 
+def test_a_retargeted_film_that_cropped_its_reference_unseen_is_looked_at_again(tmp_path: Path) -> None:
+    layout = OutputLayout(str(tmp_path))
+    report = {"frames": 10, "present": 10, "repairs": {"filled_frames": 0}}
+
+    def shown(row: int, height: int, retarget: str, **more: object) -> Work:
+        reference = Source(uri="r.png", digest="r", width=64, height=height)
+        one = work(row)
+        made = one.model_copy(
+            update={
+                "reference": reference,
+                "clip": one.clip.model_copy(update={"fit": "cover", "retarget": retarget}),
+            }
+        )
+        film = Film(made.clip.id, made.film_key)
+        storage.publish_bytes(b"film", layout.film(film))
+        storage.publish_json(marker(of_clip(made, "done", pose={**report, **more}), "b"), layout.film_marker(film))
+        return made
+
+    works = [
+        shown(0, 128, "bone_length"),
+        shown(1, 128, "bone_length", window=None, cut=0.0),
+        shown(2, 128, "none"),
+        shown(3, 64, "bone_length"),
+    ]
+    assert [one.row for one in make_plan(works, layout, "run").todo] == [0]
+
+
 def test_films_that_crop_their_reference_are_told_before_they_are_made(tmp_path: Path) -> None:
     def shown(row: int, height: int) -> Work:
         reference = Source(uri="r.png", digest="r", width=64, height=height)

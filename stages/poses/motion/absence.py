@@ -51,10 +51,7 @@ def spans(marked: np.ndarray, shown: Sequence[int]) -> Spans:
 
 
 def left_empty(report: Mapping[str, Any]) -> bool:
-    """Whether a report is of a film made before absence was filled, with frames that show nobody's pose.
-
-    Such a film is not to be used again; its key is the same, as what decides it was found out after keys were made.
-    """
+    """Whether a report is of a film made before absence was filled, with frames that show nobody's pose."""
     if "held" in report or "frames" not in report:
         return False
     return report["frames"] - report["present"] - report.get("repairs", {}).get("filled_frames", 0) > 0
