@@ -27,8 +27,16 @@ def result_warnings(work: Work, pose: Mapping[str, Any]) -> list[str]:
     if filled := [*pose.get("held", ()), *pose.get("bridged", ())]:
         frames = ", ".join(f"{first}–{last}" for first, last in sorted(filled))
         found.append(
-            f"nobody is found in what frames {frames} of the film show: they have the nearest pose; "
-            "choose another range, or a driving video in which the person stays visible"
+            f"frames {frames} of the film show the nearest pose, as nobody is found there in the driving video; "
+            "choose another range, or a video in which the person stays visible"
+        )
+    if empty := pose.get("empty"):
+        frames = ", ".join(f"{first}–{last}" for first, last in empty)
+        found.append(f"frames {frames} of the film follow nobody's pose; choose another range of the driving file")
+    if outside := pose.get("outside"):
+        found.append(
+            f"the person is outside the film in {100 * outside:.0f} % of the frames; "
+            "set fit to contain, or give the film the driving video's shape"
         )
     return found
 

@@ -34,7 +34,7 @@ from stages.poses.conditioning import framing_of, skeleton_pictures
 from stages.poses.files.keypoint_file import read_keypoints
 from stages.poses.files.sequence import PoseSequence, ShownPoses
 from stages.poses.keypoints import Keypoints
-from stages.poses.motion.absence import left_empty
+from stages.poses.motion.absence import empty_stretches, left_empty
 from stages.poses.motion.framing import Window
 from stages.poses.motion.quality import QualityRules
 from stages.poses.outdated import framed_unseen, outdated
@@ -155,8 +155,8 @@ class Animate:
             yield self._drawn(work, stored, scratch)
             return
         with PoseSequence(stored) as sequence:
-            shown = shown_frames(clip, *sequence.timing(clip.fps))
-            yield ShownPoses(sequence, shown), {}
+            poses = ShownPoses(sequence, shown_frames(clip, *sequence.timing(clip.fps)))
+            yield poses, {"empty": empty_stretches(poses[frame] for frame in range(work.frames))}
 
     def _drawn(self, work: Work, stored: Path, scratch: Path) -> tuple[PosePictures, dict]:
         keypoints, seconds, fps = read_keypoints(stored)
@@ -188,7 +188,8 @@ class Animate:
             sound = storage.fetch(self._layout.sound(sound_key(work.driving.content)), scratch, None)
             begin = Fraction(work.begins)
         movie, still = scratch / "film.mp4", scratch / "film.jpg"
-        posters = likely_posters(work.frames, [*report.get("held", ()), *report.get("bridged", ())])
+        poor = [span for kind in ("held", "bridged", "empty") for span in report.get(kind, ())]
+        posters = likely_posters(work.frames, poor)
         frames = animator.frames(latents, clip)
         written = write_film(movie, still, frames, clip.fps, self._recipe, sound, begin, posters)
         if written != work.frames:

@@ -78,8 +78,9 @@ def skeleton_pictures(
     the animator knows. Frames in which nobody is found show the nearest pose; the report's `held` and `bridged` are
     such stretches at the ends of the film and inside it. A clip that is retargeted and has another shape than its
     reference shows that part of it in which its person is: the report's `window` (left, top, width, height), None for
-    the middle; `cut` is the share of the person outside. In parity mode, skeletons are what the published tool would
-    draw, at its size: the best person of every frame by itself.
+    the middle; `cut` is the share of the person outside. `outside` is the share of frames in which no joint of the body
+    is in the film's picture. In parity mode, skeletons are what the published tool would draw, at its size: the best
+    person of every frame by itself.
 
     Raises `Rejected` where the poses that the film would show are unusable by `rules`, or there are none.
     """
@@ -97,6 +98,7 @@ def skeleton_pictures(
     person, held, bridged = fill_absence(person, frames)
     report |= {"held": spans(held, shown), "bridged": spans(bridged, shown)}
     person = placed(person, clip)
+    report["outside"] = _outside(person, frames, rules or QualityRules())
     drawing = DRAWINGS[style]
 
     def drawn(frame: int) -> np.ndarray:
@@ -130,6 +132,20 @@ def placed(keypoints: Keypoints, clip: Clip) -> Keypoints:
     points = (keypoints.points + 0.5 - own / 2) * scale + film / 2 - 0.5
     boxes = (keypoints.boxes + 0.5 - np.tile(own, 2) / 2) * np.tile(scale, 2) + np.tile(film, 2) / 2 - 0.5
     return replace(keypoints, points=points, boxes=boxes, width=clip.width, height=clip.height)
+
+
+def _outside(person: Keypoints, frames: range, rules: QualityRules) -> float:
+    """Share of the frames in which one person in the film's pixels is beyond its border; too many are `Rejected`."""
+    part = person.part(frames)
+    points, size = part.points[:, 0, BODY], np.array([part.width, part.height])
+    inside = (points > -0.5).all(axis=-1) & (points < size - 0.5).all(axis=-1)
+    share = float((~(inside & (part.scores[:, 0, BODY] > VISIBLE)).any(axis=1)).mean())
+    if rules.missing is not None and share > rules.missing:
+        raise Rejected(
+            f"the person is outside the film ({part.width}×{part.height}) in {100 * share:.0f} % of the frames",
+            "set fit to contain, give the film the driving video's shape, or choose another range",
+        )
+    return share
 
 
 def _require_somebody(keypoints: Keypoints, shown: Sequence[int]) -> None:

@@ -53,18 +53,25 @@ def test_a_film_that_leaves_out_much_of_its_reference_is_warned_of_with_the_reme
 def test_frames_that_show_the_nearest_pose_are_warned_of() -> None:
     report = {"frames": 48, "held": [[0, 11]], "bridged": [[20, 22]]}
     (warning,) = result_warnings(work(None, (64, 64)), report)
-    assert "frames 0–11, 20–22 of the film" in warning
+    assert warning.startswith("frames 0–11, 20–22 of the film show the nearest pose")
     assert result_warnings(work(None, (64, 64)), {"frames": 48, "held": [], "bridged": []}) == []
+
+
+def test_films_that_follow_nobody_for_a_while_or_cut_somebody_off_are_warned_of() -> None:
+    (empty,) = result_warnings(work(None, (64, 64)), {"empty": [[0, 11], [40, 41]]})
+    assert empty.startswith("frames 0–11, 40–41 of the film follow nobody's pose; ")
+    (outside,) = result_warnings(work(None, (64, 64)), {"outside": 0.124})
+    assert "in 12 % of the frames; set fit to contain" in outside
+    (cut,) = result_warnings(work((90, 160), (160, 90)), {"cut": 0.31})[1:]
+    assert "31 % of the reference's person" in cut
+    assert result_warnings(work(None, (64, 64)), {"empty": [], "outside": 0.0, "cut": 0.01}) == []
 
 
 def test_a_result_keeps_its_warnings_and_one_made_before_gets_them() -> None:
     row = work((1080, 1920), (512, 512))
     made = of_clip(row, "done", pose={"held": [[0, 3]], "bridged": []})
     assert made.reference_left_out == pytest.approx(0.4375)
-    assert [warning.split(":")[0] for warning in made.warnings] == [
-        "fit cover",
-        "nobody is found in what frames 0–3 of the film show",
-    ]
+    assert [warning.split()[0] for warning in made.warnings] == ["fit", "frames"]
     before = {
         name: value for name, value in marker(made, "run").items() if name not in ("warnings", "reference_left_out")
     }

@@ -6,15 +6,18 @@ bridged between two.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from manifests.errors import Rejected
 from stages.poses.keypoints import Keypoints
 from stages.poses.motion.leaps_and_gaps import cross_gaps
 from stages.poses.motion.left_right import runs
+
+_COMPRESSION = 24  # levels by which a film of one colour may differ from it
 
 Spans = list[list[int]]  # first and last frame of each
 
@@ -48,6 +51,25 @@ def fill_absence(person: Keypoints, shown: range) -> tuple[Keypoints, np.ndarray
 def spans(marked: np.ndarray, shown: Sequence[int]) -> Spans:
     """Stretches of the film's frames that show a `marked` frame of the sequence: bool (frames,)."""
     return [[start, end - 1] for start, end in runs(marked[list(shown)])]
+
+
+def shows_somebody(picture: np.ndarray) -> bool:
+    """Whether a stored pose is of anybody: uint8 (height, width, 3) of more than one colour, U and V not all zero."""
+    if picture.dtype != np.uint8:
+        return bool(picture.any())
+    low, high = picture.min(axis=(0, 1)).astype(int), picture.max(axis=(0, 1)).astype(int)
+    return bool((high - low > _COMPRESSION).any())
+
+
+def empty_stretches(poses: Iterable[np.ndarray]) -> Spans:
+    """First and last frames of a film's stretches whose stored poses are of nobody. Raises `Rejected` where all are."""
+    empty = np.array([not shows_somebody(pose) for pose in poses])
+    if empty.all():
+        raise Rejected(
+            f"the driving file shows nobody's pose in any of the {len(empty)} frames of the film",
+            "choose another range of it, or another file",
+        )
+    return spans(empty, range(len(empty)))
 
 
 def left_empty(report: Mapping[str, Any]) -> bool:

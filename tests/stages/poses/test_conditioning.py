@@ -14,6 +14,7 @@ from stages.poses.conditioning import placed, skeleton_pictures
 from stages.poses.drawing import skeleton
 from stages.poses.drawing.controlnet10 import draw_controlnet10
 from stages.poses.keypoints import Keypoints, People
+from stages.poses.motion.quality import QualityRules
 from stages.video.image import fit
 from tests.made.pose_motions import NOBODY
 
@@ -140,6 +141,21 @@ def test_held_poses_do_not_change_how_a_motion_is_retargeted() -> None:
     held, _ = skeleton_pictures(late, FPS, row, range(60), half)
     assert np.array_equal(part[20], held[30])
     assert not np.array_equal(whole[20], part[20])  # a motion's place follows from all of it
+
+
+def test_a_person_whom_the_films_shape_cuts_away_is_told_and_rejected() -> None:
+    walking = standing(60, left=-10, step=4.0)  # from the left edge to the right one
+    pictures, report = skeleton_pictures(walking, FPS, clip(96, 192), range(20, 47))
+    assert 0 < report["outside"] < 0.3
+    assert pictures[0].any()
+    assert not pictures[26].any()
+    with pytest.raises(Rejected, match=r"outside the film \(96×192\) in 100 %") as refused:
+        skeleton_pictures(walking, FPS, clip(96, 192), range(10))
+    assert "contain" in refused.value.remedy
+    for how in ("contain", "stretch"):
+        assert skeleton_pictures(walking, FPS, clip(96, 192, fit=how), range(12))[1]["outside"] == 0
+    lenient = QualityRules(missing=None)
+    assert skeleton_pictures(walking, FPS, clip(96, 192), range(10), rules=lenient)[1]["outside"] == 1
 
 
 def test_parity_draws_what_the_published_tool_would_and_repairs_nothing() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stages.poses.motion.absence import fill_absence, left_empty, spans
+from manifests.errors import Rejected
+from stages.poses.motion.absence import empty_stretches, fill_absence, left_empty, spans
 from stages.poses.wholebody import BODY, VISIBLE
 from tests.made.pose_motions import Body, walking, with_gap
 
@@ -57,6 +58,31 @@ def test_stretches_are_told_in_frames_of_the_film() -> None:
     marked[[2, 3, 8]] = True
     assert spans(marked, [2, 2, 3, 3, 4, 4, 8]) == [[0, 3], [6, 6]]
     assert spans(marked, [4, 5]) == []
+
+
+def drawn(lines: int, noise: int = 0) -> np.ndarray:
+    picture = np.full((64, 48, 3), (68, 1, 84), np.uint8)
+    picture[10:50, 20 : 20 + lines] = (33, 145, 140)
+    jitter = np.random.default_rng(0).integers(0, noise + 1, picture.shape)
+    return (picture + jitter).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("nobody", "somebody"),
+    [
+        (drawn(0), drawn(1)),
+        (drawn(0, noise=12), drawn(2, noise=12)),
+        (np.zeros((2, 64, 48), np.float32), np.pad(np.full((2, 1, 1), 0.5, np.float32), ((0, 0), (9, 54), (9, 38)))),
+    ],
+)
+def test_stored_poses_of_nobody_are_told_and_a_film_of_nothing_else_is_rejected(
+    nobody: np.ndarray, somebody: np.ndarray
+) -> None:
+    assert empty_stretches([nobody, nobody, somebody, nobody]) == [[0, 1], [3, 3]]
+    assert empty_stretches([somebody]) == []
+    with pytest.raises(Rejected, match="nobody's pose in any of the 2 frames") as refused:
+        empty_stretches([nobody, nobody])
+    assert "another range" in refused.value.remedy
 
 
 def test_films_with_frames_of_nobody_are_told_by_their_reports() -> None:
