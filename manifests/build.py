@@ -1,12 +1,10 @@
 """From CSV or JSON Lines, as people and shops write them, to a typed Parquet manifest."""
 
-import csv
-import itertools
 import json
 import os
 import tempfile
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,52 +12,54 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from manifests import storage
-from manifests.check import CheckReport, judge
+from manifests.check import CheckReport, Place, absent_columns, absent_problems, besides, judge
 from manifests.clip import MAPPINGS, Clip
 from manifests.errors import Problem
-from manifests.field_error import FieldError
-from manifests.table import MANIFEST_SCHEMA, UnknownColumn, columns
-
-CSV = (".csv", ".tsv")
-JSON_LINES = (".jsonl", ".ndjson", ".json")
-
-# Line number from 1 and the fields there, or why there are none.
-SourceRow = tuple[int, dict[str, Any] | FieldError]
+from manifests.source_rows import read_source
+from manifests.table import MANIFEST_SCHEMA, unknown_columns, unknown_notes
 
 
 @dataclass(frozen=True)
 class BuildReport(CheckReport):
-    """What `build` did. `manifest` is the target, which was written only if the report is `ok`."""
+    """What `build` did: `written` rows now stand in the target, `manifest`, numbered anew without the bad ones."""
 
-    unknown: list[UnknownColumn] = field(default_factory=list)
+    written: int = 0
 
     def lines(self) -> list[str]:
-        """The report as text: unknown columns and bad rows first, what became of the target last."""
-        notes = [f"{column} → carried as metadata" for column in self.unknown]
-        outcome = [] if self.ok else [f"nothing was written to {self.manifest}: mend the rows above and build again"]
-        return [*notes, *super().lines(), *outcome]
+        """The report as text: bad rows first, what became of the target last."""
+        if self.ok:
+            return super().lines()
+        if not self.written:
+            return [*super().lines(), f"nothing was written to {self.manifest}: mend the source and build again"]
+        outcome = f"{self.written} of {self.rows} rows were written: mend the others in the source and build again"
+        return [*super().lines(), outcome]
 
 
-def build(source: Path, target: str, known_animators: Collection[str] | None = None) -> BuildReport:
+def build(
+    source: Path, target: str, known_animators: Collection[str] | None = None, *, all_or_nothing: bool = False
+) -> BuildReport:
     """Writes the clips of a CSV (UTF-8, header line) or JSON Lines file as one Parquet file.
 
-    All or nothing: one bad row, named with its line, and nothing is written. Columns that are no field of a clip
-    become metadata. Relative paths are relative to their manifest: where it is written to another folder than the
-    source's, media paths are made absolute. Raises Problem when the source cannot be read at all.
+    A bad row is named with its line and left out; with `all_or_nothing`, or where no row is good, nothing is written.
+    Columns that are no field of a clip become metadata. Relative paths are relative to their manifest: where it is
+    written to another folder than the source's, media paths are made absolute. Raises Problem when the source cannot
+    be read at all.
     """
     if not target.endswith(".parquet"):
         raise Problem(f"target {storage.redact(target)}: is not a Parquet file name", "let it end in .parquet")
-    placed = [(f"line {line}", row) for line, row in _source_rows(source) if row]
-    clips, bad = judge(placed, known_animators)
-    names = dict.fromkeys(name for _, row in placed if isinstance(row, dict) for name in row)
-    _, unknown = columns(names)
-    problems = [] if placed else [f"{source}: there is no row → add a row for each film"]
-    report = BuildReport(storage.redact(target), len(placed), bad, problems, unknown)
-    if report.ok:
+    rows, notes = read_source(source)
+    placed = [(Place(number, line=line), row) for number, (line, row) in enumerate(rows)]
+    judged, bad = judge(placed, known_animators)
+    names = dict.fromkeys(name for _, row in rows if isinstance(row, dict) for name in row)
+    unknown, absent = unknown_columns(names), absent_columns(names)
+    problems = absent_problems(absent, unknown) if placed else [f"{source}: there is no row → add a row for each film"]
+    clips = [clip for clip in judged if clip is not None]
+    written = 0 if all_or_nothing and len(clips) < len(placed) else len(clips)
+    if written:
         moved = storage.resolve(storage.parent(target), os.getcwd()) != storage.resolve(str(source.parent), os.getcwd())
-        whole = [clip for clip in clips if clip is not None]
-        _publish([_absolute(clip, source.parent) for clip in whole] if moved else whole, target)
-    return report
+        _publish([_absolute(clip, source.parent) for clip in clips] if moved else clips, target)
+    notes += unknown_notes(unknown)
+    return BuildReport(storage.redact(target), len(placed), besides(bad, absent), problems, notes, written=written)
 
 
 def _absolute(clip: Clip, folder: Path) -> Clip:
@@ -86,58 +86,3 @@ def to_table(clips: list[Clip]) -> pa.Table:
 def _cells(clip: Clip) -> dict[str, Any]:
     cells = clip.model_dump(exclude_unset=True)
     return cells | {name: json.dumps(cells[name], ensure_ascii=False) for name in MAPPINGS.intersection(cells)}
-
-
-def _source_rows(source: Path) -> Iterator[SourceRow]:
-    kind = source.suffix.lower()
-    if kind not in CSV + JSON_LINES:
-        raise Problem(f"source {source}: is neither CSV nor JSON Lines", f"name it {', '.join(CSV + JSON_LINES)}")
-    try:
-        with source.open(encoding="utf-8-sig", newline="" if kind in CSV else None) as lines:
-            yield from _csv_rows(source, lines) if kind in CSV else map(_json_row, enumerate(lines, 1))
-    except UnicodeDecodeError as error:
-        raise Problem(f"source {source}: is not UTF-8 text (byte {error.start})", "save it as UTF-8") from error
-    except OSError as error:
-        raise Problem(f"source {source}: cannot be read ({error.strerror})", "check the path") from error
-
-
-def _csv_rows(source: Path, lines: Iterator[str]) -> Iterator[SourceRow]:
-    header = next(lines, "")
-    # Spreadsheets of some countries write ';' between cells.
-    delimiter = max(",;\t", key=header.count)
-    reader = csv.reader(itertools.chain([header], lines), delimiter=delimiter, skipinitialspace=True, strict=True)
-    line = 1
-    try:
-        names = [name.strip() for name in next(reader)]
-        if not names or not all(names) or len(set(names)) < len(names):
-            raise Problem(f"source {source}: line 1 does not name every column once", "name each column once")
-        line = reader.line_num + 1
-        for values in reader:
-            if any(values):
-                yield line, _csv_row(names, values, delimiter)
-            line = reader.line_num + 1  # a quoted cell may span lines
-    except csv.Error as error:
-        raise Problem(f"source {source}, line {line}: is not CSV ({error})", "look for an unclosed quote") from error
-
-
-def _csv_row(names: list[str], values: list[str], delimiter: str) -> dict[str, Any] | FieldError:
-    if len(values) == len(names):
-        return dict(zip(names, values, strict=True))
-    error = f"has {len(values)} cells where the first line names {len(names)} columns"
-    return FieldError("row", "", error, f"put text that contains '{delimiter}' between double quotes")
-
-
-def _json_row(numbered: tuple[int, str]) -> SourceRow:
-    line, text = numbered
-    if not text.strip():
-        return line, {}
-    try:
-        row = json.loads(text)
-    except json.JSONDecodeError as broken:
-        row = f"is not JSON ({broken.msg}, column {broken.colno})"
-    except (ValueError, RecursionError):
-        row = "is not JSON that can be read"
-    if isinstance(row, dict):
-        return line, row
-    error = row if isinstance(row, str) else "is not a JSON object"
-    return line, FieldError("row", "", error, "write one JSON object on each line")

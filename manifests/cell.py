@@ -4,9 +4,12 @@ import datetime
 import decimal
 import json
 import math
+import re
 from typing import Any
 
 DEEPEST = 32
+
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def is_null(value: Any) -> bool:
@@ -22,18 +25,19 @@ def is_null(value: Any) -> bool:
     return getattr(value, "is_valid", True) is False  # Arrow scalar
 
 
-def plain(value: Any, depth: int = 0) -> Any:
+def plain(value: Any, depth: int = 0, *, lossless: bool = False) -> Any:
     """The value as None, bool, int, float, str, list or dict with text keys, all of which JSON and Parquet can hold.
 
-    NaN becomes None, as JSON has no word for it; dates become ISO text. Raises ValueError when nested too deeply.
+    NaN becomes None, as JSON has no word for it; dates become ISO text; what is no text in UTF-8 becomes U+FFFD, or
+    with `lossless` stays as lone surrogates (PEP 383), which `is_broken_text` finds. Raises ValueError when nested too
+    deeply.
     """
     if depth > DEEPEST:
         raise ValueError(f"is nested more than {DEEPEST} levels deep")
     if hasattr(value, "as_py"):  # Arrow scalar
         value = value.as_py()
     if isinstance(value, str):
-        # A lone surrogate (from a JSON escape or a file name) would fail the whole table when it is written.
-        return value.encode("utf-8", "replace").decode("utf-8")
+        return _text(value, lossless) if _SURROGATE.search(value) else value
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):
@@ -41,14 +45,28 @@ def plain(value: Any, depth: int = 0) -> Any:
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else _not_finite(value)
     if isinstance(value, dict):
-        return {plain(str(key)): plain(item, depth + 1) for key, item in value.items()}
+        return {
+            plain(str(key), lossless=lossless): plain(item, depth + 1, lossless=lossless) for key, item in value.items()
+        }
     if isinstance(value, list | tuple):
-        return [plain(item, depth + 1) for item in value]
-    return _foreign(value, depth)
+        return [plain(item, depth + 1, lossless=lossless) for item in value]
+    return _foreign(value, depth, lossless)
 
 
-def mapping(value: Any) -> dict[str, Any]:
-    """A JSON object as text, a struct or a map (list of pairs) as a dict of plain values; absent keys left out.
+def is_broken_text(value: Any) -> bool:
+    """Whether a plain value is or holds text that UTF-8 cannot write: half a character, or bytes of another encoding.
+
+    Such text comes from JSON escapes, from file names and from columns that are not UTF-8.
+    """
+    if isinstance(value, dict):
+        return any(is_broken_text(key) or is_broken_text(item) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return any(map(is_broken_text, value))
+    return isinstance(value, str) and _SURROGATE.search(value) is not None
+
+
+def mapping(value: Any, *, lossless: bool = False) -> dict[str, Any]:
+    """A JSON object as text, a struct or a map (list of pairs) as a dict of values as `plain` has them; no absent keys.
 
     A null counts as absent: a struct column has every row's keys, null where the row did not set them.
     Raises ValueError, in words that do not repeat the value.
@@ -63,7 +81,12 @@ def mapping(value: Any) -> dict[str, Any]:
         value = dict(value)
     if not isinstance(value, dict):
         raise ValueError("does not map names to values")
-    return {key: item for key, item in plain(value).items() if item is not None}
+    return {key: item for key, item in plain(value, lossless=lossless).items() if item is not None}
+
+
+def _text(text: str, lossless: bool) -> str:
+    # UTF-16 knows surrogates: two halves that stand together become the character that they are
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass" if lossless else "replace")
 
 
 def _json(text: str | bytes) -> Any:
@@ -79,7 +102,7 @@ def _not_finite(value: float) -> str | None:
     return None if math.isnan(value) else str(float(value))
 
 
-def _foreign(value: Any, depth: int) -> Any:
+def _foreign(value: Any, depth: int, lossless: bool) -> Any:
     """What other libraries put into rows: NumPy scalars and arrays, decimals, dates, bytes."""
     if is_null(value):
         return None
@@ -88,8 +111,8 @@ def _foreign(value: Any, depth: int) -> Any:
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
     if isinstance(value, bytes | bytearray):
-        return bytes(value).decode("utf-8", "replace")
+        return bytes(value).decode("utf-8", "surrogateescape" if lossless else "replace")
     kind = getattr(getattr(value, "dtype", None), "kind", None)
     if kind is not None and kind not in "mM" and hasattr(value, "tolist"):
-        return plain(value.tolist(), depth)
-    return plain(str(value))
+        return plain(value.tolist(), depth, lossless=lossless)
+    return plain(str(value), lossless=lossless)

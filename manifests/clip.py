@@ -29,6 +29,8 @@ MAPPINGS = frozenset({"options", "metadata"})
 PROMPTS = frozenset({"prompt", "negative_prompt"})
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_BROKEN_TEXT = "holds a piece that is no character of Unicode"
+_WHOLE_TEXT = "write it anew in UTF-8; a file whose name is in another encoding needs a new name"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -88,9 +90,16 @@ def _scales(value: Any) -> Any:
         raise _fault("is not a number or a list of numbers", remedy) from None
 
 
-def _mapping(value: Any) -> dict[str, Any]:
+def _options(value: Any) -> dict[str, Any]:
+    options = _mapping(value, lossless=True)
+    if cell.is_broken_text(options):
+        raise _fault(_BROKEN_TEXT, _WHOLE_TEXT)
+    return options
+
+
+def _mapping(value: Any, *, lossless: bool = False) -> dict[str, Any]:
     try:
-        return cell.mapping(value)
+        return cell.mapping(value, lossless=lossless)
     except ValueError as error:
         raise _fault(str(error), 'write a JSON object such as {"sku": "A-17"}, or use a struct or map column') from None
 
@@ -106,7 +115,8 @@ Seconds = Annotated[float, Field(gt=0, le=10**9), BeforeValidator(_number)]
 LoraScale = Annotated[float, Field(ge=-10, le=10), BeforeValidator(_number)]
 Scale = Annotated[float, Field(allow_inf_nan=False)]
 Scales = Annotated[tuple[Scale, ...], BeforeValidator(_scales)]
-Mapping = Annotated[dict[str, Any], BeforeValidator(_mapping)]
+Options = Annotated[dict[str, Any], BeforeValidator(_options)]
+Metadata = Annotated[dict[str, Any], BeforeValidator(lambda value: _mapping(value))]
 FrameRate = Annotated[
     Fraction,
     PlainValidator(_rate),
@@ -169,8 +179,8 @@ class Clip(BaseModel):
         "none", description="Fit the driving pose to the reference's height, or to all its limb lengths; not in parity."
     )
     audio: Literal["drop", "driving"] = Field("drop", description="Whether the film keeps the driving video's sound.")
-    options: Mapping = Field({}, description="What only this animator knows, as a JSON object, struct or map.")
-    metadata: Mapping = Field({}, description="The owner's own values, passed through to the results.")
+    options: Options = Field({}, description="What only this animator knows, as a JSON object, struct or map.")
+    metadata: Metadata = Field({}, description="The owner's own values, passed through to the results.")
 
     @model_validator(mode="after")
     def _size_is_a_pair(self) -> Self:
@@ -211,16 +221,20 @@ def _schema() -> dict[str, Any]:
 def parse_clip(row: dict[str, Any]) -> tuple[Clip | None, list[FieldError]]:
     """The clip in a row as Parquet, pandas, CSV or JSON give it, or everything that is wrong with the row.
 
-    Nulls, NaN and empty text count as absent. Columns that are no field of a clip are errors: `table.split_row`
+    Nulls, NaN and empty text count as absent. Text that UTF-8 cannot write is an error, as it would name another file;
+    in metadata it is replaced. Columns that are no field of a clip are errors: `table.split_row`
     moves them to metadata first.
     """
     fields: dict[str, Any] = {}
     errors: list[FieldError] = []
     for name, value in row.items():
         try:
-            value = value if name in MAPPINGS else cell.plain(value)
+            value = value if name in MAPPINGS else cell.plain(value, lossless=True)
         except ValueError as error:
             errors.append(FieldError(str(name), shown(value), str(error), "write a single value"))
+            continue
+        if name not in MAPPINGS and cell.is_broken_text(value):
+            errors.append(FieldError(str(name), shown(value, is_uri=name in URI_FIELDS), _BROKEN_TEXT, _WHOLE_TEXT))
             continue
         if not cell.is_null(value):
             # Blanks around a cell are an accident of typing, except in a prompt, which the tokenizer gets as written.
@@ -228,6 +242,7 @@ def parse_clip(row: dict[str, Any]) -> tuple[Clip | None, list[FieldError]]:
     try:
         clip = Clip.model_validate(fields)
     except ValidationError as error:
-        errors += [describe(one, _schema(), URI_FIELDS) for one in error.errors(include_url=False)]
-        return None, errors
+        unread = {one.field for one in errors}  # named already, so not missing
+        found = [describe(one, _schema(), URI_FIELDS) for one in error.errors(include_url=False)]
+        return None, errors + [one for one in found if one.field not in unread]
     return (None, errors) if errors else (clip, [])

@@ -1,6 +1,7 @@
 """What is wrong with one field of one clip, in words its owner can act on."""
 
 import difflib
+import re
 import reprlib
 import sys
 from collections.abc import Iterable, Mapping
@@ -11,6 +12,7 @@ from manifests.errors import Rejected
 LONGEST_SHOWN = 120
 MOST_LISTED = 8
 
+_PARTICULARS = re.compile(r"'[^']*'|\"[^\"]*\"|\S*/\S*|\d[\d.,]*")
 # Bounded in depth and items, but never in text: half a URI could no longer be recognised and redacted.
 _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = sys.maxsize
@@ -49,10 +51,15 @@ def rejection(errors: list[FieldError]) -> Rejected:
     return Rejected("; ".join(error.fault for error in errors), "; ".join(error.remedy for error in errors))
 
 
-def closest(word: str, choices: Iterable[str]) -> str | None:
-    """The choice that `word` was most likely meant to be, None when nothing is near."""
+def without_particulars(text: str) -> str:
+    """The text less names, paths and numbers: errors that differ only in those are of one kind."""
+    return _PARTICULARS.sub("…", text[:500])
+
+
+def closest(word: str, choices: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The choice that `word` was most likely meant to be, None when nothing is near: `cutoff` is difflib's ratio."""
     by_lower = {choice.lower(): choice for choice in choices}
-    near = difflib.get_close_matches(str(word).strip().lower(), by_lower, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(str(word).strip().lower(), by_lower, n=1, cutoff=cutoff)
     return by_lower[near[0]] if near else None
 
 

@@ -42,22 +42,22 @@ def content_key(stage: str, parts: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:KEY_LENGTH]
 
 
-def reference_key(digest: str) -> str:
-    """Key of a reference image as plain upright pixels."""
-    return content_key("reference", {"digest": digest})
+def reference_key(content: str) -> str:
+    """Key of a reference image as plain upright pixels; `content` is the source's, here and below."""
+    return content_key("reference", {"digest": content})
 
 
-def sound_key(digest: str) -> str:
+def sound_key(content: str) -> str:
     """Key of a driving file's sound."""
-    return content_key("sound", {"digest": digest})
+    return content_key("sound", {"digest": content})
 
 
-def pose_key(digest: str, recipe: Mapping[str, Any], weights: str | None) -> str:
+def pose_key(content: str, recipe: Mapping[str, Any], weights: str | None) -> str:
     """Key of a file's pose sequence; `weights` is the digest of the estimator's, if one runs.
 
     The clip's POSE_FIELDS choose the recipe; nothing else of a clip is in this key.
     """
-    return content_key("pose", {"digest": digest, "weights": weights, "recipe": dict(recipe)})
+    return content_key("pose", {"digest": content, "weights": weights, "recipe": dict(recipe)})
 
 
 def latents_key(
@@ -81,7 +81,7 @@ def latents_key(
 
 
 def film_key(clip: Clip, latents: Sequence[str], encoding: Mapping[str, Any], driving: str | None) -> str:
-    """Key of a film; `driving` is the digest of the driving file, which matters if its sound is kept."""
+    """Key of a film; `driving` is the content of the driving file, which matters if its sound is kept."""
     sound = driving if clip.audio == "driving" else None
     return content_key("film", {"latents": list(latents), "encoding": encoding, "sound": sound})
 
@@ -131,7 +131,7 @@ class OutputLayout:
         return storage.join(self.films, f"{film.clip_id}.{film.key}.mp4")
 
     def poster(self, film: Film) -> str:
-        """Its first frame."""
+        """A frame of it that stands for it."""
         return storage.join(self.films, f"{film.clip_id}.{film.key}.jpg")
 
     def film_marker(self, film: Film) -> str:

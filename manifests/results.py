@@ -2,7 +2,6 @@
 
 import datetime
 import logging
-import re
 import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -25,7 +24,9 @@ from pydantic import (
 
 from manifests import cell, storage, table
 from manifests.errors import Problem
+from manifests.field_error import without_particulars
 from manifests.layout import Film, OutputLayout
+from manifests.result_warnings import result_warnings
 from manifests.struct_column import mappings, struct_column
 from manifests.work import Work
 
@@ -59,6 +60,8 @@ RESULTS_SCHEMA = pa.schema(
         *((name, _TEXT) for name in ("reference_digest", "driving_digest", "checkpoint_digest", "lora_digest", "code")),
         ("attempts", pa.int32()),
         ("worker_deaths", pa.int32()),
+        ("reference_left_out", pa.float64()),
+        ("warnings", pa.list_(_TEXT)),
         ("started", pa.timestamp("us", "UTC")),
         ("finished", pa.timestamp("us", "UTC")),
     ]
@@ -66,7 +69,6 @@ RESULTS_SCHEMA = pa.schema(
 
 FREE = ("pose", "metadata")
 
-_PARTICULARS = re.compile(r"'[^']*'|\"[^\"]*\"|\S*/\S*|\d[\d.,]*")
 _UTC = datetime.UTC
 
 
@@ -79,6 +81,7 @@ Status = Literal["done", "cached", "rejected", "failed"]
 Moment = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(_UTC))]
 FrameRateText = Annotated[str, BeforeValidator(lambda fps: str(Fraction(fps)))]
 SecondsPerStage = Annotated[dict[str, float], BeforeValidator(lambda value: _without_nulls(value))]
+Texts = Annotated[list[str], BeforeValidator(lambda value: list(value or ()))]
 Metadata = Annotated[dict[str, Any], BeforeValidator(lambda value: {} if cell.is_null(value) else cell.mapping(value))]
 
 
@@ -127,6 +130,8 @@ class Result(BaseModel):
     code: str | None = None
     attempts: int = 0
     worker_deaths: int = 0  # tries that were the worker's death, of a row that was set aside for them
+    reference_left_out: float | None = None  # share of its area
+    warnings: Texts = []
     pose: Metadata = {}  # quality of the poses and what was repaired
     metadata: Metadata = {}
     started: Moment | None = None
@@ -174,6 +179,8 @@ def of_clip(work: Work, status: Status, **ended: Any) -> Result:
         "driving_digest": work.driving and work.driving.digest,
         "checkpoint_digest": work.checkpoint_digest or None,
         "lora_digest": work.lora and work.lora.digest,
+        "reference_left_out": work.reference_left_out,
+        "warnings": result_warnings(work, ended.get("pose", {})),
         "metadata": work.clip.metadata,
     }
     return Result.model_validate({**known, "status": status, **ended})
@@ -211,7 +218,15 @@ def of_marker(work: Work, marker: Mapping[str, Any], status: Status, layout: Out
     """The result of a clip whose film is there: the marker's figures under this row's number, id and metadata."""
     figures = {key: value for key, value in marker.items() if key in Result.model_fields}
     film = Film(work.clip.id, work.film_key)
-    own = {"row": work.row, "id": work.clip.id, "status": status, **_own(work)}
+    own = {
+        "row": work.row,
+        "id": work.clip.id,
+        "status": status,
+        **_own(work),
+        # which a marker of an earlier version may lack
+        "reference_left_out": work.reference_left_out,
+        "warnings": result_warnings(work, figures.get("pose") or {}),
+    }
     return Result.model_validate({**figures, **own, "film": layout.film(film), "poster": layout.poster(film)})
 
 
@@ -308,9 +323,10 @@ def _vanished(row: int, about: Mapping[str, Any]) -> Result:
 def summarise(results: Sequence[Result]) -> dict[str, Any]:
     """The run in figures.
 
-    `rows` and the count of each status; `frames` and `film_seconds` of all films that are there; `stage_seconds`
-    spent by this run (cached rows cost nothing now); `failures`: status, stage, error, remedy, count and first rows of
-    each kind, the most frequent kind first. Errors that differ only in names, paths and numbers are one kind.
+    `rows` and the count of each status; `warned`: films with a warning; `frames` and `film_seconds` of all films that
+    are there; `stage_seconds` spent by this run (cached rows cost nothing now); `failures`: status, stage, error,
+    remedy, count and first rows of each kind, the most frequent kind first. Errors that differ only in names, paths and
+    numbers are one kind.
     """
     counts = Counter(result.status for result in results)
     films = [result for result in results if result.good]
@@ -321,6 +337,7 @@ def summarise(results: Sequence[Result]) -> dict[str, Any]:
     return {
         "rows": len(results),
         **{status: counts[status] for status in ("done", "cached", "rejected", "failed")},
+        "warned": sum(bool(film.warnings) for film in films),
         "frames": sum(film.frames or 0 for film in films),
         "film_seconds": float(sum((film.frames or 0) / Fraction(film.fps) for film in films if film.fps)),
         "stage_seconds": dict(sorted(spent.items())),
@@ -332,7 +349,7 @@ def summarise(results: Sequence[Result]) -> dict[str, Any]:
 def _failures(results: Iterable[Result]) -> list[dict[str, Any]]:
     kinds: dict[tuple[str, str | None, str], list[Result]] = {}
     for result in results:
-        kind = (result.status, result.stage, _PARTICULARS.sub("…", (result.error or "")[:500]))
+        kind = (result.status, result.stage, without_particulars(result.error or ""))
         kinds.setdefault(kind, []).append(result)
     return [
         {

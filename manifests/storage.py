@@ -370,6 +370,24 @@ def _local_listing(folder: Path, recursive: bool) -> dict[str, int]:
     return sizes
 
 
+def subfolders(folder: str) -> list[str]:
+    """Names of the folders in `folder`, sorted; none if there is no such folder."""
+    if (local := local_path(folder)) is not None:
+        try:
+            with os.scandir(local) as entries:
+                return sorted(entry.name for entry in entries if entry.is_dir())
+        except OSError as error:
+            if error.errno not in _ABSENT:
+                raise
+            return []
+    fs, path = _remote(folder)
+    try:
+        found = fs.ls(path, detail=True)
+    except FileNotFoundError:
+        return []
+    return sorted(name(info["name"]) for info in found if info["type"] == "directory")
+
+
 def expand(uri: str) -> list[str]:
     """The `.parquet` files a user means by a file, a folder (its own files only) or a glob, sorted.
 

@@ -1,7 +1,8 @@
-"""Manifests as Parquet: one file, a folder or a glob of them, read as one table of rows."""
+"""Manifests as Parquet: one file, a folder or a glob of them, read as rows whose columns may differ by file."""
 
-import json
+import re
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from manifests import cell, storage
 from manifests.clip import Clip
 from manifests.errors import Problem
 from manifests.field_error import closest
+from manifests.partitions import ManifestFile, manifest_files
 from manifests.storage_fault import storage_fault
 
 _WHOLE = ("width", "height", "first_frame", "frame_count", "seed", "steps", "window", "overlap")
@@ -30,26 +32,44 @@ _TYPES = (
 # How Catwalk itself writes a manifest. Options and metadata are JSON text and fps is text, so that rows may differ.
 MANIFEST_SCHEMA = pa.schema(list(_TYPES.items()))
 
-_UNREADABLE = (pa.ArrowException, OSError, ValueError)
+# what pyarrow and storage raise for a file that is damaged, of another kind, or not to be had
+UNREADABLE = (pa.ArrowException, OSError, ValueError)
+
+MOST_NOTES = 20
+# what pandas calls an index without a name in Parquet, and a column without one in CSV
+_INDEX = re.compile(r"__index_level_\d+__|Unnamed: \d+(\.1)*")
 
 
 class UnknownColumn(NamedTuple):
-    """A column that is no field of a clip, and the field it may have been meant to be."""
+    """A column that is no field of a clip."""
 
     name: str
-    suggestion: str | None
+
+    @property
+    def suggestion(self) -> str | None:
+        """The field it may have been meant to be. Sought when asked for: a table may have 50,000 columns."""
+        begins = [name for name in Clip.model_fields if self.name.lower().startswith(f"{name}_")]
+        # nearer than words need to be: owners have columns of their own, and `night` is not `height`
+        return begins[0] if begins else closest(self.name, Clip.model_fields, cutoff=0.75)
 
     def __str__(self) -> str:
-        hint = f", did you mean '{self.suggestion}'?" if self.suggestion else ""
+        if _INDEX.fullmatch(self.name):
+            return f"unknown column '{self.name}' (it has no name: pandas leaves its index out with index=False)"
+        meant = self.suggestion
+        hint = f", did you mean '{meant}'?" if meant else ""
         return f"unknown column '{self.name}'{hint}"
 
 
-def columns(schema_names: Iterable[str]) -> tuple[list[str], list[UnknownColumn]]:
-    """The columns that are fields of a clip, and those that are not, in their order."""
-    names = list(schema_names)
-    known = [name for name in names if name in Clip.model_fields]
-    unknown = [UnknownColumn(name, closest(name, Clip.model_fields)) for name in names if name not in Clip.model_fields]
-    return known, unknown
+def unknown_columns(names: Iterable[str]) -> list[UnknownColumn]:
+    """Those of the columns that are no field of a clip, each once and in their order."""
+    return [UnknownColumn(name) for name in dict.fromkeys(names) if name not in Clip.model_fields]
+
+
+def unknown_notes(unknown: Sequence[UnknownColumn]) -> list[str]:
+    """What becomes of unknown columns, a line for each of the first."""
+    notes = [f"{column} → carried as metadata" for column in unknown[:MOST_NOTES]]
+    more = len(unknown) - len(notes)
+    return [*notes, *([f"{more} more unknown columns → carried as metadata"] if more else [])]
 
 
 def split_row(row: dict[str, Any]) -> dict[str, Any]:
@@ -96,90 +116,97 @@ def duplicate_rows(ids: Iterable[str | None]) -> dict[int, int]:
     return later
 
 
-def read(uri: str) -> pa.Table:
-    """The rows of all files in sorted order as one table; a column that a file lacks is null in its rows.
+def read_files(uri: str) -> list[tuple[ManifestFile, pa.Table]]:
+    """Every Parquet file of the manifest, in sorted order, as it lies there: without the columns of its folders.
 
     Raises Problem, naming the file, when there is none or one is not readable Parquet.
     """
-    return unify([table for _, table in read_files(uri)])
-
-
-def read_files(uri: str) -> list[tuple[str, pa.Table]]:
-    """Every Parquet file of the manifest with its URI, in sorted order. Raises Problem as `read` does."""
     try:
-        files = storage.expand(uri)
+        files = manifest_files(uri)
     except OSError as error:
-        raise _unreadable(uri, error) from error
-    return [(file, _read_file(file)) for file in files]
+        raise unreadable(uri, error) from error
+    return [(file, read_file(file.uri)) for file in files]
+
+
+def read_file(uri: str) -> pa.Table:
+    """One Parquet file of a manifest. Raises Problem, naming it, when it cannot be read whole."""
+    with tempfile.TemporaryDirectory(prefix="catwalk-manifest-") as folder:
+        try:
+            # ParquetFile, not read_table: that one would make columns of every folder on the way from the root
+            with pq.ParquetFile(storage.fetch(uri, Path(folder), None)) as file:
+                require_single(uri, file.schema_arrow.names)
+                table = file.read(use_threads=False)
+            _validate(table)
+        except UNREADABLE as error:
+            raise unreadable(uri, error) from error
+    return table
+
+
+def _validate(table: pa.Table) -> None:
+    """Raise ArrowInvalid for a table that is damaged; text that is not UTF-8 is the fault of its rows alone."""
+    for column in table.columns:
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid as error:
+            if "UTF8" not in str(error):
+                raise
+
+
+def require_single(uri: str, names: Iterable[str]) -> None:
+    """Raise Problem for the first column name, of the file `uri`, that appears more than once."""
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise Problem(
+                f"manifest file {storage.redact(uri)}: column '{name}' appears {count} times",
+                "keep one column of each name",
+            )
+
+
+def unreadable(uri: str, error: Exception) -> Problem:
+    """What is to be said of a file of a manifest, or of a folder, that could not be read."""
+    shown = storage.redact(uri)
+    if isinstance(error, FileNotFoundError):
+        return Problem(f"manifest {shown}: does not exist", "check the path, and that this user may read it")
+    plainly_denied = isinstance(error, PermissionError) and "expired" not in str(error)
+    if not plainly_denied and (fault := storage_fault(error)):
+        return Problem(f"manifest {shown}: {fault.error}", fault.remedy)
+    if plainly_denied:
+        return Problem(f"manifest {shown}: may not be read", "give this user, or its credentials, access to it")
+    if isinstance(error, ConnectionError | TimeoutError):
+        return Problem(f"manifest {shown}: its store does not answer ({type(error).__name__})", "run again")
+    reason = " ".join(str(error).replace(uri, shown).split())[:200]
+    return Problem(
+        f"manifest file {shown}: is not readable Parquet ({reason})",
+        "write the file again; 'catwalk manifest build' makes one from CSV or JSON Lines",
+    )
 
 
 def rows(table: pa.Table) -> Iterator[dict[str, Any]]:
-    """The rows as plain dicts, a batch at a time."""
+    """The rows as plain dicts, a batch at a time.
+
+    No cell fails: moments and durations beyond Python's own types come as text, text that is not UTF-8 as its bytes.
+    """
     for batch in table.to_batches(max_chunksize=4096):
-        yield from batch.to_pylist()
-
-
-def unify(tables: Sequence[pa.Table]) -> pa.Table:
-    """One table from files whose columns may differ. A column whose types have nothing in common becomes text."""
-    clashing = {name for table in tables for name in table.column_names if not _agree(tables, name)}
-    tables = [_with_text(table, clashing) for table in tables]
-    return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
-
-
-def _agree(tables: Sequence[pa.Table], name: str) -> bool:
-    """Whether the files' values of a column fit one type without loss, such as int64 and float64 below 2**53."""
-    try:
-        pa.concat_tables([t.select([name]) for t in tables if name in t.column_names], promote_options="permissive")
-    except pa.ArrowException:
-        return False
-    return True
-
-
-def _with_text(table: pa.Table, names: set[str]) -> pa.Table:
-    for name in names.intersection(table.column_names):
-        texts = [_text(name, value) for value in table.column(name).to_pylist()]
-        table = table.set_column(table.column_names.index(name), name, pa.array(texts, pa.string()))
-    return table
-
-
-def _text(name: str, value: Any) -> str | None:
-    """The value as `parse_clip` reads it from text."""
-    if cell.is_null(value):
-        return None
-    try:
-        value = cell.mapping(value) if name in ("options", "metadata") else cell.plain(value)
-    except ValueError:
-        value = str(value)
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _read_file(uri: str) -> pa.Table:
-    with tempfile.TemporaryDirectory(prefix="catwalk-manifest-") as folder:
         try:
-            # ParquetFile, not read_table: that one would invent columns from folder names such as `night=3/`.
-            with pq.ParquetFile(storage.fetch(uri, Path(folder), None)) as file:
-                table = file.read(use_threads=False)
-            table.validate(full=True)  # text that is not UTF-8 would otherwise surface in the middle of a night
-        except _UNREADABLE as error:
-            raise _unreadable(uri, error) from error
-    twice = {name for name in table.column_names if table.column_names.count(name) > 1}
-    if twice:
-        raise Problem(
-            f"manifest file {storage.redact(uri)}: column '{min(twice)}' appears more than once",
-            "keep one column of each name",
-        )
-    return table
+            yield from batch.to_pylist()
+        except Exception:  # OverflowError, UnicodeDecodeError, what zoneinfo raises: as many as there are types
+            columns = [[_value(scalar) for scalar in column] for column in batch.columns]
+            yield from (dict(zip(batch.schema.names, values, strict=True)) for values in zip(*columns, strict=True))
 
 
-def _unreadable(uri: str, error: Exception) -> Problem:
-    if isinstance(error, FileNotFoundError):
-        return Problem(
-            f"manifest {storage.redact(uri)}: does not exist", "check the path, and that this user may read it"
-        )
-    if fault := storage_fault(error):
-        return Problem(f"manifest {storage.redact(uri)}: {fault.error}", fault.remedy)
-    reason = " ".join(str(error).replace(uri, storage.redact(uri)).split())[:200]
-    return Problem(
-        f"manifest file {storage.redact(uri)}: is not readable Parquet ({reason})",
-        "write the file again; 'catwalk manifest build' makes one from CSV or JSON Lines",
-    )
+def _value(scalar: pa.Scalar) -> Any:
+    """The Python value of one cell, or what comes nearest to it."""
+    try:
+        return scalar.as_py()
+    except Exception:
+        if isinstance(scalar, pa.StructScalar):
+            return {name: _value(item) for name, item in scalar.items()}
+        if isinstance(scalar, pa.MapScalar):
+            return [(_value(key), _value(item)) for key, item in zip(*scalar.values.flatten(), strict=True)]
+        if isinstance(scalar, pa.ListScalar):
+            return [_value(item) for item in scalar.values]
+        if isinstance(scalar, pa.DictionaryScalar | pa.ExtensionScalar):
+            return _value(scalar.value)
+        if isinstance(scalar, pa.StringScalar):
+            return scalar.as_buffer().to_pybytes()
+        return f"{scalar.type} {scalar.value}"

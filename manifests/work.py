@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Self
+from fractions import Fraction
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator
 
-from manifests.clip import Clip, FrameRate
+from manifests import storage
+from manifests.clip import Clip
+
+# What was measured keeps to no rule for films. Serialises as '30000/1001'.
+SourceRate = Annotated[Fraction, PlainValidator(Fraction), PlainSerializer(str, return_type=str)]
+
+HARDLY = 0.02  # cropped: so little of a picture's area that nobody is cut
+
+
+def left_out(picture: tuple[int, int], film: tuple[int, int]) -> float:
+    """Share of a picture's area outside the largest part of it in the film's shape; (width, height) of both."""
+    shapes = picture[0] * film[1], picture[1] * film[0]
+    return 1 - min(shapes) / max(shapes)
 
 
 class Source(BaseModel):
@@ -19,9 +32,15 @@ class Source(BaseModel):
     width: int
     height: int
     frames: int = 1
-    fps: FrameRate | None = None  # of a video
+    fps: SourceRate | None = None  # of a video
     audio: bool = False
     begin: float = 0.0  # second of the file at which its first picture shows
+    corrected: str = ""  # what reading does to the pixels or times that are stored, where it does not take them as is
+
+    @property
+    def content(self) -> str:
+        """What keys know it by: its digest; together with `corrected` if that is anything."""
+        return storage.sha256_text(f"{self.digest} {self.corrected}") if self.corrected else self.digest
 
 
 class Weights(BaseModel):
@@ -43,6 +62,7 @@ class Work(BaseModel):
     reference: Source | None = None
     driving: Source | None = None
     frames: int  # of the film
+    begins: float = 0.0  # second of the driving file, from its first picture on, at which the film begins
     checkpoint: str = ""  # folder
     checkpoint_digest: str = ""
     lora: Weights | None = None
@@ -52,6 +72,21 @@ class Work(BaseModel):
     latents_key: str = ""
     film_key: str = ""
     seconds: dict[str, float] = {}  # spent in each stage so far
+
+    @property
+    def reference_left_out(self) -> float | None:
+        """Share of the reference's area that `fit` cover crops away; None without a reference."""
+        clip, reference = self.clip, self.reference
+        if reference is None:
+            return None
+        if clip.fit != "cover" or not (clip.width and clip.height):
+            return 0.0
+        return left_out((reference.width, reference.height), (clip.width, clip.height))
+
+    @property
+    def crops_around_person(self) -> bool:
+        """Whether the reference is cropped, and its keypoints say where: those of a clip that is retargeted do."""
+        return self.clip.retarget != "none" and self.clip.mode != "parity" and (self.reference_left_out or 0.0) > HARDLY
 
     def keyed(self, **keys: str | None) -> Self:
         """The same clip with more of its keys known."""

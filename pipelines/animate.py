@@ -76,8 +76,10 @@ def run(
     plan = make_plan(works, settings.layout, settings.run_id)
     settled_already = rejected + refused + plan.finished
     say(plan.in_words(rejected + refused))
+    for line in plan.warnings():
+        say(line)
     if dry_run:
-        return record.dry(plan, settled_already)
+        return record.dry(plan, settled_already, say)
     require_space(settings.layout.films, plan.todo, FILM)
     require_space(settings.layout.cache, plan.todo, LATENTS if config.keep_latents else 0)
     record.write_plan(plan, settled_already)
@@ -107,8 +109,8 @@ def report_unknown(unknown: Sequence[table.UnknownColumn], strict: bool, say: Sa
     """Say once which columns are carried as metadata; under `strict` refuse the manifest."""
     if unknown and strict:
         raise WrongUsage("; ".join(map(str, unknown)), "rename or drop the columns, or run without --strict")
-    for column in unknown:
-        say(f"{column}: carried as metadata")
+    for note in table.unknown_notes(unknown):
+        say(note)
 
 
 def validated(rows: Sequence[ManifestRow], settings: RunSettings) -> tuple[list[Work], list[Result]]:

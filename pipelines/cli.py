@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -226,7 +227,7 @@ def _clip(commands: Any) -> None:
     parser.add_argument("reference", help="reference image; '-' for animators that take none")
     parser.add_argument("driving", help="driving video; '-' for animators that take none")
     parser.add_argument("film", type=Path, help="the MP4 to write")
-    parser.add_argument("--poster", type=Path, metavar="FILE", help="also write the first frame, as a .jpg")
+    parser.add_argument("--poster", type=Path, metavar="FILE", help="also write its sharpest frame, as a .jpg")
     _overwrite(parser)
     parser.add_argument(
         "--animator", metavar="NAME", help="system that draws; left out, the configured one, else the bundled one"
@@ -274,8 +275,12 @@ def _manifest(commands: Any) -> None:
     make.add_argument("--config", type=Path, metavar="FILE", help="YAML configuration with `animators` from outside")
     make.add_argument("source", type=Path, help="CSV with a header line, or one JSON object per line")
     make.add_argument("target", help="the .parquet file to write")
+    make.add_argument("--all-or-nothing", action="store_true", help="write nothing if one row is bad")
     look = _command(parts, "check", check, "report every bad row of a manifest", WRONG_USAGE)
     look.add_argument("manifest", help="Parquet file, folder of them, or glob")
+    look.add_argument("--media", action="store_true", help="also look at files, sizes and frame ranges, as a run would")
+    look.add_argument("--strict", action="store_true", help="take unknown columns for errors")
+    _config_options(look)
 
 
 def build(arguments: argparse.Namespace) -> int:
@@ -288,7 +293,8 @@ def build(arguments: argparse.Namespace) -> int:
 
     if storage.is_local(target := storage.resolve(arguments.target, os.getcwd())):
         require_writable([Path(target)], [str(arguments.source)], overwrite=True)
-    report = build_manifest(arguments.source.absolute(), target, ANIMATORS.keys())
+    whole = arguments.all_or_nothing
+    report = build_manifest(arguments.source.absolute(), target, ANIMATORS.keys(), all_or_nothing=whole)
     say("\n".join(report.lines()))
     return OK if report.ok else SOME_FAILED
 
@@ -299,7 +305,13 @@ def check(arguments: argparse.Namespace) -> int:
     from manifests.check import check as check_manifest
     from stages.diffusion.animators import ANIMATORS
 
-    report = check_manifest(arguments.manifest, ANIMATORS.keys())
+    look: AbstractContextManager[Any] = nullcontext()
+    if arguments.media:
+        from pipelines.media_check import media_examiner
+
+        look = media_examiner(_configured(arguments), arguments.manifest)
+    with look as examine:
+        report = check_manifest(arguments.manifest, ANIMATORS.keys(), strict=arguments.strict, examine=examine)
     say("\n".join(report.lines()))
     return OK if report.ok else SOME_FAILED
 

@@ -15,6 +15,7 @@ from manifests import storage
 from manifests.clip import Clip, parse_clip
 from manifests.errors import Problem, WrongUsage
 from manifests.field_error import FieldError, choose, rejection
+from manifests.result_warnings import plan_warnings
 from manifests.results import Result
 from manifests.storage_fault import StorageFault, storage_fault
 from manifests.work import Work
@@ -46,9 +47,9 @@ def make_clip(
     """Make the film of one row (`fields` as in a manifest; paths relative to the current folder) at `film`.
 
     Without an animator, one is chosen by what is there. With `cache`, poses and latents stay there and are found again;
-    `poster` receives the first frame; `told` is told of steps and frames that are done. Raises `WrongUsage` for a field
-    that no row has or that holds what it cannot, and where a file to write is one that is read, or is there already and
-    not to be overwritten; `Problem` when the film cannot be made.
+    `poster` receives its sharpest frame; `told` is told of steps and frames that are done. Raises `WrongUsage` for a
+    field that no row has or that holds what it cannot, and where a file to write is one that is read, or is there
+    already and not to be overwritten; `Problem` when the film cannot be made.
     """
     _require_outputs(film, poster, fields, overwrite)
     _require_fields(fields)
@@ -63,6 +64,8 @@ def make_clip(
         except Problem as problem:
             raise with_what_works(problem, config, fields) from None
         say(_in_words(work, chain.settings))
+        for warning in plan_warnings(work):
+            say(f"warning: {warning}")
         require_space(str(film.absolute().parent), [work], FILM)
         require_space(chain.settings.layout.cache, [work], LATENTS)
         result = chain.film(work)
@@ -70,8 +73,10 @@ def make_clip(
         if poster is not None:
             storage.publish(Path(cast(str, result.poster)), str(poster.absolute()))
     say(f"{film}: {result.frames} frames at {result.fps} per second, {result.width}×{result.height}")
+    for warning in set(result.warnings) - set(plan_warnings(work)):
+        say(f"warning: {warning}")
     if poster is not None:
-        say(f"{poster}: its first frame")
+        say(f"{poster}: its sharpest frame")
     log.info("seconds: %s", result.seconds)
     return result.model_copy(update={"film": str(film.absolute()), "poster": poster and str(poster.absolute())})
 

@@ -114,7 +114,7 @@ def packages() -> Findings:
         try:
             found[one.name] = metadata.version(one.name)
         except metadata.PackageNotFoundError:
-            if one.name != "decord":  # `video` has more to say of it
+            if one.name != "decord2":  # `video` has more to say of it
                 yield Finding("FAIL", f"package {one.name} is not installed", REINSTALL)
             continue
         if not one.specifier.contains(found[one.name], prereleases=True):
@@ -155,12 +155,26 @@ def _version(program: str) -> str:
 
 
 def _decord() -> Finding:
+    old, new = _installed("decord"), _installed("decord2")
+    if (
+        old is not None
+    ):  # both are one folder `decord`: the last one installed is in force, and removing either breaks it
+        beside = f" beside decord2 {new}, in the same folder" if new else ""
+        text = f"package decord {old} is installed{beside}: Catwalk reads videos with decord2, which succeeds it"
+        return Finding("FAIL", text, f"pip uninstall -y decord decord2, then {REINSTALL}")
     try:
         import decord
     except Exception as error:  # absent, or its libraries do not fit this system
-        remedy = "nothing to do; where there is a wheel of decord (Linux on x86-64), pip install decord"
-        return Finding("warning", f"decord does not import ({type(error).__name__}): PyAV reads all videos", remedy)
-    return Finding("ok", f"decord {decord.__version__}")
+        remedy = "nothing to do; where it has a wheel (Linux, macOS on Apple silicon), pip install decord2"
+        return Finding("warning", f"decord2 does not import ({type(error).__name__}): PyAV reads all videos", remedy)
+    return Finding("ok", f"decord2 {decord.__version__}")
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def torch_devices(config: RunConfig) -> Findings:

@@ -34,13 +34,13 @@ class Keying:
         checkpoint = self._once(
             (clip.animator, work.checkpoint), lambda: checkpoint_digest(bundled(work.checkpoint), facts, self._memo)
         )
-        reference = reference_key(work.reference.digest) if work.reference else None
+        reference = reference_key(work.reference.content) if work.reference else None
         poses, reference_pose = self._pose_keys(work, facts)
         segment = (0, work.frames)
         dtype = compute_dtype(facts, self._settings.device, self._settings.dtype)  # it decides latents
         lora = work.lora.digest if work.lora else None
         latents = latents_key(clip, reference, [poses, reference_pose], checkpoint, dtype, segment, lora)
-        film = film_key(clip, [latents], self._encoding, work.driving.digest if work.driving else None)
+        film = film_key(clip, [latents], self._encoding, work.driving.content if work.driving else None)
         return work.keyed(
             checkpoint_digest=checkpoint,
             reference_key=reference,
@@ -56,10 +56,10 @@ class Keying:
             return None, None
         recipe, estimators = recipe_of(work.clip), self._config.estimators
         parts = key_parts(recipe, estimators)
-        driving = pose_key(work.driving.digest, parts, self._weights(recipe.estimator))
+        driving = pose_key(work.driving.content, parts, self._weights(recipe.estimator))
         if work.reference is None or work.clip.retarget == "none" or work.clip.mode == "parity":
             return driving, None
-        return driving, pose_key(work.reference.digest, {"reference": True}, self._weights(facts.keypoints))
+        return driving, pose_key(work.reference.content, {"reference": True}, self._weights(facts.keypoints))
 
     def _weights(self, estimator: str) -> str | None:
         files = self._config.estimators.files(estimator)

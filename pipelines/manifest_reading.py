@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Collection
+import logging
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import ray.data
+from ray.exceptions import RayTaskError
 
 from manifests import cell, storage, table
 from manifests.errors import Problem, WrongUsage
 from manifests.field_error import choose
-from manifests.storage_fault import storage_fault
+from manifests.partitions import manifest_files
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ def look_at(uri: str, only: Collection[str] = ()) -> None:
     Raises `WrongUsage` for a file that is no Parquet or not there, and for an id in `only` that no row has.
     """
     try:
-        files = storage.expand(uri)
+        files = [file.uri for file in manifest_files(uri)]
     except Problem as problem:
         raise WrongUsage(problem.error, problem.remedy) from None
     footers = [_footer(file) for file in files]
@@ -88,15 +91,21 @@ def _require_ids(only: Collection[str], there: Collection[str | None]) -> None:
 
 def read_manifest(uri: str) -> Manifest:
     """Read one Parquet file, a folder or a glob. Raises `Problem` naming the file that is none or is damaged."""
-    files = storage.expand(uri)
-    footers = [_footer(file) for file in files]
+    files = manifest_files(uri)
+    footers = {file.uri: _footer(file.uri) for file in files}
     rows: dict[str, list[str]] = {}
     # Ray reads files of one schema together; a manifest usually is of one
-    for _, group in itertools.groupby(sorted(zip(map(str, footers), files, strict=True)), key=lambda pair: pair[0]):
-        rows |= _read([file for _, file in group], dict(zip(files, footers, strict=True)))
-    numbered = [ManifestRow(number, fields) for number, fields in enumerate(f for file in files for f in rows[file])]
-    names = dict.fromkeys(name for footer in footers for name in footer.schema.names)
-    return Manifest(uri, numbered, table.columns(names)[1])
+    by_schema = sorted((str(footer), file) for file, footer in footers.items())
+    for _, group in itertools.groupby(by_schema, key=lambda pair: pair[0]):
+        rows |= _read([file for _, file in group], footers)
+    every_row = (_partitioned(fields, file.partitions) for file in files for fields in rows[file.uri])
+    numbered = [ManifestRow(number, fields) for number, fields in enumerate(every_row)]
+    names = (name for file in files for name in (*footers[file.uri].schema.names, *file.partitions))
+    return Manifest(uri, numbered, table.unknown_columns(names))
+
+
+def _partitioned(fields: str, partitions: dict[str, str | None]) -> str:
+    return _json(partitions | json.loads(fields)) if partitions else fields
 
 
 @dataclass(frozen=True)
@@ -112,14 +121,12 @@ def _footer(file: str) -> _Footer:
     filesystem, path = storage.arrow_filesystem(file)
     try:
         with pq.ParquetFile(path, filesystem=filesystem) as parquet:
-            return _Footer(parquet.schema_arrow, parquet.metadata.num_rows)
-    except (pa.ArrowException, OSError) as broken:
-        if fault := storage_fault(broken):
-            raise Problem(f"manifest {storage.redact(file)}: {fault.error}", fault.remedy) from None
-        reason = str(broken).splitlines()[0]
-        raise Problem(
-            f"manifest {storage.redact(file)} cannot be read: {reason}", "write the Parquet file again"
-        ) from None
+            footer = _Footer(parquet.schema_arrow, parquet.metadata.num_rows)
+            names = footer.schema.names
+    except table.UNREADABLE as broken:
+        raise table.unreadable(file, broken) from None
+    table.require_single(file, names)
+    return footer
 
 
 def _read(files: list[str], footers: dict[str, _Footer]) -> dict[str, list[str]]:
@@ -129,22 +136,44 @@ def _read(files: list[str], footers: dict[str, _Footer]) -> dict[str, list[str]]
     dataset = ray.data.read_parquet(paths, filesystem=filesystem, partitioning=None)
     dataset.context.execution_options.preserve_order = True
     encoded = dataset.map_batches(_as_json, batch_format="pyarrow", batch_size=4096, zero_copy_batch=True)
-    rows = iter([row["fields"] for row in encoded.iter_rows()])
+    try:
+        with _silent("ray.data"):  # it logs a traceback of 150 lines before it raises what is said here in one
+            rows = iter([row["fields"] for row in encoded.iter_rows()])
+    except RayTaskError as error:
+        for file in files:
+            table.read_file(file)  # raises what is wrong with it, by its name
+        raise Problem(f"the manifest could not be read ({type(error.cause).__name__})", "run again") from error
     by_file = {file: list(itertools.islice(rows, footers[file].rows)) for file in files}
     if sum(map(len, by_file.values())) != sum(footers[file].rows for file in files) or next(rows, None) is not None:
         raise Problem("the manifest changed while it was read", "run again when nobody writes to it")
     return by_file
 
 
+@contextmanager
+def _silent(name: str) -> Iterator[None]:
+    log = logging.getLogger(name)
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
 def _as_json(batch: pa.Table) -> pa.Table:
-    return pa.table({"fields": [_text(row) for row in batch.to_pylist()]})
+    return pa.table({"fields": [_text(row) for row in table.rows(batch)]})
 
 
 def _text(row: dict[str, Any]) -> str:
     def value(given: Any) -> Any:
         try:
-            return cell.plain(given)
+            return cell.plain(given, lossless=True)
         except ValueError:
             return str(given)
 
-    return json.dumps({name: value(given) for name, given in row.items()}, ensure_ascii=False)
+    return _json({name: value(given) for name, given in row.items()})
+
+
+def _json(fields: dict[str, Any]) -> str:
+    text = json.dumps(fields, ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace").decode()  # of a lone surrogate: its JSON escape

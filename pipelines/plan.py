@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from manifests import results, storage
 from manifests.layout import Film, OutputLayout
+from manifests.result_warnings import plan_warnings
 from manifests.results import Result
 from manifests.work import Work
+from stages.poses.outdated import outdated
 
 
 @dataclass
@@ -52,6 +54,16 @@ class Plan:
         parts += [f"{shared} the same as one of these"] if shared else []
         return ", ".join([*parts, f"{len(self.finished)} finished already, {len(refused)} rejected"])
 
+    def warnings(self) -> list[str]:
+        """What to know of the films to make before they are made, a line for each kind."""
+        cropped = [work for works in (self.todo, *self.duplicates.values()) for work in works if plan_warnings(work)]
+        if not cropped:
+            return []
+        worst = max(cropped, key=lambda work: work.reference_left_out or 0.0)
+        rows = ", ".join(str(work.row) for work in sorted(cropped, key=lambda work: work.row)[:5])
+        more = f" and {len(cropped) - 5} more" if len(cropped) > 5 else ""
+        return [f"warning (row {rows}{more}), the worst of them in row {worst.row}: {plan_warnings(worst)[0]}"]
+
     def _ready(self, work: Work) -> bool:
         return work.pose_key is None or work.pose_key in self.poses_ready
 
@@ -82,7 +94,7 @@ def make_plan(works: Iterable[Work], layout: OutputLayout, run_id: str) -> Plan:
     films = layout.finished_films()
     finished = [work for work in works if work.film_key in films]
     markers = layout.read_film_markers([films[work.film_key] for work in finished])
-    known = {work.row: marker for work, marker in zip(finished, markers, strict=True) if marker}
+    known = {work.row: marker for work, marker in zip(finished, markers, strict=True) if usable(work, marker)}
     making: set[str] = set()
     for work in works:
         if marker := known.get(work.row):
@@ -93,6 +105,11 @@ def make_plan(works: Iterable[Work], layout: OutputLayout, run_id: str) -> Plan:
             making.add(work.film_key)
             plan.todo.append(work)
     return plan
+
+
+def usable(work: Work, marker: Mapping[str, Any] | None) -> bool:
+    """Whether a finished film may stand: its marker is whole, and its poses would be drawn the same now."""
+    return marker is not None and not outdated(work, marker.get("pose") or {})
 
 
 def reused(work: Work, source: Film, marker: dict[str, Any], layout: OutputLayout, run_id: str) -> Result:

@@ -24,6 +24,8 @@ from pipelines.plan import Plan
 from pipelines.progress import Say, clock
 from pipelines.settings import RunSettings
 
+MOST_KINDS = 20
+
 
 @dataclass(frozen=True)
 class RunResults:
@@ -70,13 +72,15 @@ class RunRecord:
         """One row per manifest row: its keys and what is going to happen to it."""
         rows: list[dict[str, Any]] = [
             {"row": work.row, "id": work.clip.id, "intent": intent, "frames": work.frames, "pose_key": work.pose_key,
-             "latents_key": work.latents_key, "film_key": work.film_key}
+             "latents_key": work.latents_key, "film_key": work.film_key,
+             "reference_left_out": work.reference_left_out}
             for intent, works in (("make", plan.todo), ("share", chain.from_iterable(plan.duplicates.values())))
             for work in works
         ]  # fmt: skip
         rows += [
             {"row": one.row, "id": one.id, "intent": one.status, "frames": one.frames, "pose_key": one.pose_key,
-             "latents_key": one.latents_key, "film_key": one.film_key}
+             "latents_key": one.latents_key, "film_key": one.film_key,
+             "reference_left_out": one.reference_left_out}
             for one in ended
         ]  # fmt: skip
         with tempfile.TemporaryDirectory(prefix="catwalk-plan-") as folder:
@@ -84,8 +88,13 @@ class RunRecord:
             pq.write_table(pa.Table.from_pylist(sorted(rows, key=lambda row: row["row"]), schema=_PLAN), local)
             storage.publish(local, self._uri("plan.parquet"))
 
-    def dry(self, plan: Plan, ended: Sequence[Result]) -> RunResults:
-        """What a run would begin with; nothing is written. Rows that would be made have no result."""
+    def dry(self, plan: Plan, ended: Sequence[Result], say: Say) -> RunResults:
+        """What a run would begin with, said with every kind of rejection; nothing is written.
+
+        Rows that would be made have no result.
+        """
+        for line in failure_lines(results.summarise(ended)["failures"]):
+            say(line)
         return RunResults(self._settings.run_id, list(ended), {"to_make": len(plan.todo)}, self._uri())
 
     def finish(self, final: list[Result], broke_off: str | None, say: Say) -> RunResults:
@@ -151,6 +160,7 @@ def _last_run(layout: OutputLayout) -> str | None:
 _PLAN = pa.schema(
     [("row", pa.int64()), ("id", pa.string()), ("intent", pa.string()), ("frames", pa.int64())]
     + [(name, pa.string()) for name in ("pose_key", "latents_key", "film_key")]
+    + [("reference_left_out", pa.float64())]
 )
 
 
@@ -158,13 +168,24 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
     """The closing summary as a person reads it."""
     counts = ", ".join(f"{summary[status]} {status}" for status in ("done", "cached", "rejected", "failed"))
     lines = [f"{summary['rows']} rows: {counts}; {summary['frames']} frames, {summary['film_seconds']:.1f} s of film, "
-             f"in {clock(summary['wall_seconds'])}"]  # fmt: skip
-    for failure in summary["failures"]:
-        rows = ", ".join(map(str, failure["first_rows"]))
-        more = f" and {failure['count'] - len(failure['first_rows'])} more" if failure["count"] > 5 else ""
-        place = f" in {failure['stage']}" if failure["stage"] else ""
-        lines += [f"  {failure['status']}{place} (row {rows}{more}): {failure['error']}",
-                  f"    → {failure['remedy']}"]  # fmt: skip
+             f"in {clock(summary['wall_seconds'])}", *failure_lines(summary["failures"])]  # fmt: skip
+    if summary["warned"]:
+        lines.append(f"  {summary['warned']} films with warnings: see the column of that name")
     if summary["broke_off"]:
         lines.append(f"the run broke off: {summary['broke_off']}; the same run id continues it")
+    return lines
+
+
+def failure_lines(failures: Sequence[dict[str, Any]]) -> list[str]:
+    """What went wrong, from `results.summarise`: two lines for each of the most frequent kinds, with its first rows."""
+    lines = []
+    for failure in failures[:MOST_KINDS]:
+        first, count = failure["first_rows"], failure["count"]
+        rows = "row" if count == 1 else "rows"
+        more = f" and {count - len(first)} more" if count > len(first) else ""
+        place = f" in {failure['stage']}" if failure["stage"] else ""
+        lines += [f"  {failure['status']}{place} ({rows} {', '.join(map(str, first))}{more}): "
+                  f"{failure['error']}", f"    → {failure['remedy']}"]  # fmt: skip
+    if beyond := failures[MOST_KINDS:]:
+        lines.append(f"  and {sum(failure['count'] for failure in beyond)} rows for {len(beyond)} more reasons")
     return lines

@@ -7,13 +7,14 @@ import os
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -33,13 +34,17 @@ from stages.diffusion.animator import Animator, PosePictures, Segment
 from stages.diffusion.animators import ANIMATORS, facts_of
 from stages.diffusion.model_cache import ModelCache
 from stages.driving import keeps_sound, recipe_of, shown_frames
-from stages.poses.conditioning import skeleton_pictures
+from stages.poses.conditioning import framing_of, skeleton_pictures
 from stages.poses.files.keypoint_file import read_keypoints
 from stages.poses.files.sequence import PoseSequence, ShownPoses
+from stages.poses.keypoints import Keypoints
+from stages.poses.motion.absence import empty_stretches, left_empty
+from stages.poses.motion.framing import Window
 from stages.poses.motion.quality import QualityRules
+from stages.poses.outdated import framed_unseen, outdated
 from stages.progress import Told, counted_batches, silent
 from stages.video.encode import EncodeRecipe
-from stages.video.film import write_film
+from stages.video.film import likely_posters, write_film
 
 
 @dataclass
@@ -101,7 +106,7 @@ class Animate:
         """Make and publish the film of `work`, or return at once if this run already has (a retry after a death)."""
         film = Film(work.clip.id, work.film_key)
         marker = storage.read_json(self._layout.film_marker(film))
-        if marker and marker.get("run") == self._run_id:
+        if marker and marker.get("run") == self._run_id and not outdated(work, marker.get("pose") or {}):
             return results.of_marker(work, marker, "done", self._layout)
         started, timings = datetime.now(UTC), Timings(dict(work.seconds))
         with tempfile.TemporaryDirectory(prefix="catwalk-animate-") as folder:
@@ -111,7 +116,7 @@ class Animate:
             with timings.of("denoise"):
                 latents, report = self._latents(animator, work, scratch)
             with timings.of("encode"):
-                movie, poster = self._encode(animator, latents, work, scratch)
+                movie, poster = self._encode(animator, latents, work, report, scratch)
             with timings.of("publish"):
                 self._publish(movie, poster, film)
             film_bytes = movie.stat().st_size
@@ -144,12 +149,12 @@ class Animate:
     def _latents(self, animator: Animator, work: Work, scratch: Path) -> tuple[torch.Tensor, dict]:
         """(frames, channels, height/8, width/8) and the report on the poses: from the cache, or made and stored."""
         uri = self._layout.latents(work.latents_key)
-        if storage.exists(uri):
-            with safe_open(storage.fetch(uri, scratch, None), "pt") as stored:
-                return stored.get_tensor("latents"), json.loads(stored.metadata()["pose"])
+        if (cached := self._cached(uri, work, scratch)) is not None:
+            return cached
         with self._poses(work, scratch) as (poses, report):
             whole = Segment(0, work.frames, told=partial(self._told, "denoising, step"))
-            latents = animator.latents(work.clip, self._reference(work, scratch), poses, whole)
+            reference = self._reference(work, report.get("window"), scratch)
+            latents = animator.latents(work.clip, reference, poses, whole)
         if not bool(torch.isfinite(latents).all()):
             raise Problem(
                 f"{work.clip.animator} produced values that are not finite",
@@ -160,6 +165,21 @@ class Animate:
             save_file({"latents": latents.contiguous()}, stored, {"pose": json.dumps(report)})
             storage.publish(stored, uri)
         return latents, report
+
+    def _cached(self, uri: str, work: Work, scratch: Path) -> tuple[torch.Tensor, dict] | None:
+        """Latents in the cache and their report, unless the poses would be drawn otherwise now."""
+        if not storage.exists(uri):
+            return None
+        with safe_open(storage.fetch(uri, scratch, None), "pt") as stored:
+            report = json.loads(stored.metadata()["pose"])
+            if left_empty(report):
+                return None
+            if framed_unseen(work, report):
+                framing = framing_of(self._reference_keypoints(work, scratch), work.clip)
+                if framing.window is not None:
+                    return None
+                report |= framing._asdict()
+            return stored.get_tensor("latents"), report
 
     @contextmanager
     def _poses(self, work: Work, scratch: Path) -> Iterator[tuple[PosePictures | None, dict]]:
@@ -173,37 +193,43 @@ class Animate:
             yield self._drawn(work, stored, scratch)
             return
         with PoseSequence(stored) as sequence:
-            shown = shown_frames(clip, *sequence.timing(clip.fps))
-            yield ShownPoses(sequence, shown), {}
+            poses = ShownPoses(sequence, shown_frames(clip, *sequence.timing(clip.fps)))
+            yield poses, {"empty": empty_stretches(poses[frame] for frame in range(work.frames))}
 
     def _drawn(self, work: Work, stored: Path, scratch: Path) -> tuple[PosePictures, dict]:
         keypoints, seconds, fps = read_keypoints(stored)
         if fps is None:  # the file states none: it runs at the film's
             fps = work.clip.fps
             seconds = [number / fps for number in range(len(keypoints))]
-        reference = None
-        if work.reference_pose_key is not None:
-            found = storage.fetch(self._layout.poses(work.reference_pose_key), scratch, None)
-            reference, _, _ = read_keypoints(found)
+        reference = None if work.reference_pose_key is None else self._reference_keypoints(work, scratch)
         shown = shown_frames(work.clip, seconds, fps)
         style = ANIMATORS[work.clip.animator].pose
         return skeleton_pictures(keypoints, fps, work.clip, shown, reference, self._pose_rules, style)
 
-    def _reference(self, work: Work, scratch: Path) -> np.ndarray | None:
-        """uint8 (height, width, 3), of its own size."""
+    def _reference_keypoints(self, work: Work, scratch: Path) -> Keypoints:
+        found = storage.fetch(self._layout.poses(cast(str, work.reference_pose_key)), scratch, None)
+        return read_keypoints(found)[0]
+
+    def _reference(self, work: Work, window: Sequence[int] | None, scratch: Path) -> np.ndarray | None:
+        """uint8 (height, width, 3), of its own size, or the `window` of it that the film shows."""
         if work.reference_key is None:
             return None
         stored = storage.fetch(self._layout.reference(work.reference_key), scratch, None)
-        return np.array(Image.open(stored))
+        picture = np.array(Image.open(stored))
+        return picture if window is None else Window(*window).of(picture)
 
-    def _encode(self, animator: Animator, latents: torch.Tensor, work: Work, scratch: Path) -> tuple[Path, Path]:
+    def _encode(
+        self, animator: Animator, latents: torch.Tensor, work: Work, report: dict, scratch: Path
+    ) -> tuple[Path, Path]:
         clip, sound, begin = work.clip, None, Fraction(0)
         if keeps_sound(work):
-            sound = storage.fetch(self._layout.sound(sound_key(work.driving.digest)), scratch, None)
-            begin = Fraction(clip.start) if clip.first_frame is None else clip.first_frame / work.driving.fps
+            sound = storage.fetch(self._layout.sound(sound_key(work.driving.content)), scratch, None)
+            begin = Fraction(work.begins)
         movie, still = scratch / "film.mp4", scratch / "film.jpg"
-        batches = counted_batches(animator.frames(latents, clip), work.frames, "drawing, frame", self._told)
-        written = write_film(movie, still, batches, clip.fps, self._recipe, sound, begin)
+        poor = [span for kind in ("held", "bridged", "empty") for span in report.get(kind, ())]
+        posters = likely_posters(work.frames, poor)
+        frames = counted_batches(animator.frames(latents, clip), work.frames, "drawing, frame", self._told)
+        written = write_film(movie, still, frames, clip.fps, self._recipe, sound, begin, posters)
         if written != work.frames:
             raise RuntimeError(f"{written} frames were decoded instead of {work.frames}")
         return movie, still

@@ -32,7 +32,7 @@ class PrepareInputs:
             if not storage.exists(target):
                 self._store(work.reference, target, self._save_pixels)
         if work.driving is not None and keeps_sound(work):
-            target = self._layout.sound(sound_key(work.driving.digest))
+            target = self._layout.sound(sound_key(work.driving.content))
             if not storage.exists(target):
                 self._store(work.driving, target, partial(extract_sound, begin=work.driving.begin))
 

@@ -11,6 +11,7 @@ from typing import Any
 from manifests import storage, table
 from manifests.clip import Clip, parse_clip, rejection
 from manifests.errors import Rejected
+from manifests.frame_rate import FASTEST
 from manifests.source_memo import SourceMemo
 from manifests.storage import Allowed
 from manifests.work import Source, Weights, Work
@@ -21,12 +22,12 @@ from stages.poses.files.keypoint_file import import_keypoints
 from stages.poses.files.uv_file import probe_uv
 from stages.poses.recipes import Estimators
 from stages.suitability import check_suitable, known_animator
-from stages.video.image import read_image
+from stages.video.image import read_managed
 from stages.video.limits import Limits
 from stages.video.read import Frames
 
 # Raised by one when probing finds out more, or other things, about the same file.
-PROBE_ALGORITHM = 2
+PROBE_ALGORITHM = 3
 
 Found = dict[str, Any]  # what the memo keeps of a file, as JSON
 
@@ -66,7 +67,7 @@ class Validate:
         kind = clip.driving_kind if clip.driving_kind in ("keypoints", "densepose_uv") else "video"
         driving = self._source("driving", clip.driving, kind) if driven(clip, facts) else None
         lora = None if clip.lora is None else self._source("lora", clip.lora, "lora")
-        clip, frames = _resolved(clip, facts, reference, driving)
+        clip, frames, begins = _resolved(clip, facts, reference, driving)
         if frames > self._limits.frames:
             raise Rejected(f"duration: {frames} frames, the limit is {self._limits.frames}", "make a shorter film")
         return Work(
@@ -75,6 +76,7 @@ class Validate:
             reference=reference and Source.model_validate(reference),
             driving=driving and Source.model_validate(driving),
             frames=frames,
+            begins=begins,
             checkpoint=checkpoint,
             lora=lora and Weights.model_validate(lora),
         )
@@ -135,8 +137,9 @@ def _probed(kind: str, path: Path, limits: Limits) -> Found:
 
 
 def _probe_image(path: Path, limits: Limits) -> Found:
-    height, width, _ = read_image(path, limits).shape
-    return {"width": width, "height": height}
+    pixels, managed = read_managed(path, limits)
+    height, width, _ = pixels.shape
+    return {"width": width, "height": height} | ({"corrected": "colour profile"} if managed else {})
 
 
 def _probe_video(path: Path, limits: Limits) -> Found:
@@ -150,6 +153,8 @@ def _probe_video(path: Path, limits: Limits) -> Found:
         "audio": facts.audio,
         "begin": float(facts.start),
     }
+    if facts.corrected:
+        found["corrected"] = facts.corrected
     if facts.variable:
         found["timestamps"] = [str(second) for second in frames.timestamps]
     return found
@@ -167,8 +172,8 @@ def _probe_uv(path: Path, limits: Limits) -> Found:
     return found | ({"fps": str(facts.fps)} if facts.fps else {})
 
 
-def _resolved(clip: Clip, facts: Facts, reference: Found | None, driving: Found | None) -> tuple[Clip, int]:
-    """The clip with every default filled in, and the number of frames of its film."""
+def _resolved(clip: Clip, facts: Facts, reference: Found | None, driving: Found | None) -> tuple[Clip, int, float]:
+    """The clip with every default filled in, the frames of its film, and the second of driving at its start."""
     shape = driving or reference
     own = facts.own_defaults(clip, shape)
     width, height = film_size(clip, facts, shape)
@@ -179,6 +184,9 @@ def _resolved(clip: Clip, facts: Facts, reference: Found | None, driving: Found 
             "the driving file does not state a frame rate" if driving else "there is no driving file to take it from"
         )
         raise Rejected(f"fps: {error}", "fill in fps")
+    if fps > FASTEST:
+        error = f"the driving file runs at {float(fps):g} frames per second, a film at {FASTEST} at most"
+        raise Rejected(f"fps: {error}", "give fps in the row, 24 or 30 for example: the film's motion keeps its speed")
     window = clip.window or facts.window
     resolved = {
         # what an animator without text is given decides nothing, and so is in no key
@@ -197,12 +205,13 @@ def _resolved(clip: Clip, facts: Facts, reference: Found | None, driving: Found 
     }
     clip = clip.model_copy(update=resolved)
     if driving is None:
-        return clip, clip.frame_count or max(1, round(clip.duration * fps))
+        return clip, clip.frame_count or max(1, round(clip.duration * fps)), 0.0
     if "timestamps" in driving:
         seconds = [Fraction(second) for second in driving["timestamps"]]
     else:
         seconds = [number / native_fps for number in range(driving["frames"])]
-    return clip, len(shown_frames(clip, seconds, native_fps))
+    frames = len(shown_frames(clip, seconds, native_fps))  # refuses a range without frames
+    return clip, frames, clip.start if clip.first_frame is None else float(seconds[clip.first_frame])
 
 
 def film_size(clip: Clip, facts: Facts, shape: Shape | None) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -15,25 +15,33 @@ from stages.poses.drawing.controlnet10 import draw_controlnet10
 from stages.poses.drawing.dwpose import draw
 from stages.poses.drawing.resize import resized_size
 from stages.poses.keypoints import Keypoints, People
+from stages.poses.motion.absence import fill_absence, spans
+from stages.poses.motion.framing import Framing, cut_to, frame_person
 from stages.poses.motion.quality import QualityRules, assess, judge
 from stages.poses.motion.repair import repair
 from stages.poses.motion.retarget import retarget
 from stages.poses.motion.subject import Choice, follow
+from stages.poses.wholebody import BODY, VISIBLE
 
 if TYPE_CHECKING:
     from manifests.clip import Clip
 
 
 def followed(
-    keypoints: Keypoints, fps: Fraction, subject: Choice, rules: QualityRules | None = None
+    keypoints: Keypoints,
+    fps: Fraction,
+    subject: Choice,
+    rules: QualityRules | None = None,
+    shown: range | None = None,
 ) -> tuple[Keypoints, dict[str, Any]]:
     """One person, told apart from the others and repaired, and the report on it as JSON values.
 
+    The whole sequence is followed and repaired; the frames `shown` (by default all) are reported on and judged.
     Raises `Rejected` when `rules` call the poses unusable.
     """
-    found = follow(keypoints, float(fps), subject)
+    found = follow(keypoints, float(fps), subject, shown=shown)
     mended, repairs = repair(found.subject, float(fps))
-    report = assess(found, float(fps), mended, repairs)
+    report = assess(found, float(fps), mended, repairs, shown)
     judge(report, rules)
     return mended, report.to_dict()
 
@@ -65,18 +73,32 @@ def skeleton_pictures(
 ) -> tuple[DrawnPoses, dict[str, Any]]:
     """Pictures of the film's frames, and the report on the poses.
 
-    `shown` are the frames of the sequence that the film shows; `reference` the keypoints of the reference image, where
-    the clip is retargeted. They are drawn at the clip's size in the `style` (a name of `DRAWINGS`) that the animator
-    knows. In parity mode, skeletons are what the published tool would draw, at its size: the best person of every frame
-    by itself.
+    `shown` are the frames of the sequence that the film shows, in its order; `reference` the keypoints of the reference
+    image, where the clip is retargeted. They are drawn at the clip's size in the `style` (a name of `DRAWINGS`) that
+    the animator knows. Frames in which nobody is found show the nearest pose; the report's `held` and `bridged` are
+    such stretches at the ends of the film and inside it. A clip that is retargeted and has another shape than its
+    reference shows that part of it in which its person is: the report's `window` (left, top, width, height), None for
+    the middle; `cut` is the share of the person outside. `outside` is the share of frames in which no joint of the body
+    is in the film's picture. In parity mode, skeletons are what the published tool would draw, at its size: the best
+    person of every frame by itself.
+
+    Raises `Rejected` where the poses that the film would show are unusable by `rules`, or there are none.
     """
     if clip.mode == "parity" and style == "skeleton":
+        _require_somebody(keypoints, shown)
         return DrawnPoses(lambda frame: _published(keypoints.people(frame), keypoints), shown), {}
-    person, report = followed(keypoints, fps, clip.subject, rules)
+    frames = range(shown[0], shown[-1] + 1)
+    person, report = followed(keypoints, fps, clip.subject, rules, frames)
     if reference is not None:
         size = reference.height, reference.width
         person = retarget(person, _reference_person(reference), size, float(fps), clip.retarget).keypoints
+        framing = framing_of(reference, clip)
+        report |= framing._asdict()
+        person = person if framing.window is None else cut_to(person, framing.window)
+    person, held, bridged = fill_absence(person, frames)
+    report |= {"held": spans(held, shown), "bridged": spans(bridged, shown)}
     person = placed(person, clip)
+    report["outside"] = _outside(person, frames, rules or QualityRules())
     drawing = DRAWINGS[style]
 
     def drawn(frame: int) -> np.ndarray:
@@ -93,6 +115,14 @@ def _bodies(drawn: skeleton.Skeleton, height: int, width: int) -> np.ndarray:
 DRAWINGS = {"skeleton": draw, "openpose": _bodies}
 
 
+def framing_of(reference: Keypoints, clip: Clip) -> Framing:
+    """Which part of the reference, whose keypoints are given, a clip shows. Raises `Rejected` as retargeting does."""
+    if clip.fit != "cover":
+        return Framing(None, 0.0)
+    film = cast(int, clip.width), cast(int, clip.height)
+    return frame_person(_reference_person(reference), (reference.width, reference.height), film)
+
+
 def placed(keypoints: Keypoints, clip: Clip) -> Keypoints:
     """Keypoints in the film's pixels, moved as `fit` moves the reference's."""
     film, own = np.array([clip.width, clip.height]), np.array([keypoints.width, keypoints.height])
@@ -102,6 +132,28 @@ def placed(keypoints: Keypoints, clip: Clip) -> Keypoints:
     points = (keypoints.points + 0.5 - own / 2) * scale + film / 2 - 0.5
     boxes = (keypoints.boxes + 0.5 - np.tile(own, 2) / 2) * np.tile(scale, 2) + np.tile(film, 2) / 2 - 0.5
     return replace(keypoints, points=points, boxes=boxes, width=clip.width, height=clip.height)
+
+
+def _outside(person: Keypoints, frames: range, rules: QualityRules) -> float:
+    """Share of the frames in which one person in the film's pixels is beyond its border; too many are `Rejected`."""
+    part = person.part(frames)
+    points, size = part.points[:, 0, BODY], np.array([part.width, part.height])
+    inside = (points > -0.5).all(axis=-1) & (points < size - 0.5).all(axis=-1)
+    share = float((~(inside & (part.scores[:, 0, BODY] > VISIBLE)).any(axis=1)).mean())
+    if rules.missing is not None and share > rules.missing:
+        raise Rejected(
+            f"the person is outside the film ({part.width}×{part.height}) in {100 * share:.0f} % of the frames",
+            "set fit to contain, give the film the driving video's shape, or choose another range",
+        )
+    return share
+
+
+def _require_somebody(keypoints: Keypoints, shown: Sequence[int]) -> None:
+    if not (keypoints.scores[list(shown)][..., BODY] > VISIBLE).any():
+        raise Rejected(
+            f"nobody is found in any of the {len(set(shown))} frames that the film shows of the driving file",
+            "choose another range of it, or another file",
+        )
 
 
 def _published(people: People, sequence: Keypoints) -> np.ndarray:

@@ -8,7 +8,7 @@ they may be negative or exceed 1.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -80,6 +80,11 @@ class Keypoints:
         """The people present in one frame, in the order of their slots."""
         there = self.present[frame]
         return People(self.points[frame, there], self.scores[frame, there], self.boxes[frame, there])
+
+    def part(self, frames: range) -> Keypoints:
+        """The sequence of those frames alone."""
+        which = slice(frames.start, frames.stop)
+        return replace(self, points=self.points[which], scores=self.scores[which], boxes=self.boxes[which])
 
     @classmethod
     def from_people(cls, people: Sequence[People], width: int, height: int) -> Self:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from stages.video.encode import Encoder, EncodeRecipe, poster
+
+_LOOKED_AT = 8  # frames that may become the poster
 
 
 def write_film(
@@ -20,23 +22,66 @@ def write_film(
     recipe: EncodeRecipe,
     sound: Path | None = None,
     sound_start: Fraction = Fraction(0),
+    poster_frames: Collection[int] = (0,),
 ) -> int:
-    """Encode batches of uint8 (n, height, width, 3) as they come; the first frame becomes the poster JPEG `still`.
+    """Encode batches of uint8 (n, height, width, 3) as they come.
 
-    A batch is encoded in a thread while the next one is decoded; two are in memory at most. Returns the frame count.
+    The sharpest of `poster_frames` becomes the poster JPEG `still`, the first frame where none of them is written. A
+    batch is encoded in a thread while the next one is decoded; two are in memory at most. Returns the frame count.
     """
     batches = iter(batches)
     batch = next(batches)
-    poster(batch[0], still, recipe.poster_quality)
+    sharpest = _Sharpest(batch[0], poster_frames)
     _, height, width, _ = batch.shape
     with (
         Encoder(movie, width, height, fps, recipe, audio=sound, audio_start=sound_start) as encoder,
         ThreadPoolExecutor(1) as beside,
     ):
         writing, written = beside.submit(encoder.write, batch), len(batch)
+        sharpest.look_at(batch, 0)
         for batch in batches:
             writing.result()
             writing = beside.submit(encoder.write, batch)
+            sharpest.look_at(batch, written)
             written += len(batch)
         writing.result()
+    poster(sharpest.frame, still, recipe.poster_quality)
     return written
+
+
+class _Sharpest:
+    """The sharpest so far of some frames of a film."""
+
+    def __init__(self, first: np.ndarray, candidates: Collection[int]) -> None:
+        """`first` is it until one of the candidates is seen."""
+        self.frame, self._best, self._candidates = first.copy(), -1.0, set(candidates)
+
+    def look_at(self, batch: np.ndarray, number: int) -> None:
+        """Look at the candidates in a batch that begins with that frame of the film."""
+        for at in sorted(self._candidates.intersection(range(number, number + len(batch)))):
+            frame = batch[at - number]
+            if (found := sharpness(frame)) > self._best:
+                self.frame, self._best = frame.copy(), found
+
+
+def likely_posters(frames: int, poor: Sequence[Sequence[int]] = ()) -> list[int]:
+    """A few frames of a film, evenly spread, of which the sharpest may stand for it.
+
+    `poor` are first and last frames of stretches that should not, and do only where there is nothing else.
+    """
+    good = [number for number in range(frames) if not any(first <= number <= last for first, last in poor)]
+    good = good or list(range(frames))
+    return sorted({good[round(at)] for at in np.linspace(0, len(good) - 1, _LOOKED_AT)})
+
+
+def sharpness(frame: np.ndarray) -> float:
+    """Variance of the Laplacian of the brightness of uint8 (height, width, 3); 0 for less than 3 × 3 pixels.
+
+    Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", 2000.
+    """
+    light = frame.astype(np.float32) @ np.array([0.2126, 0.7152, 0.0722], np.float32)
+    middle = light[1:-1, 1:-1]
+    if not middle.size:
+        return 0.0
+    around = light[:-2, 1:-1] + light[2:, 1:-1] + light[1:-1, :-2] + light[1:-1, 2:]
+    return float((around - 4 * middle).var())

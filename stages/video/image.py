@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, TiffImagePlugin
 
 from manifests.errors import Rejected
+from stages.video.colour import profile_of, to_srgb
 from stages.video.limits import Limits
 
 Fit = Literal["stretch", "cover", "contain"]
@@ -18,18 +19,27 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 # The Exif orientations that lay the picture on its side.
 ORIENTATION_TAG = 0x0112
 ON_ITS_SIDE = (5, 6, 7, 8)
+# TIFF's own numbers: the third byte of a file of more than 4 GiB, and the sample format of floats.
+BIG_TIFF, FLOATS = 43, 3
 SAVE_AGAIN = "open it in an image editor and save it again as PNG or JPEG"
 
 
 def read_image(path: Path, limits: Limits) -> np.ndarray:
-    """Read an image as uint8 RGB (height, width, 3), upright, transparency laid over white.
+    """Read an image as uint8 RGB (height, width, 3) in sRGB, upright, transparency laid over white.
 
     Grey, palette, CMYK and 16-bit images are converted (of 16 bits the upper 8 are kept, as Pillow does for 16-bit
-    RGB); of an animation the first picture is read. Raises Rejected for a file that is missing, over `limits` (told
-    from its header), of another format than JPEG, PNG, WebP, BMP or TIFF, or damaged.
+    RGB), by their colour profile if they have one; of an animation the first picture is read. Raises Rejected for a
+    file that is missing, over `limits` (told from its header), of another format than JPEG, PNG, WebP, BMP or TIFF, or
+    damaged.
     """
+    return read_managed(path, limits)[0]
+
+
+def read_managed(path: Path, limits: Limits) -> tuple[np.ndarray, bool]:
+    """The image as `read_image` reads it, and whether its colour profile changed its colours."""
     with _opened(path, limits) as image:
-        return np.array(_upright_rgb(image))
+        upright, managed = _upright_rgb(f"image {path.name!r}", image)
+        return np.array(upright), managed
 
 
 def image_size(path: Path, limits: Limits) -> tuple[int, int]:
@@ -110,11 +120,33 @@ def _opened(path: Path, limits: Limits) -> Iterator[Image.Image]:
     except Rejected:
         raise
     except Image.UnidentifiedImageError as error:
+        if samples := _samples_of_tiff(path):
+            raise _unsupported(name, samples) from error
         raise Rejected(f"{name} is not a {', '.join(FORMATS)} image", SAVE_AGAIN) from error
     except Image.DecompressionBombError as error:
         raise _too_large(name, str(error), limits) from error
     except Exception as error:  # hostile bytes: Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error…
         raise Rejected(f"{name} is damaged: {type(error).__name__}: {error}", SAVE_AGAIN) from error
+
+
+def _unsupported(name: str, samples: str) -> Rejected:
+    return Rejected(f"{name}: {samples} are not supported", "save it with 8 or 16 bits per channel")
+
+
+def _samples_of_tiff(path: Path) -> str | None:
+    """What samples a TIFF has that Pillow does not even identify; None where it is no TIFF."""
+    try:
+        with path.open("rb") as file, warnings.catch_warnings(action="ignore"):  # of what it does not hold
+            header = file.read(8)
+            directory = TiffImagePlugin.ImageFileDirectory_v2(header + (file.read(8) if header[2] == BIG_TIFF else b""))
+            file.seek(directory.next)
+            directory.load(file)
+    except Exception:  # Pillow's own: SyntaxError for another prefix, struct.error, IndexError …
+        return None
+    if FLOATS in (kinds := directory.get(TiffImagePlugin.SAMPLEFORMAT, ())):
+        return "float samples"
+    bits = directory.get(TiffImagePlugin.BITSPERSAMPLE)
+    return bits and f"samples of {'+'.join(map(str, bits))} bits (sample format {'+'.join(map(str, kinds)) or 1})"
 
 
 def _header(path: Path) -> Image.Image:
@@ -128,21 +160,33 @@ def _too_large(name: str, what: str, limits: Limits) -> Rejected:
     return Rejected(f"{name} has {what}, the limit is {limits.pixels} pixels", "scale it down or raise the limit")
 
 
-def _upright_rgb(image: Image.Image) -> Image.Image:
+def _upright_rgb(name: str, image: Image.Image) -> tuple[Image.Image, bool]:
     image.load()
+    profile = profile_of(image)
     if _orientation(image) != 1:
         image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16"):
-        samples = np.asarray(image)
-        return Image.fromarray((samples >> 8).astype(np.uint8)).convert("RGB")
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
-        raise Rejected(
-            f"the image has 32-bit samples (mode {image.mode}), which have no agreed white", "save it with 8 or 16 bits"
-        )
+        raise _unsupported(name, "float samples" if image.mode == "F" else "32-bit samples")
+    managed = to_srgb(_opaque(image), profile) if profile or image.mode == "LAB" else None
     if image.has_transparency_data:
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image.convert("RGBA"))
-    return image.convert("RGB")
+        # read off before the colours change: a colour may stand for transparency
+        layer = image.convert("RGBA")
+        if managed is not None:
+            managed.putalpha(layer.getchannel("A"))
+            layer = managed
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), layer).convert("RGB"), managed is not None
+    return (image.convert("RGB"), False) if managed is None else (managed, True)
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """The colours alone, in a mode that colour profiles are made for."""
+    if image.mode in ("RGB", "L", "CMYK", "LAB"):
+        return image
+    if image.mode in ("1", "LA"):
+        return image.convert("L")
+    return (image.convert("RGBA") if image.has_transparency_data else image).convert("RGB")
 
 
 def _orientation(image: Image.Image) -> int:

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 import av
 from av.container import InputContainer
 from av.sidedata.sidedata import Type as SideData
+from av.video.format import VideoFormat
 from av.video.stream import VideoStream
 
 from manifests.errors import Rejected
@@ -20,11 +21,10 @@ from stages.video.limits import Limits
 from stages.video.stream import announced_frames, check_length, decoded, is_mp4, open_stream, rejected, too_long
 from stages.video.timing import rate
 
-# Measured frame-exact with decord 0.6.0, read from the beginning on. (In MPEG-TS it starts at the second keyframe.)
+# Measured with decord2 3.4.0, read from the beginning on: every frame, with the very pixels that PyAV gives. (In
+# MPEG-TS it starts at a later keyframe.) In these codecs one packet is one shown frame, so demuxing counts them.
 PROVEN_CONTAINERS = ("mov", "matroska")
-PROVEN_CODECS = ("h264", "hevc", "vp9", "prores")
-# In these, one packet is one shown frame, so demuxing counts them.
-PACKET_IS_FRAME = (*PROVEN_CODECS, "av1")
+PROVEN_CODECS = ("h264", "hevc", "vp9", "prores", "av1")
 # A picture may come a little after the sound; later than this, a film has nothing to show at its beginning.
 LATEST_START = Fraction(1)
 
@@ -34,10 +34,11 @@ class VideoFacts:
     """One driving video, as its frames will be read.
 
     frames: how many are shown (those that an edit list hides do not count); fps: the exact rate of a constant-rate
-    video, the average of a `variable` one; seconds: how long it shows, its last frame lasting 1/fps; width, height:
-    upright, in stored pixels (a pixel aspect ratio is not applied); rotation: degrees counter-clockwise that put the
-    stored picture upright, after which a `mirrored` one is flipped left to right; start: seconds from the beginning
-    of the file to the first frame (where its sound belongs); reader: who decodes it, and `why` not decord.
+    video, the average or the motion's of a `variable` one; seconds: how long it shows, its last frame lasting 1/fps;
+    width, height: as shown, upright and of square pixels; stored: (width, height) of what is decoded; rotation:
+    degrees counter-clockwise that put the stored picture upright once its pixels are square, after which a `mirrored`
+    one is flipped left to right; start: seconds from the beginning of the file to the first frame (where its sound
+    belongs); reader: who decodes it, and `why` not decord; corrected: in words, what is not taken as it is stored.
     """
 
     frames: int
@@ -45,6 +46,7 @@ class VideoFacts:
     seconds: Fraction
     width: int
     height: int
+    stored: tuple[int, int]
     rotation: int
     mirrored: bool
     codec: str
@@ -53,19 +55,27 @@ class VideoFacts:
     start: Fraction
     reader: Literal["decord", "pyav"]
     why: str | None
+    corrected: str = ""
 
 
 class _Packets(NamedTuple):
-    """What the container tells of its packets: pts of the shown ones in file order, how many are hidden, and rates."""
+    """What the container tells of its packets: pts of the shown ones in file order, how many are hidden, and rates.
+
+    pixel_aspect: width of a stored pixel by its height; where container and bitstream disagree, the container's;
+    cover: whether another stream than the best is read, which is a still; deep: more than 8 bits, chroma subsampled.
+    """
 
     shown: list[int | None]
     hidden: int
     tick: Fraction
     rates: list[Fraction | None]
     file_start: Fraction
+    pixel_aspect: Fraction
     container: str
     codec: str
+    deep: bool
     audio: bool
+    cover: bool
     several: bool
 
 
@@ -84,7 +94,7 @@ def examine(path: Path, limits: Limits) -> tuple[VideoFacts, list[Fraction]]:
     """Return the facts and the timestamps: seconds from the first frame on, ascending, one per frame."""
     packets = _demux(path, limits)
     announced = packets.shown
-    if packets.codec not in PACKET_IS_FRAME or None in announced:
+    if packets.codec not in PROVEN_CODECS or None in announced:
         announced = [frame.pts for frame in decoded(path, limits)]
     shown = sorted(pts for pts in announced if pts is not None)
     if len(shown) < len(announced):
@@ -92,19 +102,22 @@ def examine(path: Path, limits: Limits) -> tuple[VideoFacts, list[Fraction]]:
     timestamps = [(pts - shown[0]) * packets.tick for pts in shown]
     if not shown or (len(shown) > 1 and timestamps[-1] == 0):
         raise rejected(path, f"has zero length: {len(shown)} frames at one moment")
-    fps, variable = rate(timestamps, packets.tick, packets.rates)
+    fps, variable, inferred = rate(timestamps, packets.tick, packets.rates)
     seconds = timestamps[-1] + 1 / fps if variable else len(shown) / fps
     check_length(path, len(shown), seconds, limits)
     start = max(Fraction(0), shown[0] * packets.tick - packets.file_start)
     _check_start(path, start)
-    width, height, rotation, mirrored = _first_frame(path, limits)
-    why = _why_not_decord(packets, mirrored)
+    stored, rotation, mirrored = _first_frame(path, limits)
+    square = _square(path, stored, packets.pixel_aspect, limits)
+    width, height = reversed(square) if rotation % 180 else square
+    why = _why_not_decord(packets, turned=bool(rotation) or mirrored)
     facts = VideoFacts(
         frames=len(shown),
         fps=fps,
         seconds=seconds,
         width=width,
         height=height,
+        stored=stored,
         rotation=rotation,
         mirrored=mirrored,
         codec=packets.codec,
@@ -113,8 +126,15 @@ def examine(path: Path, limits: Limits) -> tuple[VideoFacts, list[Fraction]]:
         start=start,
         reader="pyav" if why else "decord",
         why=why,
+        corrected=_corrected(packets, square != stored, f"{fps} frames/s" if inferred else ""),
     )
     return facts, timestamps
+
+
+def _corrected(packets: _Packets, squared: bool, inferred: str) -> str:
+    """Name what is not taken as an earlier version or another reader would take it; it is part of content keys."""
+    pixels = f"pixels of {packets.pixel_aspect}" if squared else ""
+    return ", ".join(filter(None, ("the stream that moves" if packets.cover else "", pixels, inferred)))
 
 
 def orientation(a: int, b: int, c: int, d: int) -> tuple[int | None, bool]:
@@ -160,11 +180,18 @@ def _demux(path: Path, limits: Limits) -> _Packets:
             tick,
             [stream.average_rate, stream.guessed_rate, stream.base_rate],
             Fraction(container.start_time or 0, av.time_base),
+            stream.sample_aspect_ratio or Fraction(1),
             container.format.name.split(",")[0],
             stream.codec_context.codec.canonical_name,
+            _deep(stream.codec_context.format),
             bool(container.streams.audio),
+            stream != container.streams.best("video"),
             len(container.streams.video) > 1,
         )
+
+
+def _deep(pixels: VideoFormat | None) -> bool:
+    return pixels is not None and pixels.components[0].bits > 8 and pixels.chroma_width(2) == 1
 
 
 def _check_end(path: Path, container: InputContainer, stream: VideoStream, longest: Fraction, end: Fraction) -> None:
@@ -190,33 +217,44 @@ def _check_start(path: Path, start: Fraction) -> None:
         raise rejected(path, what, cut)
 
 
-def _first_frame(path: Path, limits: Limits) -> tuple[int, int, int, bool]:
-    """Decode one frame: (upright width, upright height, degrees counter-clockwise to upright, mirrored)."""
+def _square(path: Path, stored: tuple[int, int], pixel_aspect: Fraction, limits: Limits) -> tuple[int, int]:
+    """(width, height) in square pixels: as players do, the width is stretched and every line kept."""
+    width, height = max(1, round(stored[0] * pixel_aspect)), stored[1]
+    if width * height > limits.frame_pixels:
+        what = f"is to be shown at {width}×{height} pixels, the limit is {limits.frame_pixels} pixels"
+        raise rejected(path, what, "scale it down or raise the limit")
+    return width, height
+
+
+def _first_frame(path: Path, limits: Limits) -> tuple[tuple[int, int], int, bool]:
+    """Decode one frame: ((width, height) as stored, degrees counter-clockwise to upright, mirrored)."""
     with closing(decoded(path, limits)) as frames:
         frame = next(frames, None)
     if frame is None:
         raise rejected(path, "has a video stream of which not one frame decodes")
+    stored = frame.width, frame.height
     matrix = next((bytes(data) for data in frame.side_data if data.type == SideData.DISPLAYMATRIX), None)
     if matrix is None:
-        return frame.width, frame.height, 0, False
+        return stored, 0, False
     a, b, _, c, d = struct.unpack("=5i", matrix[:20])
     rotation, mirrored = orientation(a, b, c, d)
     if rotation is None:
         raise rejected(path, f"is to be shown turned by {frame.rotation}°, which is no quarter turn")
-    upright = (frame.height, frame.width) if rotation % 180 else (frame.width, frame.height)
-    return *upright, rotation, mirrored
+    return stored, rotation, mirrored
 
 
-def _why_not_decord(packets: _Packets, mirrored: bool) -> str | None:
-    """Say why decord 0.6.0 must not read this video, or None where its frames are right."""
+def _why_not_decord(packets: _Packets, turned: bool) -> str | None:
+    """Say why decord must not read this video, or None where its frames are right."""
     if importlib.util.find_spec("decord") is None:
-        return "decord is not installed (it has no wheel for ARM or macOS)"
+        return "decord2 is not installed (it has no wheel for every system)"
     if packets.container not in PROVEN_CONTAINERS or packets.codec not in PROVEN_CODECS:
         return f"decord cannot be trusted with {packets.codec} in {packets.container}"
+    if packets.deep and packets.codec != "prores":
+        return "decord places the colours of more than 8 bits otherwise than PyAV"
     if packets.hidden:
         return f"an edit list hides {packets.hidden} frames, which decord would show"
-    if mirrored:
-        return "decord does not apply a mirroring display matrix"
+    if turned:
+        return "decord gives pictures that are to be turned a fourth channel, and does not mirror any"
     return "it has several video streams, and decord may choose another one" if packets.several else None
 
 

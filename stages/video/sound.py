@@ -5,19 +5,28 @@ from pathlib import Path
 import ffmpeg
 
 from stages.video.ffmpeg_process import FfmpegProcess, local_file
-from stages.video.stream import CONTAINERS
+from stages.video.stream import CONTAINERS, sound_channels
+
+MOST_CHANNELS = 8  # of FLAC and AAC
+HIGH = "T"  # begins the names of loudspeakers under the ceiling, which AAC has in one layout only
+HIGH_IN_AAC = "5.1.2(back)"
+CENTRE = 0.7071  # of a loudspeaker in the middle, to either side
 
 
 def extract_sound(video: Path, target: Path, begin: float) -> None:
     """Write the first sound track as FLAC, from `begin` on: the second at which the video shows its first picture.
 
-    A track that begins later than that is led by silence. Raises Problem when ffmpeg cannot read it.
+    A track that begins later than that is led by silence. What a film's sound cannot hold is mixed down to stereo:
+    more than 8 channels, and loudspeakers under the ceiling. Raises Problem when it cannot be read.
     """
+    layout, channels = sound_channels(video)
+    high = any(name.startswith(HIGH) for name in channels) and layout != HIGH_IN_AAC
+    mixed = f"{_stereo(channels)}," if high or len(channels) > MOST_CHANNELS else ""
     source = ffmpeg.input(local_file(video), protocol_whitelist="file", format_whitelist=CONTAINERS)
     command = source["a:0"].output(
         local_file(target),
         acodec="flac",
-        af=f"aresample=async=1:first_pts=0,atrim=start={begin:.6f},asetpts=PTS-STARTPTS",
+        af=f"{mixed}aresample=async=1:first_pts=0,atrim=start={begin:.6f},asetpts=PTS-STARTPTS",
         map_metadata=-1,
     )
     process = FfmpegProcess(command.global_args("-nostdin"), "set audio to drop, or repair the driving video's sound")
@@ -25,3 +34,22 @@ def extract_sound(video: Path, target: Path, begin: float) -> None:
         process.finish()
     finally:
         process.kill()
+
+
+def _stereo(channels: list[str]) -> str:
+    """ffmpeg's filter that mixes the channels to two, by their names; unnamed ones are pairs of left and right.
+
+    "<" scales the gains so that nothing clips.
+    """
+    sides: dict[str, list[str]] = {"FL": [], "FR": []}
+    for number, name in enumerate(channels):
+        if name.startswith("LFE"):  # too low to have a side: players of stereo leave it out
+            continue
+        side = name if name != "NONE" else "LR"[number % 2]
+        left, right = "L" in side, "R" in side
+        gain = 1 if left != right else CENTRE
+        if left or not right:
+            sides["FL"].append(f"{gain}*c{number}")
+        if right or not left:
+            sides["FR"].append(f"{gain}*c{number}")
+    return "pan=stereo|" + "|".join(f"{name}<{'+'.join(parts)}" for name, parts in sides.items())

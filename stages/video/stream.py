@@ -1,7 +1,7 @@
 """Opening and decoding a user's video with PyAV, within limits, every failure said as a Rejected."""
 
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -27,16 +27,9 @@ def open_stream(path: Path, limits: Limits) -> Iterator[tuple[InputContainer, Vi
     Errors of libav inside the block become Rejected too.
     """
     _check_file(path, limits)
-    options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
-    try:
-        container = av.open(f"file:{path.absolute()}", options=options, metadata_errors="replace")
-    except av.FFmpegError as error:
-        raise rejected(
-            path, f"is not a readable MP4, MOV, MKV, WebM, AVI or MPEG-TS video: {error.strerror}"
-        ) from error
-    with container:
-        stream = container.streams.best("video")
-        if stream is None or stream.disposition & Disposition.attached_pic:
+    with _open(path) as container:
+        stream = _moving(path, container)
+        if stream is None:
             raise rejected(path, "has no video stream", "give a file with a picture, not only sound")
         if stream.codec_context is None:
             raise rejected(path, "is of a codec that this machine cannot decode")
@@ -77,6 +70,16 @@ def decoded(path: Path, limits: Limits) -> Generator[av.VideoFrame, None, None]:
             raise rejected(path, what, UPLOAD_AGAIN) from error
 
 
+def sound_channels(path: Path) -> tuple[str, list[str]]:
+    """(name of its layout, name of each channel: "FL", "TBR" …, "NONE" if it is not told) of the first sound track."""
+    with _open(path) as container:
+        track = container.streams.audio[0].codec_context
+        if track is None:
+            raise rejected(path, "has sound of a codec that this machine cannot decode", "set audio to drop")
+        layout = track.layout
+        return layout.name, [channel.name for channel in layout.channels]
+
+
 def announced_frames(container: InputContainer, stream: VideoStream) -> int:
     """Return how many packets the header announces, 0 where it does not: MP4 lists each that its edit list leaves."""
     return len(stream.index_entries) if is_mp4(container) else stream.frames
@@ -104,6 +107,32 @@ def too_long(path: Path, what: str, limits: Limits) -> Rejected:
     """Word a Rejected of a video over the limits of length."""
     allowed = f"{limits.frames} frames and {limits.seconds:g} s"
     return rejected(path, f"has {what}, the limits are {allowed}", "cut it into shorter clips or raise the limit")
+
+
+def _open(path: Path) -> InputContainer:
+    options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
+    try:
+        return av.open(f"file:{path.absolute()}", options=options, metadata_errors="replace")
+    except av.FFmpegError as error:
+        raise rejected(
+            path, f"is not a readable MP4, MOV, MKV, WebM, AVI or MPEG-TS video: {error.strerror}"
+        ) from error
+
+
+def _moving(path: Path, container: InputContainer) -> VideoStream | None:
+    """The stream that libav thinks best; where that is cover art, marked as such or not, the one with most packets."""
+    pictures = {stream.index for stream in container.streams.video if stream.disposition & Disposition.attached_pic}
+    streams = [stream for stream in container.streams.video if stream.index not in pictures]
+    best = next((stream for stream in streams if stream == container.streams.best("video")), None)
+    if len(streams) < 2:
+        return next(iter(streams), None)
+    packets = dict.fromkeys((stream.index for stream in streams), 0)
+    with _open(path) as counted, suppress(av.FFmpegError):  # of the damage, whoever reads it will tell
+        for packet in counted.demux([stream for stream in counted.streams.video if stream.index in packets]):
+            packets[packet.stream.index] += packet.size > 0
+            if best is not None and packets[best.index] > 1:
+                return best
+    return max(streams, key=lambda stream: packets[stream.index])
 
 
 def _check_file(path: Path, limits: Limits) -> None:

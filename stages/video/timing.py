@@ -3,35 +3,96 @@
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from itertools import pairwise
 from math import ceil
+from typing import NamedTuple
 
 import numpy as np
 
 from manifests.errors import Rejected
+from manifests.frame_rate import NTSC
 
 # Containers round timestamps to their ticks (Matroska: 1 ms), so a frame may be announced this part of a period late.
 ROUNDING = Fraction(1, 8)
+# What Matroska and FLV round timestamps to; they stay rounded when such a file is copied into another container.
+MILLISECOND = Fraction(1, 1000)
 # Where nothing tells the rate of a single frame.
 DEFAULT_RATE = Fraction(25)
+# A picture that shows this many periods is held: a recorder that writes nothing while nothing moves.
+HELD = Fraction(7, 4)
+# How far a measured rate may be from an announced one, and from a usual one, to be that.
+NEAR_ANNOUNCED, NEAR_USUAL = Fraction(1, 200), Fraction(1, 50)
 
 
-def rate(timestamps: Sequence[Fraction], tick: Fraction, announced: Iterable[Fraction | None]) -> tuple[Fraction, bool]:
-    """Return (frames per second, variable) of ascending timestamps in seconds from 0, rounded to `tick` seconds.
+class Rate(NamedTuple):
+    """Frames per second; `variable` where the frames are not evenly spaced; `inferred` where nothing announced it."""
+
+    fps: Fraction
+    variable: bool
+    inferred: bool = False
+
+
+def rate(timestamps: Sequence[Fraction], tick: Fraction, announced: Iterable[Fraction | None]) -> Rate:
+    """Tell the rate of ascending timestamps in seconds from 0, rounded to `tick` seconds.
 
     A rate that the container announces is believed when every timestamp lies within a tick of it (and a quarter of
     a period, as AVI's tick is a whole one): that keeps 30000/1001 exact where a container rounds to milliseconds.
-    Otherwise the rate is the average, and variable.
+    libav also announces averages like 19001/317; before one of these is believed of rounded timestamps, and where none
+    is, the usual rates next to the average are tried on timestamps that were rounded to milliseconds at some time.
+    What no rate fits is variable: its rate is that of the motion where pictures are held, else the average.
     """
-    candidates = [one for one in announced if one and one > 0]
+    stated = [one for one in announced if one and one > 0]
     if len(timestamps) < 2 or timestamps[-1] == 0:
-        return (candidates[0] if candidates else DEFAULT_RATE), False
+        return Rate(stated[0] if stated else DEFAULT_RATE, False)
     average = (len(timestamps) - 1) / timestamps[-1]
-    for candidate in [*candidates, average]:
-        slack = min(tick, 1 / (4 * candidate))
-        if all(abs(at - index / candidate) <= slack for index, at in enumerate(timestamps)):
-            return candidate, False
+    usual = [candidate for candidate in stated if candidate in _usual_rates(candidate)]
+    exact = tick < MILLISECOND / 2
+    for candidate in stated:
+        if (exact or candidate in usual or candidate * tick == 1) and _fits(timestamps, candidate, tick):
+            return Rate(candidate, False)
+    for candidate in sorted(_usual_rates(average), key=lambda near: near not in usual):
+        if _spread(timestamps, candidate) <= min(MILLISECOND + tick, 1 / (4 * candidate)):
+            return Rate(candidate, False, inferred=True)
+    for candidate in [*stated, average]:
+        if _fits(timestamps, candidate, tick):
+            return Rate(candidate, False)
+    motion = _motion_rate(timestamps, usual)
     # An average like 4017000/133901 would give every film a time base of its own.
-    return average.limit_denominator(1001), True
+    return Rate(motion or average.limit_denominator(1001), True, inferred=motion is not None)
+
+
+def _fits(timestamps: Sequence[Fraction], fps: Fraction, tick: Fraction) -> bool:
+    slack = min(tick, 1 / (4 * fps))
+    return all(abs(at - index / fps) <= slack for index, at in enumerate(timestamps))
+
+
+def _spread(timestamps: Sequence[Fraction], fps: Fraction) -> Fraction:
+    """How far the timestamps stray from even ones, earliest to latest: the first is rounded like any other."""
+    strays = [at - index / fps for index, at in enumerate(timestamps)]
+    return max(strays) - min(strays)
+
+
+def _usual_rates(fps: Fraction) -> list[Fraction]:
+    """The multiple of a half next to `fps`, if it is not 0, and the rate of NTSC next to it; the nearer one first."""
+    near = Fraction(round(fps * 2), 2), min(NTSC, key=lambda rate: abs(rate - fps))
+    return sorted((rate for rate in near if rate > 0), key=lambda rate: abs(rate - fps))
+
+
+def _motion_rate(timestamps: Sequence[Fraction], announced: Sequence[Fraction]) -> Fraction | None:
+    """The rate of the frames between which something moves, if some pictures are held; else None.
+
+    Motion is what follows about as fast as the fastest frames do, but for the fastest in twenty: recorders stutter.
+    """
+    periods = sorted(after - before for before, after in pairwise(timestamps) if after > before)
+    fastest = periods[len(periods) // 20]
+    moving = [period for period in periods if period <= fastest * 3 / 2]
+    period = sum(moving, Fraction(0)) / len(moving)
+    if len(moving) < 4 or periods[-1] < HELD * period:
+        return None
+    measured = 1 / period
+    same = [fps for fps in announced if abs(fps / measured - 1) <= NEAR_ANNOUNCED]
+    same += [fps for fps in _usual_rates(measured) if abs(fps / measured - 1) <= NEAR_USUAL]
+    return same[0] if same else measured.limit_denominator(1001)
 
 
 def select(

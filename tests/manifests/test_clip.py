@@ -186,6 +186,37 @@ def test_metadata_keeps_its_nesting_order_and_types() -> None:
     assert json.dumps(clip(metadata=json.dumps(metadata)).metadata) == json.dumps(metadata)
 
 
+@pytest.mark.parametrize(
+    ("field", "written"),
+    [
+        ("reference", "looks/a\ud800.png"),  # a JSON escape
+        ("driving", "looks/a\udcff.mp4"),  # a file name in another encoding, as the command line gives it
+        ("reference", b"looks/a\xff.png"),  # a column of bytes
+        ("prompt", "a dress \ud83d"),
+        ("animator", "x\udfff"),
+        ("id", "a\ud800"),
+        ("guidance", ["7\ud800"]),
+        ("options", '{"name": "\\ud800"}'),
+        ("options", {"a": ["\udcff"]}),
+    ],
+)
+def test_text_that_utf8_cannot_write_is_refused_and_not_read_as_another(field: str, written: object) -> None:
+    error = only_error(**{field: written})
+    assert error.field == field
+    assert "no character" in error.error
+    str(error).encode()
+
+
+def test_two_halves_of_a_character_are_the_character() -> None:
+    assert clip(reference="\ud83d\ude00.png", options={"a": "\ud83d\ude00"}) == clip(
+        reference="\U0001f600.png", options={"a": "\U0001f600"}
+    )
+
+
+def test_metadata_that_utf8_cannot_write_costs_no_film_and_shows_the_gap() -> None:
+    assert clip(metadata={"sku": "A\ud800", "raw": b"\xff"}).metadata == {"sku": "A\ufffd", "raw": "\ufffd"}
+
+
 @pytest.mark.parametrize("written", ["{", "[1]", "7", 7, [1, 2], "[" * 100_000, {"a": json.loads("[" * 99 + "]" * 99)}])
 def test_options_that_are_no_mapping_are_refused(written: object) -> None:
     error = only_error(options=written)

@@ -8,11 +8,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from manifests import storage
 from manifests.build import build
-from manifests.check import check
+from manifests.check import BadRow, CheckReport, Place, check
 from manifests.clip import Clip, parse_clip
 from manifests.errors import Problem
-from manifests.table import columns, duplicate_rows, read, row_id, row_metadata, rows, split_row
+from manifests.field_error import FieldError
+from manifests.table import duplicate_rows, read_files, row_id, row_metadata, rows, split_row, unknown_columns
 
 GOOD = {"id": "a", "animator": "magicanimate"}
 
@@ -27,8 +29,12 @@ def parquet(path: Path, table: list[dict] | dict | pa.Table) -> str:
     return str(path)
 
 
+def read(uri: str) -> list[dict]:
+    return [file.partitions | row for file, table in read_files(uri) for row in rows(table)]
+
+
 def clips(uri: str) -> list[Clip]:
-    parsed = [parse_clip(split_row(row)) for row in rows(read(uri))]
+    parsed = [parse_clip(split_row(row)) for row in read(uri)]
     assert not any(errors for _, errors in parsed), parsed
     return [clip for clip, _ in parsed if clip]
 
@@ -37,12 +43,13 @@ def clips(uri: str) -> list[Clip]:
 
 
 def test_an_unknown_column_is_named_with_what_it_may_have_meant() -> None:
-    known, unknown = columns(["id", "refrence", "Width", "warehouse_bin"])
-    assert known == ["id"]
+    unknown = unknown_columns(["id", "refrence", "Width", "warehouse_bin", "Width", "night", "Driving_video"])
     assert [(column.name, column.suggestion) for column in unknown] == [
         ("refrence", "reference"),
         ("Width", "width"),
         ("warehouse_bin", None),
+        ("night", None),
+        ("Driving_video", "driving"),
     ]
 
 
@@ -78,8 +85,8 @@ def test_a_folder_is_read_in_the_order_of_its_file_names(tmp_path: Path) -> None
     parquet(tmp_path / "b.parquet", [{"id": "3"}])
     parquet(tmp_path / "a.parquet", [{"id": "1"}, {"id": "2"}])
     (tmp_path / "_SUCCESS").touch()
-    assert [row["id"] for row in rows(read(str(tmp_path)))] == ["1", "2", "3"]
-    assert [row["id"] for row in rows(read(str(tmp_path / "a*.parquet")))] == ["1", "2"]
+    assert [row["id"] for row in read(str(tmp_path))] == ["1", "2", "3"]
+    assert [row["id"] for row in read(str(tmp_path / "a*.parquet"))] == ["1", "2"]
 
 
 def test_files_with_differing_columns_make_one_table(tmp_path: Path) -> None:
@@ -138,8 +145,50 @@ def test_a_file_from_pandas_with_gaps_reads_as_meant(tmp_path: Path) -> None:
     assert second == Clip(id="b", animator="x")
 
 
-def test_folder_names_such_as_night_3_add_no_columns(tmp_path: Path) -> None:
-    assert read(parquet(tmp_path / "night=3" / "m.parquet", [GOOD])).column_names == ["id", "animator"]
+def test_partitions_of_a_folder_are_columns_of_its_rows(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {"id": ["007", "b"], "animator": ["drawn", "magicanimate"], "night": [3, None], "seed": [1, 2]}
+    )
+    frame.to_parquet(tmp_path / "m.parquet", partition_cols=["animator", "night"], index=False)
+    first, second = clips(str(tmp_path / "m.parquet"))
+    assert first == Clip(id="007", animator="drawn", seed=1, metadata={"night": "3"})
+    assert second == Clip(id="b", animator="magicanimate", seed=2)
+    assert check(str(tmp_path / "m.parquet") + "/").rows == 2
+
+
+def test_partitions_are_found_beside_and_below_one_another_and_as_spark_escapes_them(tmp_path: Path) -> None:
+    spark = "night=3/prompt=a%3A100%25 dress"
+    parquet(tmp_path / "in" / "night=3" / "part.parquet", [GOOD])
+    parquet(tmp_path / "in" / spark / "part.parquet", [{**GOOD, "id": "b"}])
+    parquet(tmp_path / "in" / "own.parquet", [{**GOOD, "id": "c", "night": 9}])
+    parquet(tmp_path / "in" / "night=4" / "part.parquet", [{**GOOD, "id": "d", "night": 9}])
+    parquet(tmp_path / "in" / "out" / "results.parquet", [{**GOOD, "id": "of another table"}])
+    found = {clip.id: (clip.prompt, clip.metadata.get("night")) for clip in clips(str(tmp_path / "in"))}
+    assert found == {"a": ("", "3"), "b": ("a:100% dress", "3"), "c": ("", 9), "d": ("", 9)}
+
+
+def test_a_row_below_a_partition_is_found_by_its_folder_and_file(tmp_path: Path) -> None:
+    for number in range(2):
+        parquet(tmp_path / f"night={number}" / "part.parquet", [{**GOOD, "id": f"r{number}", "steps": 1 - number}])
+    assert [str(bad).partition(":")[0] for bad in check(str(tmp_path)).bad] == ["row 1 (night=1/part.parquet)"]
+
+
+@pytest.mark.parametrize(
+    ("named", "metadata"),
+    [
+        ("night=3/take=1/m.parquet", {}),
+        ("night=3/take=1", {}),
+        ("night=3", {"take": "1"}),
+        ("night=3/*/*.parquet", {"take": "1"}),
+        ("*/*/m.parquet", {"night": "3", "take": "1"}),
+        ("**/*.parquet", {"night": "3", "take": "1"}),
+    ],
+)
+def test_folders_above_what_was_named_are_only_where_it_happens_to_be(
+    tmp_path: Path, named: str, metadata: dict[str, str]
+) -> None:
+    parquet(tmp_path / "night=3" / "take=1" / "m.parquet", [GOOD])
+    assert clips(str(tmp_path / named))[0].metadata == metadata
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "text", "flipped"])
@@ -154,15 +203,52 @@ def test_a_corrupt_file_is_named(tmp_path: Path, damage: str) -> None:
         read(str(tmp_path))
 
 
-def test_text_that_is_not_utf8_is_found_when_reading(tmp_path: Path) -> None:
-    broken = pa.StringArray.from_buffers(1, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe"))
-    with pytest.raises(Problem, match=r"m\.parquet"):
-        read(parquet(tmp_path / "m.parquet", {"id": broken}))
+def test_text_that_is_not_utf8_is_the_fault_of_its_row_alone(tmp_path: Path) -> None:
+    broken = pa.StringArray.from_buffers(2, pa.py_buffer(b"\0\0\0\0\2\0\0\0\3\0\0\0"), pa.py_buffer(b"\xff\xfeb"))
+    table = {"id": ["a", "b"], "animator": ["x", "x"], "reference": broken, "sku": broken, "tag": [None, "t"]}
+    bad = check(parquet(tmp_path / "m.parquet", table)).bad
+    assert [(one.row, one.error.field) for one in bad] == [(0, "reference")]
+    first, second = read(str(tmp_path / "m.parquet"))
+    assert row_metadata(first) == {"sku": "\ufffd\ufffd"}
+    assert row_metadata(second) == {"sku": "b", "tag": "t"}
+
+
+BEYOND = {
+    "timestamp": pa.array([2**62], pa.timestamp("us")),
+    "date": pa.array([10**7], pa.date32()),
+    "duration": pa.array([2**62], pa.duration("s")),
+    "time zone": pa.array([1], pa.timestamp("us", "Mars/Olympus")),
+    "struct": pa.array([{"a": 2**62}], pa.struct([("a", pa.timestamp("us"))])),
+    "list": pa.array([[2**62]], pa.list_(pa.timestamp("us"))),
+    "map": pa.array([[("a", 2**62)]], pa.map_(pa.string(), pa.timestamp("us"))),
+    "dictionary": pa.DictionaryArray.from_arrays(pa.array([0], pa.int8()), pa.array([2**62], pa.timestamp("us"))),
+}
+
+
+@pytest.mark.parametrize("kind", BEYOND)
+def test_a_value_beyond_pythons_own_types_is_carried_as_text(tmp_path: Path, kind: str) -> None:
+    uri = parquet(tmp_path / "m.parquet", pa.table({"id": ["a"], "animator": ["x"], "made": BEYOND[kind]}))
+    (clip,) = clips(uri)
+    digits = {"date": "10000000", "time zone": " 1"}.get(kind, str(2**62))
+    assert digits in json.dumps(clip.metadata["made"])
+    assert not check(uri).bad
+    in_a_field = pa.table({"id": ["a"], "animator": ["x"], "start": BEYOND[kind]})
+    (bad,) = check(parquet(tmp_path / "m.parquet", in_a_field)).bad
+    assert bad.error.field == "start"
+
+
+def test_a_damaged_page_is_named_by_its_file(tmp_path: Path) -> None:
+    target = tmp_path / "m.parquet"
+    whole = bytearray(Path(parquet(target, [{**GOOD, "id": str(n), "sku": "x" * n} for n in range(500)])).read_bytes())
+    whole[40:400] = b"\xa5" * 360  # the footer stays whole
+    target.write_bytes(whole)
+    with pytest.raises(Problem, match=r"m\.parquet.*not readable Parquet"):
+        read(str(target))
 
 
 def test_a_column_that_appears_twice_is_refused(tmp_path: Path) -> None:
     twice = pa.table([pa.array(["a"]), pa.array(["b"])], names=["id", "id"])
-    with pytest.raises(Problem, match="'id' appears more than once"):
+    with pytest.raises(Problem, match="'id' appears 2 times"):
         read(parquet(tmp_path / "m.parquet", twice))
 
 
@@ -171,6 +257,22 @@ def test_a_place_without_parquet_is_a_problem(tmp_path: Path) -> None:
         read(str(tmp_path))
     with pytest.raises(Problem):
         read(str(tmp_path / "absent.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"), [(PermissionError, "access"), (ConnectionResetError, "run again"), (TimeoutError, "run again")]
+)
+def test_a_manifest_out_of_reach_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: type[OSError], said: str
+) -> None:
+    def fetch(*_: object) -> None:
+        raise raised("as a store says")
+
+    uri = parquet(tmp_path / "m.parquet", [GOOD])
+    monkeypatch.setattr(storage, "fetch", fetch)
+    with pytest.raises(Problem, match=said) as problem:
+        read(uri)
+    assert "Parquet" not in str(problem.value)
 
 
 # Checking
@@ -207,12 +309,65 @@ def test_ids_that_differ_only_in_type_are_duplicates(tmp_path: Path) -> None:
     assert [bad.row for bad in check(str(tmp_path)).bad] == [1]
 
 
-def test_an_unknown_column_refuses_the_manifest_once(tmp_path: Path) -> None:
-    report = check(parquet(tmp_path / "m.parquet", [{**GOOD, "id": str(n), "guidence": 7.5} for n in range(50)]))
-    assert not report.ok
-    assert not report.bad
-    assert len(report.problems) == 1
-    assert "'guidence', did you mean 'guidance'?" in report.problems[0]
+def test_an_unknown_column_is_noted_once_and_is_no_fault(tmp_path: Path) -> None:
+    uri = parquet(tmp_path / "m.parquet", [{**GOOD, "id": str(n), "guidence": 7.5} for n in range(50)])
+    report = check(uri)
+    assert report.ok
+    note = "unknown column 'guidence', did you mean 'guidance'? → carried as metadata"
+    assert report.lines().count(note) == 1
+    strict = check(uri, strict=True)
+    assert not strict.ok
+    assert not strict.bad
+    assert len(strict.problems) == 1
+    assert "'guidence', did you mean 'guidance'?" in strict.problems[0]
+
+
+def test_an_index_of_pandas_is_noted_with_its_cure(tmp_path: Path) -> None:
+    frame = pd.DataFrame([GOOD, {**GOOD, "id": "b"}], index=[5, 9])  # as filtering leaves it
+    frame.to_parquet(tmp_path / "m.parquet")
+    report = check(str(tmp_path / "m.parquet"))
+    assert report.ok
+    (index,) = [line for line in report.lines() if "__index_level_0__" in line]
+    assert "index=False" in index
+    assert index.endswith("→ carried as metadata")
+
+
+def test_many_unknown_columns_are_not_all_told(tmp_path: Path) -> None:
+    lines = check(parquet(tmp_path / "m.parquet", [GOOD | {f"c{n}": n for n in range(5000)}])).lines()
+    assert len(lines) < 30
+    assert "4980 more unknown columns → carried as metadata" in lines
+
+
+def test_errors_of_a_kind_are_told_together_and_every_row_is_named(tmp_path: Path) -> None:
+    table = [{**GOOD, "id": f"r{n}", "steps": -n, "mode": "quick" if n == 9 else None} for n in range(1, 3000)]
+    lines = check(parquet(tmp_path / "m.parquet", table)).lines()
+    assert len(lines) < 12
+    assert [line.partition(":")[0] for line in lines[:5]] == [f"row {n} (m.parquet)" for n in range(5)]
+    assert lines[5] == "  … and 2994 more like the last: rows 5–2998"
+    assert lines[6].startswith("row 8 (m.parquet): mode 'quick'")
+
+
+def test_kinds_beyond_the_first_are_counted(tmp_path: Path) -> None:
+    faults = [f"is {first}{second}" for first in "abcde" for second in "vwxyz"]
+    bad = [BadRow(Place(n), FieldError("row", "", fault, "mend it")) for n, fault in enumerate(faults)]
+    lines = CheckReport("m", len(bad), bad).lines()
+    assert lines[-2] == "… and 5 errors of 5 more kinds"
+    assert len(lines) == 22
+
+
+def test_a_check_says_that_it_looked_at_no_media(tmp_path: Path) -> None:
+    uri = parquet(tmp_path / "m.parquet", [GOOD, {**GOOD, "id": "b"}, {**GOOD, "id": "c", "steps": 0}])
+    assert "were not looked at → --media does" in check(uri).lines()[-2]
+    seen = []
+
+    def examine(row: int, fields: dict) -> Problem | None:
+        seen.append((row, fields["id"]))
+        return Problem("reference 'a.png': there is no such file", "correct the path") if row else None
+
+    report = check(uri, examine=examine)
+    assert seen == [(0, "a"), (1, "b")], "a row that is bad anyway is not looked at"
+    assert report.lines()[0].startswith("row 1 (m.parquet): reference 'a.png': there is no such file → correct")
+    assert not any("looked at" in line for line in report.lines())
 
 
 def test_a_missing_column_is_named_once_and_not_for_every_row(tmp_path: Path) -> None:
@@ -220,6 +375,11 @@ def test_a_missing_column_is_named_once_and_not_for_every_row(tmp_path: Path) ->
     assert len(report.problems) == 1
     assert "column 'animator' is missing" in report.problems[0]
     assert [bad.error.field for bad in report.bad] == ["mode"] * 3
+
+
+def test_a_column_that_is_missing_may_be_a_misspelt_one(tmp_path: Path) -> None:
+    (problem,) = check(parquet(tmp_path / "m.parquet", [{"id": "a", "animatr": "x"}])).problems
+    assert problem.startswith("column 'animator' is missing → rename 'animatr', or add it")
 
 
 def test_an_unknown_animator_is_refused_with_a_suggestion(tmp_path: Path) -> None:
@@ -282,27 +442,107 @@ def test_json_lines_become_the_same_manifest_as_their_clips(tmp_path: Path) -> N
     assert clips(str(tmp_path / "m.parquet")) == [parse_clip(row)[0] for row in said]
 
 
-def test_one_bad_row_and_nothing_is_written_but_every_bad_line_named(tmp_path: Path) -> None:
+BAD_LINES = 'id,animator,steps,prompt\na,x,20,"two\nlines"\nb,x,many,\n\nc,x\na,x,20,\nd,x,,\n'
+
+
+def test_good_rows_are_built_and_every_bad_one_is_named_with_its_line(tmp_path: Path) -> None:
     source = tmp_path / "shop.csv"
-    source.write_text('id,animator,steps,prompt\na,x,20,"two\nlines"\nb,x,many,\n\nc,x\na,x,20,\n')
+    source.write_text(BAD_LINES)
     target = tmp_path / "m.parquet"
     report = build(source, str(target))
     assert not report.ok
-    assert not target.exists()
-    assert [(bad.place, bad.error.field) for bad in report.bad] == [
-        ("line 4", "steps"),
-        ("line 6", "row"),
-        ("line 7", "id"),
+    assert [(str(bad.place), bad.error.field) for bad in report.bad] == [
+        ("row 1 (line 4)", "steps"),
+        ("row 2 (line 6)", "row"),
+        ("row 3 (line 7)", "id"),
     ]
-    assert "is already that of line 2" in report.bad[-1].error.error
+    assert "is already that of row 0 (line 2)" in report.bad[-1].error.error
+    assert report.lines()[-1].startswith("2 of 5 rows were written")
+    assert [clip.id for clip in clips(str(target))] == ["a", "d"]
+
+
+def test_all_or_nothing_writes_nothing_if_one_row_is_bad(tmp_path: Path) -> None:
+    source = tmp_path / "shop.csv"
+    source.write_text(BAD_LINES)
+    target = tmp_path / "m.parquet"
+    report = build(source, str(target), all_or_nothing=True)
+    assert len(report.bad) == 3
+    assert not target.exists()
     assert "nothing was written" in report.lines()[-1]
+    source.write_text("id,animator\na,x\n")
+    assert build(source, str(target), all_or_nothing=True).lines()[-1].endswith("1 rows, all good")
+    assert target.exists()
+
+
+def test_bad_lines_of_a_kind_are_told_together(tmp_path: Path) -> None:
+    source = tmp_path / "shop.jsonl"
+    source.write_text("".join(json.dumps({**GOOD, "id": f"r{n}", "steps": -n}) + "\n\n" for n in range(100)))
+    lines = build(source, str(tmp_path / "m.parquet")).lines()
+    assert lines[5].startswith("  … and 95 more like the last: rows 5–99 (lines 11, 13, ")
+    assert len(lines) < 10
+
+
+def test_a_column_that_no_row_has_is_named_once(tmp_path: Path) -> None:
+    source = tmp_path / "shop.csv"
+    source.write_text("id,animatr\n" + "".join(f"r{n},x\n" for n in range(100)))
+    report = build(source, str(tmp_path / "m.parquet"))
+    assert not (tmp_path / "m.parquet").exists()
+    assert not report.bad
+    assert report.lines()[0].startswith("column 'animator' is missing → rename 'animatr', or add it")
+
+
+PANDAS_INDEX = Path(__file__).parent.parent / "media" / "pandas_index.csv"
+
+
+@pytest.mark.parametrize(
+    ("text", "metadata", "noted"),
+    [
+        (",id,animator\n0,a,x\n1,b,x\n", [{"Unnamed: 0": "0"}, {"Unnamed: 0": "1"}], "index=False"),
+        (",Unnamed: 0,id,animator\n0,5,a,x\n1,6,b,x\n", [
+            {"Unnamed: 0.1": "0", "Unnamed: 0": "5"}, {"Unnamed: 0.1": "1", "Unnamed: 0": "6"}
+        ], "index=False"),
+        ("id,animator,,\na,x,,\nb,x,,\n", [{}, {}], "2 columns without name and value → left out"),
+        ("id,,animator\na,,x\nb, ,x\n", [{}, {}], "1 columns without name and value → left out"),
+        ("id,animator\na,x,\nb,x,,,\n", [{}, {}], "3 columns without name and value → left out"),
+        ("id,animator,,\na,x\nb,x,\n", [{}, {}], "2 columns without name and value → left out"),
+        ("\n,,\n  \nid,animator\na,x\nb,x\n", [{}, {}], None),
+        ("sep=;\nid;animator\na;x\nb;x\n", [{}, {}], None),
+        ('"sep=|"\r\n\r\nid|animator|sku\r\na|x|1,2,3\r\nb|x|\r\n', [{"sku": "1,2,3"}, {}], "'sku'"),
+        ("SEP=\t\nid\tanimator\na\tx\nb\tx\n", [{}, {}], None),
+    ],
+)  # fmt: skip
+def test_csv_as_pandas_and_spreadsheets_write_it(
+    tmp_path: Path, text: str, metadata: list[dict[str, str]], noted: str | None
+) -> None:
+    source, target = tmp_path / "shop.csv", str(tmp_path / "m.parquet")
+    source.write_text("\ufeff" + text, encoding="utf-8")
+    report = build(source, target)
+    assert report.ok, report.lines()
+    assert [clip.metadata for clip in clips(target)] == metadata
+    assert noted is None or any(noted in line for line in report.lines()[:-1]), report.lines()
+
+
+def test_lines_before_the_header_are_counted(tmp_path: Path) -> None:
+    source = tmp_path / "shop.csv"
+    source.write_text('sep=;\n\nid;animator;steps\n"a";x;1\nb;x;0\nc;x;1;junk\n')
+    places = [str(bad.place) for bad in build(source, str(tmp_path / "m.parquet")).bad]
+    assert places == ["row 1 (line 5)", "row 2 (line 6)"]
+
+
+def test_a_csv_of_pandas_is_built_with_its_index_as_metadata(tmp_path: Path) -> None:
+    target = str(tmp_path / "m.parquet")
+    report = build(PANDAS_INDEX, target)
+    assert report.ok
+    assert "'Unnamed: 0' (it has no name" in report.lines()[0]
+    (clip,) = clips(target)
+    assert (clip.id, clip.animator, clip.metadata) == ("a", "studio", {"Unnamed: 0": "0"})
 
 
 def test_lines_that_are_no_json_object_are_named(tmp_path: Path) -> None:
     source = tmp_path / "shop.jsonl"
     source.write_text("\n".join(["{", json.dumps(GOOD), "[1]", '"text"', "[" * 50_000, '{"id": ' + "1" * 5000 + "}"]))
     report = build(source, str(tmp_path / "m.parquet"))
-    assert [bad.place for bad in report.bad] == ["line 1", "line 3", "line 4", "line 5", "line 6"]
+    assert [bad.place.line for bad in report.bad] == [1, 3, 4, 5, 6]
 
 
 def test_a_build_over_an_earlier_manifest_leaves_that_one_when_it_fails(tmp_path: Path) -> None:

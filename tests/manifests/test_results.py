@@ -35,6 +35,7 @@ def test_results_survive_parquet_in_the_order_of_rows(tmp_path: Path) -> None:
         width=512, height=768, mode="standard", animator="drawn", checkpoint="tiny",
         seconds={"pose": 1.5, "denoise": 2.25}, pose_key="p", latents_key="l", film_key="f", reference_digest="r",
         driving_digest="d", checkpoint_digest="c", code="1.0", attempts=2, metadata={"sku": "Ä", "n": [1, None]},
+        reference_left_out=0.25, warnings=["fit cover: 25 % lies outside", "another"],
         started=NOON, finished=NOON + datetime.timedelta(microseconds=1),
     )  # fmt: skip
     bare = Result(row=0, status="rejected", error="id: is missing", remedy="give one")
@@ -97,6 +98,13 @@ def test_tables_of_an_earlier_version_are_read(tmp_path: Path) -> None:
         earlier = earlier.append_column(name, pa.array([text]))
     pq.write_table(earlier, uri)
     assert read(uri) == [full]
+
+
+def test_tables_of_before_there_were_warnings_are_read(tmp_path: Path) -> None:
+    uri = str(tmp_path / "results.parquet")
+    write([done(0)], uri)
+    pq.write_table(pq.read_table(uri).drop_columns(["warnings", "reference_left_out"]), uri)
+    assert read(uri) == [done(0)]
 
 
 def test_no_results_are_a_table_too(tmp_path: Path) -> None:
@@ -187,7 +195,7 @@ def test_the_summary_counts_rows_frames_and_seconds() -> None:
     summary = summarise(
         [
             done(0, frames=300, fps="30000/1001", seconds={"pose": 1.0, "animate": 10.0}),
-            Result(row=1, status="cached", frames=50, fps=25, seconds={"animate": 99.0}),
+            Result(row=1, status="cached", frames=50, fps=25, seconds={"animate": 99.0}, warnings=["one", "two"]),
             failed(2, seconds={"animate": 5.0}),
         ]
     )
@@ -198,7 +206,7 @@ def test_the_summary_counts_rows_frames_and_seconds() -> None:
         1,
         0,
     )
-    assert summary["frames"] == 350
+    assert (summary["frames"], summary["warned"]) == (350, 1)
     assert summary["film_seconds"] == pytest.approx(10.01 + 2)
     assert summary["stage_seconds"] == {"animate": 15.0, "pose": 1.0}
 

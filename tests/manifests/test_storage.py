@@ -18,6 +18,7 @@ import pytest
 
 from manifests import storage
 from manifests.errors import Problem, Rejected
+from manifests.partitions import manifest_files
 from manifests.source_memo import SourceMemo
 from manifests.storage import Allowed, Stamp
 from tests.conftest import CHECKOUT
@@ -237,6 +238,20 @@ def test_an_empty_or_absent_folder_lists_nothing(place: str) -> None:
     assert storage.listing(place + "/absent", recursive=True) == {}
     storage.publish_bytes(b"", place + "/file")
     assert storage.listing(place + "/file") == {}
+
+
+def test_the_folders_in_a_folder_and_a_table_partitioned_by_them(place: str) -> None:
+    assert storage.subfolders(place) == []
+    for path in ("m/night=3/a.parquet", "m/night=3/take=1/b.parquet", "m/plain/c.parquet", "m/_SUCCESS"):
+        storage.publish_bytes(b"1", f"{place}/{path}")
+    assert storage.subfolders(place + "/m") == ["night=3", "plain"]
+    assert storage.subfolders(place + "/m/night=3/a.parquet") == []
+    assert [file[1:] for file in manifest_files(place + "/m/")] == [
+        ("night=3/a.parquet", {"night": "3"}),
+        ("night=3/take=1/b.parquet", {"night": "3", "take": "1"}),
+    ]
+    assert [file.name for file in manifest_files(place + "/m/*/*.parquet")] == ["night=3/a.parquet", "plain/c.parquet"]
+    assert [file.name for file in manifest_files(place + "/m/plain/c.parquet")] == ["c.parquet"]
 
 
 def test_a_folder_object_of_the_console_is_no_file(s3: str, other_client: Any) -> None:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -112,10 +113,40 @@ def test_a_manifest_is_built_from_and_into_the_current_folder(tmp_path: Path, mo
 
 def test_bad_rows_end_with_exit_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = json_lines(tmp_path / "clips.jsonl", GOOD, {**GOOD, "id": "../b"})
-    assert cli.main(["manifest", "build", str(source), str(tmp_path / "clips.parquet")]) == cli.SOME_FAILED
-    said = capsys.readouterr().err
-    assert "line 2: id '../b'" in said
-    assert not (tmp_path / "clips.parquet").exists()
+    target = str(tmp_path / "clips.parquet")
+    assert cli.main(["manifest", "build", "--all-or-nothing", str(source), target]) == cli.SOME_FAILED
+    assert "row 1 (line 2): id '../b'" in capsys.readouterr().err
+    assert not Path(target).exists()
+    assert cli.main(["manifest", "build", str(source), target]) == cli.SOME_FAILED
+    assert "row 1 (line 2): id '../b'" in capsys.readouterr().err
+    assert cli.main(["manifest", "check", target]) == cli.OK
+
+
+def test_a_check_with_media_looks_at_files_sizes_and_ranges_and_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "half.png").write_bytes((demo.CATALOGUE / "heart-tee.png").read_bytes()[:2000])
+    row = demo.demo_clips()[2]
+    rows = [
+        row,
+        row | {"id": "gone", "driving": "gone.mp4"},
+        row | {"id": "half", "reference": str(tmp_path / "half.png")},
+        row | {"id": "late", "first_frame": 100_000, "frame_count": 2},
+        row | {"id": "odd", "width": 50, "height": 50},
+    ]
+    source, target = json_lines(tmp_path / "clips.jsonl", *rows), str(tmp_path / "clips.parquet")
+    assert cli.main(["manifest", "build", str(source), target]) == cli.OK
+    assert cli.main(["manifest", "check", target]) == cli.OK
+    assert "were not looked at → --media does" in capsys.readouterr().err
+    assert cli.main(["manifest", "check", "--media", "--allow", str(demo.CATALOGUE), target]) == cli.SOME_FAILED
+    said = capsys.readouterr().err.splitlines()
+    for line, wrong in zip(said, ["gone.mp4", "half.png", "first_frame 100000", "width 50"], strict=False):
+        assert wrong in line.partition(" → ")[0]
+    assert len(said) == 5, "the first row is good, the last line a summary"
+    assert not any("looked at" in line for line in said)
+    assert list((tmp_path / "scratch").iterdir()) == []
 
 
 def test_one_clip_that_cannot_be_made_ends_with_exit_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

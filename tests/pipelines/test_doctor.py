@@ -128,6 +128,22 @@ def test_a_configured_estimator_whose_file_is_not_there_fails(tmp_path: Path) ->
     assert examined(CONFIG.model_copy(update={"estimators": estimators}))[0]
 
 
+@pytest.mark.parametrize("beside", [{}, {"decord2": "3.4.0"}])
+def test_the_predecessor_of_decord2_is_refused_alone_and_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beside: dict[str, str]
+) -> None:
+    for name, version in {"decord": "0.6.0", **beside}.items():
+        described = tmp_path / f"{name}-{version}.dist-info" / "METADATA"
+        described.parent.mkdir()
+        described.write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    whole, said = examined()
+    assert not whole
+    line = the_line(said, "FAIL", "package decord 0.6.0 is installed")
+    assert "→ pip uninstall -y decord decord2, then run `make setup`" in line
+    assert not beside or "beside decord2 3.4.0" in line
+
+
 def test_without_decord_the_installation_is_whole_and_pyav_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "decord", None)  # as on ARM and macOS, where there is no wheel
     whole, said = examined()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from manifests import table
 from manifests.check import check
 from manifests.clip import Clip, parse_clip
+from manifests.errors import Problem
 from pipelines.manifest_reading import read_manifest
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -27,6 +29,7 @@ MANIFESTS: dict[str, list[dict[str, Any]]] = {
     "foreign values": [
         {"columns": [{**ROW, "price": decimal.Decimal("9.90"), "shot": DAY, "raw": b"\xff\x00", "sku": 12}]}
     ],
+    "bytes for text": [{"columns": [{**ROW, "id": b"a", "reference": b"\xff.png", "sku": b"\xff"}]}],
     "nested": [{"columns": [{**ROW, "options": {"context_stride": 2}, "metadata": {"a": [{"b": None}, {"b": 2}]}}]}],
     "text for objects": [{"columns": [{**ROW, "options": '{"context_stride": 2}', "metadata": "no object"}]}],
     "lists": [{"columns": [{**ROW, "guidance": [7.5]}, {**ROW, "id": "b", "guidance": None}]}],
@@ -36,7 +39,7 @@ MANIFESTS: dict[str, list[dict[str, Any]]] = {
     "files of several kinds": [
         {"columns": [{**ROW, "seed": 1, "fps": 25, "colour": "red"}], "folder": "night=3"},
         {"columns": [{**ROW, "id": 12, "seed": "9", "fps": "30000/1001"}], "folder": "night=3"},
-        {"columns": [{**ROW, "id": "c", "guidance": 7.5, "colour": 4}], "folder": "night=4"},
+        {"columns": [{**ROW, "id": "c", "guidance": 7.5, "colour": 4}], "folder": "night=4/seed=5"},
     ],
 }
 
@@ -59,11 +62,65 @@ def parsed(row: dict[str, Any]) -> tuple[Clip | None, list[str], set[str]]:
 @pytest.mark.parametrize("name", MANIFESTS)
 def test_a_run_and_a_check_see_the_same_clips_and_the_same_errors(name: str, tmp_path: Path) -> None:
     uri = write(tmp_path, MANIFESTS[name])
-    checked = [parsed(row) for row in table.rows(table.read(uri))]
+    checked = [parsed(file.partitions | row) for file, part in table.read_files(uri) for row in table.rows(part)]
     manifest = read_manifest(uri)
     ran = [parsed(json.loads(row.fields)) for row in manifest.rows]
     assert len(ran) == sum(len(file["columns"]) for file in MANIFESTS[name])
     assert ran == checked
     # a check says of the manifest as a whole what a run says of its columns
-    unknown = [str(column) for column in manifest.unknown]
-    assert [text.partition(" → ")[0] for text in check(uri).problems] == unknown
+    assert check(uri).notes[:-1] == table.unknown_notes(manifest.unknown)
+
+
+def write_columns(path: Path, **columns: pa.Array) -> str:
+    rows = len(next(iter(columns.values())))
+    names = {"id": pa.array([f"r{number}" for number in range(rows)]), "animator": pa.array(["drawn"] * rows)}
+    pq.write_table(pa.table(names | columns), path)
+    return str(path)
+
+
+NOT_UTF8 = pa.StringArray.from_buffers(2, pa.py_buffer(b"\0\0\0\0\2\0\0\0\3\0\0\0"), pa.py_buffer(b"\xff\xfeb"))
+
+
+def test_no_cell_ends_a_run_before_it_begins(tmp_path: Path) -> None:
+    columns = {
+        "moment": pa.array([2**62, 1], pa.timestamp("us")),
+        "day": pa.array([10**7, 1], pa.date32()),
+        "span": pa.array([2**62, 1], pa.duration("s")),
+        "nested": pa.array([{"at": 2**62}, None], pa.struct([("at", pa.timestamp("us"))])),
+        "text": NOT_UTF8,
+        "reference": NOT_UTF8,
+        "duration": pa.array([2**62, None], pa.duration("s")),
+    }
+    uri = write_columns(tmp_path / "m.parquet", **columns)
+    checked = [row for _, part in table.read_files(uri) for row in table.rows(part)]
+    ran = [json.loads(row.fields) for row in read_manifest(uri).rows]
+    assert list(map(parsed, ran)) == list(map(parsed, checked))
+    assert list(map(table.row_metadata, ran)) == list(map(table.row_metadata, checked))
+    assert [[error.field for error in parse_clip(table.split_row(row))[1]] for row in ran] == [
+        ["reference", "duration"],
+        [],
+    ]
+
+
+def doubled(path: Path) -> None:
+    pq.write_table(pa.table([pa.array(["a"]), pa.array(["b"])], names=["id", "id"]), path)
+
+
+def damaged(path: Path) -> None:
+    whole = bytearray(Path(write_columns(path, sku=pa.array(["x" * number for number in range(500)]))).read_bytes())
+    whole[40:400] = b"\xa5" * 360  # the footer stays whole
+    path.write_bytes(whole)
+
+
+@pytest.mark.parametrize("write_file", [doubled, damaged, lambda path: path.write_bytes(b"PAR1 and nothing more")])
+def test_both_readers_say_the_same_of_a_file_that_cannot_be_read(
+    write_file: Callable[[Path], object], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_columns(tmp_path / "good.parquet", sku=pa.array(["x"]))
+    write_file(tmp_path / "wrong.parquet")
+    (said,) = check(str(tmp_path)).problems
+    assert "wrong.parquet" in said
+    with pytest.raises(Problem) as raised:
+        read_manifest(str(tmp_path))
+    assert str(raised.value) == said
+    assert not caplog.records, "no traceback of Ray's beside it"

@@ -90,7 +90,7 @@ def test_what_is_there_is_kept_unless_overwriting_is_asked_for(
     assert poster.read_bytes() == b"the user's own picture of that name"
     assert cli.main(["clip", *media, *short, "--overwrite", "--poster", str(poster)]) == cli.OK
     assert poster.read_bytes()[:2] == b"\xff\xd8"
-    assert f"{poster}: its first frame" in capsys.readouterr().err
+    assert f"{poster}: its sharpest frame" in capsys.readouterr().err
 
 
 def test_two_outputs_are_two_files(own: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:

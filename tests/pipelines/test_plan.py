@@ -5,7 +5,8 @@ from pathlib import Path
 
 from manifests import storage
 from manifests.clip import Clip
-from manifests.layout import OutputLayout
+from manifests.layout import Film, OutputLayout
+from manifests.results import marker, of_clip
 from manifests.work import Source, Work
 from pipelines.plan import make_plan
 
@@ -42,6 +43,60 @@ def test_rows_that_ask_for_the_same_film_are_planned_once(tmp_path: Path) -> Non
     assert [one.row for one in plan.todo] == [0, 2]
     assert {key: [one.row for one in works] for key, works in plan.duplicates.items()} == {first.film_key: [1]}
     assert plan.maker(first.film_key).row == 0
+
+
+def test_a_film_with_frames_of_nobody_is_made_again_and_every_other_is_kept(tmp_path: Path) -> None:
+    layout = OutputLayout(str(tmp_path))
+    whole = {"frames": 10, "present": 10, "repairs": {"filled_frames": 0}}
+    reports = [whole, {**whole, "present": 7}, {**whole, "present": 7, "held": [[0, 2]], "bridged": []}, {}]
+    works = [work(row) for row in range(len(reports))]
+    for made, report in zip(works, reports, strict=True):
+        film = Film(made.clip.id, made.film_key)
+        storage.publish_bytes(b"film", layout.film(film))
+        storage.publish_json(marker(of_clip(made, "done", pose=report), "before"), layout.film_marker(film))
+    plan = make_plan(works, layout, "run")
+    assert [one.row for one in plan.todo] == [1]
+    assert [one.row for one in plan.finished] == [0, 2, 3]
+
+
+def test_a_retargeted_film_that_cropped_its_reference_unseen_is_looked_at_again(tmp_path: Path) -> None:
+    layout = OutputLayout(str(tmp_path))
+    report = {"frames": 10, "present": 10, "repairs": {"filled_frames": 0}}
+
+    def shown(row: int, height: int, retarget: str, **more: object) -> Work:
+        reference = Source(uri="r.png", digest="r", width=64, height=height)
+        one = work(row)
+        made = one.model_copy(
+            update={
+                "reference": reference,
+                "clip": one.clip.model_copy(update={"fit": "cover", "retarget": retarget}),
+            }
+        )
+        film = Film(made.clip.id, made.film_key)
+        storage.publish_bytes(b"film", layout.film(film))
+        storage.publish_json(marker(of_clip(made, "done", pose={**report, **more}), "b"), layout.film_marker(film))
+        return made
+
+    works = [
+        shown(0, 128, "bone_length"),
+        shown(1, 128, "bone_length", window=None, cut=0.0),
+        shown(2, 128, "none"),
+        shown(3, 64, "bone_length"),
+    ]
+    assert [one.row for one in make_plan(works, layout, "run").todo] == [0]
+
+
+def test_films_that_crop_their_reference_are_told_before_they_are_made(tmp_path: Path) -> None:
+    def shown(row: int, height: int) -> Work:
+        reference = Source(uri="r.png", digest="r", width=64, height=height)
+        one = work(row)
+        return one.model_copy(update={"reference": reference, "clip": one.clip.model_copy(update={"fit": "cover"})})
+
+    plan = make_plan([shown(0, 64), shown(1, 100), shown(2, 70), shown(3, 128)], OutputLayout(str(tmp_path)), "run")
+    (line,) = plan.warnings()
+    assert line.startswith("warning (row 1, 3), the worst of them in row 3: fit cover: 50 % of the reference (64×128)")
+    assert "set fit to contain" in line
+    assert make_plan([shown(0, 64)], OutputLayout(str(tmp_path)), "run").warnings() == []
 
 
 def test_clips_without_a_driving_video_wait_for_nobody(tmp_path: Path) -> None:

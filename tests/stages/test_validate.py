@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 
 from manifests.clip import Clip
@@ -23,6 +24,7 @@ from stages.validate import Validate
 from stages.video.limits import Limits
 from tests.made.sample_media import CHECKPOINT, clip_row, write_driving, write_reference
 
+AWKWARD = Path(__file__).resolve().parents[1] / "media"
 WEIGHTS = {"magicanimate": "/models/magicanimate", "tuned": "/models/tuned"}
 
 
@@ -80,6 +82,63 @@ def test_a_large_driving_video_is_scaled_to_the_native_area_in_its_own_shape(med
 )
 def test_the_length_of_the_film_follows_range_and_rate(media: Path, range_: dict, frames: int) -> None:
     assert validate(media, **range_).frames == frames
+
+
+def test_a_camera_faster_than_any_film_needs_only_the_films_rate(media: Path) -> None:
+    (media / "slowmo.mp4").write_bytes((AWKWARD / "slowmo_480.mp4").read_bytes())
+    with pytest.raises(Rejected, match=r"fps: .* runs at 480 frames per second, a film at 240") as refused:
+        validate(media, driving="slowmo.mp4")
+    assert "give fps" in refused.value.remedy
+    work = validate(media, driving="slowmo.mp4", fps=24)
+    assert (work.driving.fps, work.driving.frames, work.clip.fps, work.frames) == (480, 24, 24, 2)
+    assert Work.model_validate_json(work.model_dump_json()) == work
+
+
+def test_a_film_begins_at_the_time_of_its_first_frame_also_where_pictures_are_held(media: Path) -> None:
+    times = [0, 1, 2, 3, 20, 21, 22, 23, 40]  # in twelfths of a second
+    with av.open(str(media / "held.mp4"), "w") as held:
+        stream = held.add_stream("libx264", rate=12)
+        stream.width, stream.height, stream.time_base = 48, 64, Fraction(1, 12)
+        for at in times:
+            frame = av.VideoFrame(48, 64, "rgb24")
+            frame.pts, frame.time_base = at, Fraction(1, 12)
+            held.mux(stream.encode(frame))
+        held.mux(stream.encode())
+    work = validate(media, driving="held.mp4", first_frame=4, frame_count=4)
+    assert (work.clip.fps, work.frames) == (12, 20)
+    assert work.begins == pytest.approx(20 / 12)
+    assert validate(media, driving="held.mp4", start=0.5).begins == 0.5
+    assert validate(media, first_frame=3).begins == pytest.approx(3 / 25)
+
+
+def test_only_what_is_read_otherwise_than_stored_counts_as_other_content(media: Path) -> None:
+    (media / "wide.mp4").write_bytes((AWKWARD / "sar_2_1.mp4").read_bytes())
+    plain, wide = validate(media).driving, validate(media, driving="wide.mp4").driving
+    assert (plain.content, plain.corrected) == (plain.digest, "")
+    assert (wide.width, wide.height, wide.corrected) == (192, 256, "pixels of 2")
+    assert wide.content not in (wide.digest, plain.content)
+    (media / "adobe.png").write_bytes((AWKWARD / "adobe_rgb.png").read_bytes())
+    reference, adobe = validate(media).reference, validate(media, reference="adobe.png").reference
+    assert (reference.content, reference.corrected) == (reference.digest, "")
+    assert (adobe.corrected, adobe.content != adobe.digest) == ("colour profile", True)
+
+
+@pytest.mark.parametrize(
+    ("fps", "film", "frames"),
+    [(Fraction(300), 30, 5), (Fraction(480000, 1001), 60, 7), (Fraction(1000), 120, 6)],
+)
+def test_motion_capture_and_other_fast_recordings_do_too(media: Path, fps: Fraction, film: int, frames: int) -> None:
+    write_driving(media / "fast.mp4", frames=50, fps=fps)
+    person = [{"pose_keypoints_2d": [9.0, 9.0, 1.0] * 18}]
+    stated = {"width": 48, "height": 64, "fps": str(fps), "frames": [{"people": person}] * 50}
+    (media / "fast.json").write_text(json.dumps(stated))
+    drawn = {"animator": "drawn", "width": 64, "height": 64, "steps": None}
+    for fields in ({"driving": "fast.mp4"}, {"driving": "fast.json", "driving_kind": "keypoints", **drawn}):
+        with pytest.raises(Rejected, match="a film at 240"):
+            validate(media, **fields)
+        work = validate(media, fps=film, **fields)
+        assert (work.driving.fps, work.frames) == (fps, frames)
+        assert Work.model_validate_json(work.model_dump_json()) == work
 
 
 @pytest.mark.parametrize(

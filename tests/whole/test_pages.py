@@ -73,7 +73,7 @@ def test_the_example_of_the_readme_is_a_good_manifest(tmp_path: Path) -> None:
     source.write_text(json.dumps(row))
     report = build(source, str(tmp_path / "clips.parquet"), ANIMATORS)
     assert report.ok, report.lines()
-    assert not report.unknown
+    assert not report.notes
     for field in ("reference", "driving"):
         assert (CHECKOUT / row[field]).is_file()
 

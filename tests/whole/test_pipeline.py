@@ -270,6 +270,7 @@ def test_a_dry_run_plans_and_writes_no_film(media: Path) -> None:
     assert not (media / "out" / "runs").exists()
     assert [result.id for result in outcome.results] == ["b"]
     assert any(line.startswith("1 films to make (6 frames") for line in said)
+    assert any("rejected in validate (row 1): steps 0" in line for line in said), "which row, and why"
 
 
 def test_only_and_limit_restrict_the_run(media: Path) -> None:

@@ -11,7 +11,7 @@ from zipfile import ZipFile
 
 import numpy as np
 
-from manifests.frame_rate import frame_rate
+from manifests.frame_rate import FASTEST_CAMERA, frame_rate
 
 _LENGTHS = {(1, 0): 2, (2, 0): 4}  # format version → bytes of the field that says how long the header is
 _READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -63,6 +63,6 @@ def read_rate(archive: ZipFile) -> Fraction | None:
         return None
     given = read_number(archive, "fps")
     try:
-        return frame_rate(given)
+        return frame_rate(given, FASTEST_CAMERA)
     except ValueError as wrong:
         raise ValueError(f"fps {str(given)[:40]!r} {wrong}") from None

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from pyarrow.types import is_floating, is_integer
 
 from manifests.errors import Problem, Rejected
-from manifests.frame_rate import frame_rate
+from manifests.frame_rate import FASTEST_CAMERA, frame_rate
 from stages.poses.files import openpose_json
 from stages.poses.files.array_file import read_header, read_number, read_rate
 from stages.poses.keypoints import Keypoints, People
@@ -106,7 +106,7 @@ def _from_json(path: Path, limits: Limits) -> tuple[Keypoints, Fraction | None]:
     found = json.loads(path.read_text(encoding="utf-8"))
     facts = found if isinstance(found, dict) else {}
     frames = facts.get("frames", [facts] if "people" in facts else found)
-    fps = frame_rate(facts["fps"]) if "fps" in facts else None
+    fps = frame_rate(facts["fps"], FASTEST_CAMERA) if "fps" in facts else None
     _check_documents(frames, limits)
     return openpose_json.read(frames, facts.get("width"), facts.get("height")), fps
 
@@ -160,7 +160,7 @@ def _from_parquet(path: Path, limits: Limits) -> tuple[Keypoints, Fraction | Non
     triples[tuple(columns[name].astype(np.int64) for name in _INDICES)] = np.stack(
         [columns[name] for name in _COLUMNS[len(_INDICES) :]], axis=-1
     )
-    fps = frame_rate(facts["fps"]) if "fps" in facts else None
+    fps = frame_rate(facts["fps"], FASTEST_CAMERA) if "fps" in facts else None
     return _keypoints(triples, int(facts["width"]), int(facts["height"])), fps
 
 

@@ -39,10 +39,15 @@ class QualityRules(BaseModel):
 
 @dataclass(frozen=True)
 class PoseReport:
-    """What is known about one person's pose sequence. Shares from 0 to 1; NaN where there is nothing to measure."""
+    """What is known about one person's poses in the frames that a film shows, and between them.
 
-    frames: int
+    Shares from 0 to 1; NaN where there is nothing to measure.
+    """
+
+    first: int  # frame of the driving file that the film shows first
+    frames: int  # from the first one shown to the last
     fps: float
+    found: tuple[float, float] | None  # seconds of the driving file in which the subject is first and last seen
     people: int  # there for at least a tenth of the clip
     most_people: int  # at once
     present: int  # frames in which the subject was found
@@ -55,34 +60,43 @@ class PoseReport:
     truncated: float  # share of the present frames in which the body leaves the picture
     cut_off: float  # … and takes the head or the shoulders with it
     doubts: tuple[dict[str, Any], ...] = ()
-    repairs: dict[str, Any] = field(default_factory=dict)
+    repairs: dict[str, Any] = field(default_factory=dict)  # of the whole driving file
 
     @property
     def missing(self) -> float:
         """Share of frames without the subject."""
-        return 1 - self.present / self.frames if self.frames else 1.0
+        return (self.frames - self.present) / self.frames if self.frames else 1.0
 
     def to_dict(self) -> dict[str, Any]:
         """For the result row: plain values, NaN as None."""
         plain = asdict(self) | {"missing": self.missing, "doubts": list(self.doubts)}
+        plain["found"] = self.found and list(self.found)
         return {key: _plain(value) for key, value in plain.items()}
 
 
 def assess(
-    followed: Followed, fps: float, repaired: Keypoints | None = None, repairs: Repairs | None = None
+    followed: Followed,
+    fps: float,
+    repaired: Keypoints | None = None,
+    repairs: Repairs | None = None,
+    shown: range | None = None,
 ) -> PoseReport:
-    """Measure the chosen subject as it was found, and what repair left of its jitter."""
-    subject = followed.subject
-    points, scores = subject.points[:, 0], subject.scores[:, 0]
-    present = subject.present[:, 0]
-    seen = (scores > VISIBLE) & present[:, None]
+    """Measure the chosen subject as it was found, and what repair left of its jitter, in the frames `shown`: else all.
+
+    Where those are too few to tell noise from motion, jitter is that of the whole sequence.
+    """
+    everywhere = np.flatnonzero(followed.subject.present[:, 0])
+    shown = range(len(followed.subject)) if shown is None else shown
+    subject = followed.subject.part(shown)
+    scores, present = subject.scores[:, 0], subject.present[:, 0]
     body = scores[present][:, BODY]
-    everyone = followed.tracks.present
+    everyone = followed.tracks.part(shown).present
     truncated, cut_off = _leaving(subject)
-    after = points if repaired is None else repaired.points[:, 0]
     return PoseReport(
+        first=shown.start,
         frames=len(subject),
         fps=float(fps),
+        found=(float(everywhere[0] / fps), float((everywhere[-1] + 1) / fps)) if len(everywhere) else None,
         people=int((everyone.sum(axis=0) >= max(1, _PERSON_SHARE * len(subject))).sum()),
         most_people=int(everyone.sum(axis=1).max(initial=0)),
         present=int(present.sum()),
@@ -90,8 +104,8 @@ def assess(
         confidence=float(body.mean()) if body.size else float("nan"),
         confidence_low=float(np.quantile(body.mean(axis=1), 0.1)) if body.size else float("nan"),
         visible=float((body > VISIBLE).mean()) if body.size else float("nan"),
-        jitter=_jitter(points, seen),
-        jitter_left=_jitter(after, seen),
+        jitter=_jitter(followed.subject, followed.subject, shown),
+        jitter_left=_jitter(repaired or followed.subject, followed.subject, shown),
         truncated=float(truncated[present].mean()) if present.any() else float("nan"),
         cut_off=float(cut_off[present].mean()) if present.any() else float("nan"),
         doubts=tuple(doubt.to_dict() for doubt in followed.doubts),
@@ -102,10 +116,16 @@ def assess(
 def judge(report: PoseReport, rules: QualityRules | None = None) -> None:
     """Raise `Rejected` for a sequence that breaks a rule, most telling one first."""
     rules = rules or QualityRules()
-    if not report.present:
+    if report.found is None:
         raise Rejected(
             f"nobody is found in any of the {report.frames} frames of the driving video",
             "use a driving video that shows a person; a drawing or a tiny figure is not recognised as one",
+        )
+    there = f"the person is there between {report.found[0]:.2f} s and {report.found[1]:.2f} s"
+    if not report.present:
+        raise Rejected(
+            f"nobody is found in any of the {report.frames} frames that the film shows of the driving video",
+            f"choose another range of it: {there}",
         )
     gap = report.longest_gap / report.fps
     checks = (
@@ -127,12 +147,12 @@ def judge(report: PoseReport, rules: QualityRules | None = None) -> None:
         (
             _above(report.missing, rules.missing),
             f"the person is not found in {_percent(report.missing)} of the frames",
-            "use a driving video in which the person stays visible, or cut it shorter",
+            f"use a driving video in which the person stays visible, or a range of it: {there}",
         ),
         (
             _above(gap, rules.gap_seconds),
             f"the person is not found for {gap:.1f} s on end, too long to fill in",
-            "cut the driving video before or after that stretch",
+            f"cut the driving video before or after that stretch by start and duration: {there}",
         ),
         (
             rules.confidence is not None and report.confidence < rules.confidence,
@@ -176,10 +196,15 @@ def _leaving(subject: Keypoints) -> tuple[np.ndarray, np.ndarray]:
     return truncated, cut_off
 
 
-def _jitter(points: np.ndarray, seen: np.ndarray) -> float:
-    size = clip_extent(points, seen.astype(float))
-    deviation = noise(points[:, BODY], seen[:, BODY])
-    return float(np.nanmedian(deviation) / size) if np.isfinite(deviation).any() else float("nan")
+def _jitter(moving: Keypoints, found: Keypoints, shown: range) -> float:
+    """Noise of `moving` where it was `found`, in units of the body's extent."""
+    for frames in (shown, range(len(found))):
+        points, there = moving.part(frames).points[:, 0], found.part(frames)
+        seen = (there.scores[:, 0] > VISIBLE) & there.present
+        deviation = noise(points[:, BODY], seen[:, BODY])
+        if np.isfinite(deviation).any():
+            return float(np.nanmedian(deviation) / clip_extent(points, seen.astype(float)))
+    return float("nan")
 
 
 def _above(value: float, limit: float | None) -> bool:

@@ -13,7 +13,8 @@ from stages.poses.motion.tracks import Association, TrackingSettings, associate
 from stages.poses.wholebody import BODY, POINTS, VISIBLE
 
 Choice = Literal["largest", "central", "persistent"]
-CANDIDATE_SHARE = 0.25  # the largest or most central person must be there for so much of the most persistent one's time
+# To be chosen, a person must be there for so much of the time, in the frames shown, that the most persistent one is.
+CANDIDATE_SHARE = {"persistent": 0.7, "largest": 0.25, "central": 0.25}
 
 
 @dataclass(frozen=True)
@@ -49,21 +50,26 @@ def follow(
     fps: float = 25.0,
     choose: Choice = "persistent",
     settings: TrackingSettings | None = None,
+    shown: range | None = None,
 ) -> Followed:
     """Tell people apart over a whole sequence and choose one.
 
     `persistent`: who is there longest, the larger one of equals. `largest`: whose body is largest, typically.
-    `central`: who is nearest to the picture's centre, on average. Pseudo persons, and people seen twice in one
-    frame, get no slot. The subject never becomes another track: where it is not seen it is absent.
+    `central`: who is nearest to the picture's centre, on average. All of them over the whole sequence, so that its
+    parts show the same person, but only among those who are in the frames `shown` (by default all) for long enough.
+    Pseudo persons, and people seen twice in one frame, get no slot. The subject never becomes another track: where it
+    is not seen it is absent. Doubts are those that touch the frames shown.
     """
     settings = settings or TrackingSettings()
     association = associate(keypoints, fps, settings)
     tracks = _by_person(keypoints, association)
     if not association.tracks:
         return Followed(tracks, _nobody(keypoints), None, ())
-    slot = _chosen(tracks, choose)
-    subject = _slot(tracks, slot)
-    return Followed(tracks, subject, slot, _doubts(tracks, slot, association, fps))
+    shown = range(len(tracks)) if shown is None else shown
+    slot = _chosen(tracks, choose, shown)
+    doubts = _doubts(tracks, slot, association, fps)
+    seen = tuple(doubt for doubt in doubts if doubt.last >= shown.start and doubt.first < shown.stop)
+    return Followed(tracks, _slot(tracks, slot), slot, seen)
 
 
 def _by_person(keypoints: Keypoints, association: Association) -> Keypoints:
@@ -90,19 +96,20 @@ def _nobody(like: Keypoints) -> Keypoints:
     return Keypoints(points, np.zeros((frames, 1, POINTS)), boxes, like.width, like.height)
 
 
-def _chosen(tracks: Keypoints, choose: Choice) -> int:
+def _chosen(tracks: Keypoints, choose: Choice, shown: range) -> int:
+    if choose not in CANDIDATE_SHARE:
+        raise ValueError(f"choose is {choose!r}, expected 'largest', 'central' or 'persistent'")
     time = tracks.present.sum(axis=0)
     slots = range(len(time))
     sizes = np.nan_to_num([clip_extent(tracks.points[:, slot], tracks.scores[:, slot]) for slot in slots])
+    while_shown = tracks.part(shown).present.sum(axis=0)
+    enough = while_shown >= CANDIDATE_SHARE[choose] * while_shown.max()
     if choose == "persistent":
-        return int(np.lexsort((sizes, time))[-1])
-    enough = time >= CANDIDATE_SHARE * time.max()
+        return int(np.lexsort((sizes, np.where(enough, time, -1)))[-1])
     if choose == "largest":
         return int(np.where(enough, sizes, -1).argmax())
-    if choose == "central":
-        distance = [_distance_from_centre(tracks, slot) for slot in slots]
-        return int(np.where(enough, distance, np.inf).argmin())
-    raise ValueError(f"choose is {choose!r}, expected 'largest', 'central' or 'persistent'")
+    distance = [_distance_from_centre(tracks, slot) for slot in slots]
+    return int(np.where(enough, distance, np.inf).argmin())
 
 
 def _distance_from_centre(tracks: Keypoints, slot: int) -> float:

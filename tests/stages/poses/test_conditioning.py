@@ -14,6 +14,7 @@ from stages.poses.conditioning import placed, skeleton_pictures
 from stages.poses.drawing import skeleton
 from stages.poses.drawing.controlnet10 import draw_controlnet10
 from stages.poses.keypoints import Keypoints, People
+from stages.poses.motion.quality import QualityRules
 from stages.video.image import fit
 from tests.made.pose_motions import NOBODY
 
@@ -100,6 +101,61 @@ def test_poses_without_a_person_are_rejected_with_a_remedy() -> None:
     with pytest.raises(Rejected) as refused:
         skeleton_pictures(nobody, FPS, clip(), [0])
     assert refused.value.remedy
+
+
+def test_a_film_is_made_of_the_range_in_which_somebody_is_there() -> None:
+    late = standing(40)
+    late.points[:25], late.boxes[:25], late.scores[:25] = np.nan, np.nan, 0
+    with pytest.raises(Rejected, match="not found in 62 %"):
+        skeleton_pictures(late, FPS, clip(), range(40))
+    pictures, report = skeleton_pictures(late, FPS, clip(), range(25, 40))
+    assert all(picture.any() for picture in pictures)
+    assert (report["first"], report["frames"], report["missing"]) == (25, 15, 0)
+    for mode in ("standard", "parity"):
+        with pytest.raises(Rejected, match="that the film shows") as refused:
+            skeleton_pictures(late, FPS, clip(mode=mode), range(5, 20))
+        assert "another range" in refused.value.remedy
+
+
+def test_frames_in_which_nobody_is_found_show_the_nearest_pose_and_the_report_says_which() -> None:
+    late = standing(100)
+    for gone in (slice(0, 10), slice(50, 65)):
+        late.points[gone], late.boxes[gone], late.scores[gone] = np.nan, np.nan, 0
+    shown = [frame for frame in range(100) for _ in range(2)]  # at twice the rate
+    pictures, report = skeleton_pictures(late, FPS, clip(240, 200, fit="stretch"), shown)
+    assert all(picture.any() for picture in pictures)
+    assert all(np.array_equal(pictures[frame], pictures[20]) for frame in range(20))
+    assert (report["held"], report["bridged"]) == ([[0, 19]], [[100, 129]])
+    middles = [np.nonzero(pictures[frame].any(axis=2))[1].mean() for frame in range(98, 132, 2)]
+    assert np.diff(middles) == pytest.approx(1.0, abs=0.8)  # walks on, at about its pixel per frame
+
+
+def test_held_poses_do_not_change_how_a_motion_is_retargeted() -> None:
+    reference = standing(frames=1)
+    half = replace(reference, points=(reference.points - [100, 168]) * 0.5 + [100, 168])
+    row = clip(240, 200, fit="stretch", retarget="bone_length")
+    late = standing(60)
+    whole, _ = skeleton_pictures(late, FPS, row, range(10, 60), half)
+    late.points[:10], late.boxes[:10], late.scores[:10] = np.nan, np.nan, 0
+    part, _ = skeleton_pictures(late, FPS, row, range(10, 60), half)
+    held, _ = skeleton_pictures(late, FPS, row, range(60), half)
+    assert np.array_equal(part[20], held[30])
+    assert not np.array_equal(whole[20], part[20])  # a motion's place follows from all of it
+
+
+def test_a_person_whom_the_films_shape_cuts_away_is_told_and_rejected() -> None:
+    walking = standing(60, left=-10, step=4.0)  # from the left edge to the right one
+    pictures, report = skeleton_pictures(walking, FPS, clip(96, 192), range(20, 47))
+    assert 0 < report["outside"] < 0.3
+    assert pictures[0].any()
+    assert not pictures[26].any()
+    with pytest.raises(Rejected, match=r"outside the film \(96×192\) in 100 %") as refused:
+        skeleton_pictures(walking, FPS, clip(96, 192), range(10))
+    assert "contain" in refused.value.remedy
+    for how in ("contain", "stretch"):
+        assert skeleton_pictures(walking, FPS, clip(96, 192, fit=how), range(12))[1]["outside"] == 0
+    lenient = QualityRules(missing=None)
+    assert skeleton_pictures(walking, FPS, clip(96, 192), range(10), rules=lenient)[1]["outside"] == 1
 
 
 def test_parity_draws_what_the_published_tool_would_and_repairs_nothing() -> None:

@@ -16,9 +16,9 @@ from stages.poses.motion.subject import follow
 from tests.made.pose_motions import FPS, Body, crossing, dancing, observe, walking, with_gap, with_jitter
 
 
-def report_on(keypoints: Keypoints) -> PoseReport:
-    followed = follow(keypoints, FPS)
-    return assess(followed, FPS, *repair(followed.subject, FPS))
+def report_on(keypoints: Keypoints, shown: range | None = None) -> PoseReport:
+    followed = follow(keypoints, FPS, shown=shown)
+    return assess(followed, FPS, *repair(followed.subject, FPS), shown)
 
 
 def shifted(keypoints: Keypoints, x: float, y: float) -> Keypoints:
@@ -67,6 +67,32 @@ def test_an_unusable_clip_is_rejected_with_reason_and_remedy(keypoints, rules: d
     assert "driving video" in rejected.value.remedy
 
 
+def test_what_the_film_shows_is_judged_and_nothing_else() -> None:
+    late = with_gap(dancing(Body()).keypoints(), 0, 60)
+    with pytest.raises(Rejected, match="not found in 60 %") as rejected:
+        judge(report_on(late))
+    assert "between 2.40 s and 4.00 s" in rejected.value.remedy
+    report = report_on(late, range(60, 85))
+    judge(report)
+    assert (report.first, report.frames, report.present, report.longest_gap) == (60, 25, 25, 0)
+    with pytest.raises(Rejected, match="the film shows of the driving video") as rejected:
+        judge(report_on(late, range(10, 40)))
+    assert "between 2.40 s and 4.00 s" in rejected.value.remedy
+    shaken = with_jitter(dancing(Body(), 150).keypoints(), 25.0)
+    calm = dancing(Body(), 150).keypoints()
+    half = replace(calm, points=np.where(np.arange(150)[:, None, None, None] < 100, shaken.points, calm.points))
+    judge(report_on(half, range(110, 150)))
+    with pytest.raises(Rejected, match="jitters by"):
+        judge(report_on(half, range(0, 40)))
+
+
+def test_of_a_range_too_short_to_tell_noise_from_motion_the_whole_files_is_judged() -> None:
+    shaken = with_jitter(dancing(Body()).keypoints(), 25.0)
+    report = report_on(shaken, range(50, 56))
+    assert report.frames == 6
+    assert report.jitter == pytest.approx(report_on(shaken).jitter)
+
+
 def test_a_blurred_clip_is_rejected() -> None:
     blurred = observe([dancing(Body())], np.random.default_rng(0))
     scores = np.where(np.arange(134) % 3 == 0, 0.5, 0.15) * np.ones_like(blurred.scores)
@@ -104,3 +130,7 @@ def test_doubts_about_identity_can_be_a_reason() -> None:
     judge(report)
     with pytest.raises(Rejected, match="mistaken for another"):
         judge(report, QualityRules(doubts=0))
+
+
+def test_a_share_at_its_limit_is_let_through() -> None:
+    judge(report_on(with_gap(dancing(Body(), 60).keypoints(), 20, 18)))  # 30 %, and 0.72 s

@@ -83,6 +83,29 @@ def test_the_subject_is_chosen_as_asked(choose: str, wanted: int) -> None:
     assert apart < 10
 
 
+@pytest.mark.parametrize("choose", ["persistent", "largest", "central"])
+def test_the_subject_is_one_of_those_whom_the_film_shows(choose: str) -> None:
+    first = observe([dancing(Body(height=480), 90, 640)], np.random.default_rng(0))
+    second = observe([dancing(Body(height=300), 90, 1000)], np.random.default_rng(1))
+    pictures = [first.people(frame) if frame < 60 else second.people(frame) for frame in range(90)]
+    keypoints = Keypoints.from_people(pictures, first.width, first.height)
+    whole = follow(keypoints, FPS, choose)
+    assert np.flatnonzero(whole.subject.present).tolist() == list(range(60))
+    late = follow(keypoints, FPS, choose, shown=range(62, 90))
+    assert np.flatnonzero(late.subject.present).tolist() == list(range(60, 90))
+    assert [doubt.kind for doubt in whole.doubts] == ["lost"]
+    assert late.doubts == ()
+
+
+@pytest.mark.parametrize("shown", [range(20), range(30, 60)])
+def test_parts_of_a_film_show_the_same_person_where_both_are_there(shown: range) -> None:
+    _, keypoints, _ = two_apart()
+    points = keypoints.points.copy()
+    points[20:25][points[20:25, :, 1, 0] < 600] = np.nan  # the larger one is gone for a moment
+    slots = {follow(replace(keypoints, points=points), FPS, shown=part).slot for part in (None, shown)}
+    assert len(slots) == 1
+
+
 def test_an_unknown_choice_is_refused() -> None:
     with pytest.raises(ValueError, match="'tallest'"):
         follow(dancing(Body(), 10).keypoints(), FPS, "tallest")  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ from stages.video.image import fit, image_size, read_image
 from stages.video.limits import Limits
 
 LIMITS = Limits()
+MEDIA = Path(__file__).resolve().parents[2] / "media"
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
 
@@ -115,8 +116,38 @@ def test_sixteen_bit_grey_and_cmyk_images_keep_their_look(tmp_path: Path) -> Non
     assert corners(read_image(tmp_path / "cmyk.jpg", LIMITS)) == [RED, GREEN, BLUE, WHITE]
     Image.fromarray(quarters()).convert("1").save(tmp_path / "bilevel.png")
     assert read_image(tmp_path / "bilevel.png", LIMITS).shape == (40, 60, 3)
-    Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "float.tiff")
-    assert "32-bit" in rejection(tmp_path / "float.tiff").error
+
+
+def float_tiff(path: Path, samples: np.ndarray) -> Path:
+    """A TIFF of one uncompressed strip of RGB floats, which Pillow writes for grey only."""
+    height, width, channels = samples.shape
+    bits = samples.itemsize * 8
+    short, long = 3, 4
+    entries = [(256, short, 1, width), (257, short, 1, height), (258, short, 1, bits), (259, short, 1, 1)]
+    entries += [(262, short, 1, 2), (273, long, 1, 8 + 2 + 11 * 12 + 4), (277, short, 1, channels)]
+    entries += [(278, short, 1, height), (279, long, 1, samples.nbytes), (284, short, 1, 1), (339, short, 1, 3)]
+    packed = [struct.pack("<HHI", *entry[:3]) + struct.pack("<I", entry[3]) for entry in entries]
+    path.write_bytes(b"II*\0\x08\0\0\0" + struct.pack("<H", 11) + b"".join(packed) + bytes(4) + samples.tobytes())
+    return path
+
+
+def test_samples_without_an_agreed_white_are_refused_by_their_name(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "grey.tiff")
+    half = float_tiff(tmp_path / "half.tif", np.zeros((4, 4, 3), np.float16))
+    double = float_tiff(tmp_path / "double.tif", np.zeros((4, 4, 3), np.float64))
+    for path in (MEDIA / "float32.tif", tmp_path / "grey.tiff", half, double):
+        refused = rejection(path)
+        assert f"{path.name!r}: float samples are not supported" in refused.error
+        assert "8 or 16 bits" in refused.remedy
+    Image.fromarray(np.zeros((4, 4), np.int32)).save(tmp_path / "whole.tiff")
+    assert "32-bit samples are not supported" in rejection(tmp_path / "whole.tiff").error
+    whole = bytearray(half.read_bytes())
+    whole[8 + 2 + 10 * 12 + 8] = 1  # sample format: unsigned
+    whole[8 + 2 + 2 * 12 + 8] = 12
+    (tmp_path / "twelve.tif").write_bytes(whole)
+    assert "samples of 12 bits" in rejection(tmp_path / "twelve.tif").error
+    (tmp_path / "cut.tif").write_bytes(half.read_bytes()[:20])
+    assert "JPEG, PNG" in rejection(tmp_path / "cut.tif").error
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "a.tiff"])
