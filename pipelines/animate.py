@@ -26,7 +26,7 @@ from pipelines.configuration import RunConfig
 from pipelines.disk_space import FILM, LATENTS, require_space
 from pipelines.keying import Keying
 from pipelines.manifest_reading import ManifestRow, look_at, read_manifest
-from pipelines.output_files import require_writable_folder
+from pipelines.output_files import require_apart, require_writable_folder
 from pipelines.plan import Plan, make_plan, reused
 from pipelines.pools import actors, as_blocks, demands, tasks
 from pipelines.progress import Progress, Say
@@ -55,6 +55,7 @@ def run(
     refuses unknown columns. Raises `Problem` when the run cannot begin: what goes wrong later ends in the results.
     """
     settings = settled(config, manifest, output, run_id)
+    require_apart(settings.manifest, settings.layout.run(settings.run_id))
     look_at(settings.manifest, only)
     wanted = bad_rows(settings.layout, run_id) if only_failed else None
     if not (ray.is_initialized() or "RAY_ADDRESS" in os.environ):  # else the workers may have what is not here

@@ -52,6 +52,17 @@ def require_writable_folder(output: str) -> None:
         raise WrongUsage(f"output {output} cannot be written: {said}", "name a folder that can be written") from None
 
 
+def require_apart(manifest: str, folder: str) -> None:
+    """Raise `WrongUsage` for a manifest in the folder of the run that reads it, whose tables would be written over it.
+
+    Both are URIs; links are followed.
+    """
+    places = [os.path.realpath(local) if (local := storage.local_path(uri)) else uri for uri in (manifest, folder)]
+    if f"{places[0]}/".startswith(f"{places[1]}/"):
+        error = f"manifest {storage.redact(manifest)}: lies in the folder of the run that is to read it"
+        raise WrongUsage(error, "give another --run-id, or none, or move the manifest")
+
+
 def _same(one: Path, other: Path) -> bool:
     """Whether two paths mean the same file, be it there or not."""
     if os.path.realpath(one) == os.path.realpath(other):

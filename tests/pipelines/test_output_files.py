@@ -99,3 +99,19 @@ def test_two_outputs_are_two_files(own: dict[str, Path], capsys: pytest.CaptureF
     nets = ["--detector", str(own["detector.onnx"]), "--pose", str(own["pose.onnx"])]
     assert cli.main([*command, *nets]) == cli.WRONG_USAGE
     assert "is named twice" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_run_does_not_write_its_tables_over_its_manifest(
+    link: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = tmp_path / "out" / "runs" / "night" / "results.parquet"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_bytes(b"a table")
+    asked = manifest
+    if link:
+        (tmp_path / "last").symlink_to(manifest.parent)
+        asked = tmp_path / "last" / "results.parquet"
+    assert cli.main(["animate", str(asked), str(tmp_path / "out"), "--run-id", "night"]) == cli.WRONG_USAGE
+    assert "lies in the folder of the run that is to read it" in capsys.readouterr().err
+    assert manifest.read_bytes() == b"a table"
