@@ -51,17 +51,12 @@ def run(
     """Animate every row of a manifest into `output`.
 
     `limit` and `only` restrict the run to the first rows or to ids, `only_failed` to rows that have no film after the
-    last run here (with `run_id`, that one); `dry_run` stops when the plan stands; `strict`
-    refuses unknown columns. Raises `Problem` when the run cannot begin: what goes wrong later ends in the results.
+    last run here (with `run_id`, that one); `dry_run` stops when the plan stands; `strict` refuses unknown columns.
+    Raises `Problem` when the run cannot begin: what goes wrong later ends in the results.
     """
     settings = settled(config, manifest, output, run_id)
-    require_apart(settings.manifest, settings.layout.run(settings.run_id))
-    look_at(settings.manifest, only)
+    require_possible(settings, only, dry_run)
     wanted = bad_rows(settings.layout, run_id) if only_failed else None
-    if not (ray.is_initialized() or "RAY_ADDRESS" in os.environ):  # else the workers may have what is not here
-        require_device(settings.device, config.animate_pool.num_gpus)
-    if not dry_run:
-        require_writable_folder(settings.output)
     say(f"run {settings.run_id} on {connect()}")
     require(demands(config), config.cluster_wait.seconds, say)
     record = RunRecord(settings)
@@ -81,8 +76,7 @@ def run(
         say(line)
     if dry_run:
         return record.dry(plan, settled_already, say)
-    require_space(settings.layout.films, plan.todo, FILM)
-    require_space(settings.layout.cache, plan.todo, LATENTS if config.keep_latents else 0)
+    require_room(plan, settings)
     record.write_plan(plan, settled_already)
 
     made, broke_off = animated(plan, settings, say)
@@ -104,6 +98,22 @@ def graph(groups: Sequence[Sequence[Work]], settings: RunSettings, attempts: int
         .map(InputsWorker, fn_constructor_args=[settings], **actors(config.inputs_pool))
         .map(AnimateWorker, fn_constructor_args=[settings, attempts], **actors(config.animate_pool))
     )
+
+
+def require_possible(settings: RunSettings, only: Collection[str], dry_run: bool) -> None:
+    """Raise `Problem` for what can be known to fail before Ray starts, which takes seconds."""
+    require_apart(settings.manifest, settings.layout.run(settings.run_id))
+    look_at(settings.manifest, only)
+    if not (ray.is_initialized() or "RAY_ADDRESS" in os.environ):  # else the workers may have what is not here
+        require_device(settings.device, settings.config.animate_pool.num_gpus)
+    if not dry_run:
+        require_writable_folder(settings.output)
+
+
+def require_room(plan: Plan, settings: RunSettings) -> None:
+    """Raise `Problem` where films and latents will not fit on the disk."""
+    require_space(settings.layout.films, plan.todo, FILM)
+    require_space(settings.layout.cache, plan.todo, LATENTS if settings.config.keep_latents else 0)
 
 
 def report_unknown(unknown: Sequence[table.UnknownColumn], strict: bool, say: Say) -> None:
