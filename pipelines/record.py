@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from manifests import results, storage
 from manifests.errors import Problem, WrongUsage
 from manifests.layout import OutputLayout, claim_run
+from manifests.result_summary import exit_code, summarise
 from manifests.results import Result, Status
 from manifests.storage_fault import storage_fault
 from pipelines.manifest_reading import ManifestRow
@@ -44,7 +45,7 @@ class RunResults:
 
     def exit_code_if(self, ok: Collection[Status]) -> int:
         """The exit code where rows that ended as one of `ok` are no reason to call a run failed."""
-        return 1 if self.broke_off else results.exit_code(self.results, ok)
+        return 1 if self.broke_off else exit_code(self.results, ok)
 
 
 class RunRecord:
@@ -93,7 +94,7 @@ class RunRecord:
 
         Rows that would be made have no result.
         """
-        for line in failure_lines(results.summarise(ended)["failures"]):
+        for line in failure_lines(summarise(ended)["failures"]):
             say(line)
         return RunResults(self._settings.run_id, list(ended), {"to_make": len(plan.todo)}, self._uri())
 
@@ -107,7 +108,7 @@ class RunRecord:
             "wall_seconds": round(time.monotonic() - self._began, 1),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "broke_off": broke_off,
-            **results.summarise(final),
+            **summarise(final),
         }
         storage.publish_json(summary, self._uri("summary.json"))
         if broke_off is None:
@@ -177,7 +178,7 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
 
 
 def failure_lines(failures: Sequence[dict[str, Any]]) -> list[str]:
-    """What went wrong, from `results.summarise`: two lines for each of the most frequent kinds, with its first rows."""
+    """What went wrong, from `summarise`: two lines for each of the most frequent kinds, with its first rows."""
     lines = []
     for failure in failures[:MOST_KINDS]:
         first, count = failure["first_rows"], failure["count"]

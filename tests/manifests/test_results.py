@@ -10,7 +10,8 @@ import pytest
 
 from manifests.clip import Clip
 from manifests.errors import Problem
-from manifests.results import FREE, RESULTS_SCHEMA, STAGES, Result, exit_code, read, reconcile, summarise, write
+from manifests.result_summary import exit_code, summarise
+from manifests.results import FREE, RESULTS_SCHEMA, STAGES, Result, read, reconcile, write
 
 NOON = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.UTC)
 

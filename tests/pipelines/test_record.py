@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from manifests import results
+from manifests.result_summary import summarise
 from manifests.results import Result
 from pipelines.configuration import RunConfig
 from pipelines.plan import Plan
@@ -33,7 +33,7 @@ def test_a_dry_run_names_rows_and_reasons_and_writes_nothing(tmp_path: Path) -> 
 
 def test_reasons_beyond_the_most_frequent_are_counted() -> None:
     faults = [f"is {first}{second}" for first in "abcde" for second in "vwxyz"]
-    failures = results.summarise([rejected(row, fault) for row, fault in enumerate(faults)])["failures"]
+    failures = summarise([rejected(row, fault) for row, fault in enumerate(faults)])["failures"]
     lines = failure_lines(failures)
     assert len(lines) == 2 * MOST_KINDS + 1
     assert lines[-1] == "  and 5 rows for 5 more reasons"
