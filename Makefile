@@ -43,7 +43,8 @@ $(READY): pyproject.toml constraints.txt
 	    exit 1; }; \
 	  $(PYTHON) -m venv --clear $(VENV); }
 	@echo "setup: installing into $(VENV); the first time, torch is a large download" >&2
-	@$(VENV)/bin/python -m pip uninstall --quiet --yes decord 2>/dev/null || true  # decord2 brings the same files
+	@$(VENV)/bin/python -m pip show --quiet decord2 2>/dev/null || \
+	  $(VENV)/bin/python -m pip uninstall --quiet --yes decord 2>/dev/null || true  # whose files decord2 brings
 	@quiet=; test -t 1 || quiet=--quiet; \
 	  $(VENV)/bin/python -m pip install $$quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
