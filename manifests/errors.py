@@ -21,5 +21,12 @@ class Rejected(Problem):
     """The row's own input is at fault: bad field, missing file, unreadable media. The row ends as `rejected`."""
 
 
+class Again(Problem):
+    """What a clip builds on has changed or was damaged, and is out of its way now: the row is to be done once more.
+
+    From validation on, in a later round of the same run; a row that asks for it too often ends as `failed`.
+    """
+
+
 class WrongUsage(Problem):
     """A command was given what it cannot use: an option, a configuration, a run id. Nothing was begun."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from fractions import Fraction
-from typing import Any
+from typing import Any, get_args
 
 from manifests.field_error import without_particulars
 from manifests.results import Result, Status
@@ -27,7 +27,7 @@ def summarise(results: Sequence[Result]) -> dict[str, Any]:
             spent.update(result.seconds)
     return {
         "rows": len(results),
-        **{status: counts[status] for status in ("done", "cached", "rejected", "failed")},
+        **{status: counts[status] for status in get_args(Status)},
         "warned": sum(bool(film.warnings) for film in films),
         "frames": sum(film.frames or 0 for film in films),
         "film_seconds": float(sum((film.frames or 0) / Fraction(film.fps) for film in films if film.fps)),
@@ -56,5 +56,5 @@ def _failures(results: Iterable[Result]) -> list[dict[str, Any]]:
 
 
 def exit_code(results: Iterable[Result], ok_if: Collection[Status] = ()) -> int:
-    """0 when every row has its film or ended in a way that is `ok_if`, 3 when some were rejected or failed."""
+    """0 when every row has its film or ended in a way that is `ok_if`, 3 when some were not."""
     return 0 if all(result.good or result.status in ok_if for result in results) else 3

@@ -75,7 +75,7 @@ def _without_nulls(seconds: Any) -> dict[str, float]:
     return {stage: spent for stage, spent in dict(seconds or {}).items() if spent is not None}
 
 
-Status = Literal["done", "cached", "rejected", "failed"]
+Status = Literal["done", "cached", "rejected", "failed", "not_reached"]
 Moment = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(_UTC))]
 FrameRateText = Annotated[str, BeforeValidator(lambda fps: str(Fraction(fps)))]
 SecondsPerStage = Annotated[dict[str, float], BeforeValidator(lambda value: _without_nulls(value))]

@@ -34,6 +34,8 @@ from pipelines.record import RunRecord, RunResults, bad_rows
 from pipelines.settings import RunSettings, require_device, settled
 from pipelines.workers import AnimateWorker, InputsWorker, PoseWorker, outcome, validate_row
 
+ROUNDS = 3  # how often a row is done at most, where a stage asks for it to be done once more
+
 
 def run(
     config: RunConfig,
@@ -67,22 +69,15 @@ def run(
     if not dry_run:
         record.claim(incoming.texts)
 
-    works, rejected = validated(rows, settings)
-    works, refused = with_keys(works, settings)
-    plan = make_plan(works, settings.layout, settings.run_id)
-    settled_already = rejected + refused + plan.finished
-    say(plan.in_words(rejected + refused))
-    for line in plan.warnings():
-        say(line)
+    plan, settled_already = planned(rows, settings, say)
     if dry_run:
         return record.dry(plan, settled_already, say)
     require_room(plan, settings)
     record.write_plan(plan, settled_already)
 
-    made, broke_off = animated(plan, settings, say)
-    shared = list(shared_films(plan, made, settings))
-    about = {work.row: {"id": work.clip.id, "metadata": work.clip.metadata} for work in works}
-    final = results.reconcile([row.number for row in rows], settled_already + made + shared, about)
+    made, broke_off = in_rounds(plan, rows, settings, say)
+    about = {work.row: {"id": work.clip.id, "metadata": work.clip.metadata} for work in plan.works()}
+    final = results.reconcile([row.number for row in rows], settled_already + made, about)
     return record.finish(record.with_earlier(final, len(incoming.rows)), broke_off, say)
 
 
@@ -98,6 +93,17 @@ def graph(groups: Sequence[Sequence[Work]], settings: RunSettings, attempts: int
         .map(InputsWorker, fn_constructor_args=[settings], **actors(config.inputs_pool))
         .map(AnimateWorker, fn_constructor_args=[settings, attempts], **actors(config.animate_pool))
     )
+
+
+def planned(rows: Sequence[ManifestRow], settings: RunSettings, say: Say) -> tuple[Plan, list[Result]]:
+    """What there is to do for rows, and the results of those that end here: refused, or finished already."""
+    works, rejected = validated(rows, settings)
+    works, refused = with_keys(works, settings)
+    plan = make_plan(works, settings.layout, settings.run_id)
+    say(plan.in_words(rejected + refused))
+    for line in plan.warnings():
+        say(line)
+    return plan, rejected + refused + plan.finished
 
 
 def require_possible(settings: RunSettings, only: Collection[str], dry_run: bool) -> None:
@@ -154,37 +160,63 @@ def with_keys(works: Sequence[Work], settings: RunSettings) -> tuple[list[Work],
     return [one for one in keyed if isinstance(one, Work)], refused
 
 
-def animated(plan: Plan, settings: RunSettings, say: Say) -> tuple[list[Result], str | None]:
-    """Run the graph over the plan; returns results, and why the run broke off if it did.
+def in_rounds(
+    plan: Plan, rows: Sequence[ManifestRow], settings: RunSettings, say: Say
+) -> tuple[list[Result], str | None]:
+    """Do the plan, and once more from validation on what a stage asks it for; every row `ROUNDS` times at most.
+
+    Returns results, and why the run broke off if it did.
+    """
+    ended_so: dict[int, Result] = {}
+    for round_number in range(1, ROUNDS + 1):
+        made, again, broke_off = animated(plan, settings, say)
+        made += shared_films(plan, made, settings)
+        ended_so |= {result.row: result for result in made}
+        if broke_off or not again or round_number == ROUNDS:
+            break
+        say(f"  once more: {len(again)} rows whose files changed or were damaged")
+        plan, refused_or_finished = planned([row for row in rows if row.number in again], settings, say)
+        ended_so |= {result.row: result for result in refused_or_finished}
+    return list(ended_so.values()), broke_off
+
+
+def animated(plan: Plan, settings: RunSettings, say: Say) -> tuple[list[Result], set[int], str | None]:
+    """Run the graph over the plan; returns results, rows to do again, and why the run broke off if it did.
 
     A clip whose worker died too often gets one last try alone, so that a healthy one is not condemned for its
-    neighbours.
+    neighbours. Rows that share the film of a row to do again are done again with it.
     """
     if not plan.todo:
-        return [], None
+        return [], set(), None
     limit = settings.config.attempts
     progress = Progress(len(plan.todo), sum(map(plan.cost, plan.todo)), say)
     by_row = {work.row: work for work in plan.todo}
     made: dict[int, Result] = {}
+    again: set[int] = set()
     condemned: list[Work] = []
+
+    def take(row: dict[str, Any], last_try: bool) -> None:
+        result = outcome(row)
+        work, made[result.row] = by_row[result.row], result
+        if row["then"] == "alone" and not last_try:
+            condemned.append(work)
+            return
+        progress.ended(result, plan.cost(work))
+        if row["then"] == "again":
+            again.update({work.row, *(sharing.row for sharing in plan.duplicates.get(work.film_key, ()))})
+
     try:
         for row in outcomes_of(graph(plan.groups(), settings, limit), settings.config.longest_row_seconds):
-            result = outcome(row)
-            if result.worker_deaths:
-                condemned.append(by_row[result.row])
-            else:
-                progress.ended(result, plan.cost(by_row[result.row]))
-            made[result.row] = result
+            take(row, last_try=False)
         for work in condemned:
             say(f"  row {work.row} ({work.clip.id}): {made[work.row].error}; one last try alone")
-            alone = graph([[work]], settings, limit + 1)
-            made |= {result.row: result for result in map(outcome, outcomes_of(alone))}
-            progress.ended(made[work.row], plan.cost(work))
+            for row in outcomes_of(graph([[work]], settings, limit + 1)):
+                take(row, last_try=True)
     except KeyboardInterrupt:
-        return list(made.values()), "interrupted"
+        return list(made.values()), again, "interrupted"
     except Exception as error:
-        return list(made.values()), f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
-    return list(made.values()), None
+        return list(made.values()), again, f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+    return list(made.values()), again, None
 
 
 def outcomes_of(dataset: ray.data.Dataset, longest_row_seconds: float | None = None) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
 from manifests import results, storage
-from manifests.errors import Problem, Rejected
+from manifests.errors import Again, Problem, Rejected
 from manifests.results import Result
 from manifests.storage_fault import storage_fault
 from manifests.work import Work
@@ -16,6 +16,7 @@ from pipelines.attempts import WorkerDied
 log = logging.getLogger(__name__)
 
 Made = TypeVar("Made")
+Then = Literal["", "alone", "again"]
 
 
 def guarded(stage: str, work: Work, call: Callable[[], Made]) -> Made | Result:
@@ -42,6 +43,13 @@ def reasons(error: Exception) -> dict[str, Any]:
     """What an exception says of its row, as fields of Result."""
     text, remedy = explained(error)
     return {"error": text, "remedy": remedy, "worker_deaths": error.deaths if isinstance(error, WorkerDied) else 0}
+
+
+def then(error: Exception) -> Then:
+    """What a run does with a row that an exception ended: "alone", one last try alone; "again", do it once more."""
+    if isinstance(error, WorkerDied):
+        return "alone"
+    return "again" if isinstance(error, Again) else ""
 
 
 def status_of(error: Exception) -> Literal["rejected", "failed"]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, cast
 
 from manifests import results, storage
@@ -32,6 +33,10 @@ class Plan:
             groups.setdefault(work.pose_key or ("row", work.row), []).append(work)
         ordered = sorted(groups.values(), key=lambda group: (not self._ready(group[0]), -sum(map(cost, group))))
         return [sorted(group, key=lambda work: (*model(work), -cost(work), work.row)) for group in ordered]
+
+    def works(self) -> Iterator[Work]:
+        """All clips that have no film yet."""
+        return chain(self.todo, *self.duplicates.values())
 
     def cost(self, work: Work) -> int:
         """Relative cost of a clip of this plan; what is only encoded anew is a step at most."""

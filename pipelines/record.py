@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -167,7 +167,8 @@ _PLAN = pa.schema(
 
 def summary_lines(summary: dict[str, Any]) -> list[str]:
     """The closing summary as a person reads it."""
-    counts = ", ".join(f"{summary[status]} {status}" for status in ("done", "cached", "rejected", "failed"))
+    counted = [status for status in get_args(Status) if summary[status] or status != "not_reached"]
+    counts = ", ".join(f"{summary[status]} {status.replace('_', ' ')}" for status in counted)
     lines = [f"{summary['rows']} rows: {counts}; {summary['frames']} frames, {summary['film_seconds']:.1f} s of film, "
              f"in {clock(summary['wall_seconds'])}", *failure_lines(summary["failures"])]  # fmt: skip
     if summary["warned"]:

@@ -1,6 +1,7 @@
 """The stages as Ray Data runs them: actors where there is something to load, tasks where there is not.
 
-A row of the graph is metadata only: {"work": JSON of a clip, "result": JSON of its result, or "" while it goes on}.
+A row of the graph is metadata only: {"work": JSON of a clip, "result": JSON of its result, or "" while it goes on,
+"then": what the run does with a row that came back: "" nothing, "alone" one last try alone, "again" once more}.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -20,17 +21,28 @@ from manifests.results import Result
 from manifests.work import Work
 from pipelines import stage_of
 from pipelines.attempts import AttemptLedger
-from pipelines.boundary import ended, guarded, note_unforeseen, reasons, status_of
+from pipelines.boundary import Then, ended, note_unforeseen, reasons, status_of, then
 from pipelines.settings import RunSettings
 
 Row = dict[str, Any]
 
 
-def row_of(made: Work | Result, work: Work | None = None) -> Row:
+def row_of(made: Work | Result, work: Work | None = None, then: Then = "") -> Row:
     """What a stage made of a clip as a row of the graph; `work` is the clip behind a result, if there was one."""
     if isinstance(made, Work):
-        return {"work": made.model_dump_json(), "result": ""}
-    return {"work": work.model_dump_json() if work else "", "result": made.model_dump_json()}
+        return {"work": made.model_dump_json(), "result": "", "then": then}
+    return {"work": work.model_dump_json() if work else "", "result": made.model_dump_json(), "then": then}
+
+
+def row_after(stage: str, work: Work, call: Callable[[], Work | Result], where: Mapping[str, Any] | None = None) -> Row:
+    """The row of what `call` makes of a clip, or of what its exception means; `where` the clip failed, for its result.
+
+    A film's result says itself where it was made.
+    """
+    try:
+        return row_of(call(), work)
+    except Exception as error:
+        return row_of(ended(work, stage, error).model_copy(update=where or {}), work, then(error))
 
 
 def outcome(row: Row) -> Result:
@@ -64,12 +76,12 @@ class PoseWorker:
         try:
             made = self._stage.for_driving(works[0])
         except Exception as error:
-            yield from (row_of(ended(work, "pose", error), work) for work in works)
+            yield from (row_of(ended(work, "pose", error), work, then(error)) for work in works)
             return
         # the seconds belong to the video: the clip that waited for it carries them, its neighbours none
         waited = since(begun) if made else 0.0
         for work in works:
-            yield row_of(guarded("pose", work, partial(self._with_reference, work, waited)), work)
+            yield row_after("pose", work, partial(self._with_reference, work, waited))
             waited = 0.0
 
     def _with_reference(self, work: Work, waited: float) -> Work:
@@ -97,7 +109,7 @@ class InputsWorker:
             self._stage(work)
             return work.timed("inputs", since(begun))
 
-        return row_of(guarded("inputs", work, prepare), work)
+        return row_after("inputs", work, prepare)
 
 
 class AnimateWorker:
@@ -133,12 +145,9 @@ class AnimateWorker:
             attempt = self._ledger.begin(str(work.row))
             return self._stage(work).model_copy(update={"attempts": attempt})
 
-        result = guarded("animate", work, animate)
-        if not result.good:  # a film's own say so; what failed here did so on this machine
-            machine = self._machine
-            where = {"device": machine.device, "host": machine.host, "worker": machine.worker}
-            result = result.model_copy(update=where)
-        return row_of(result, work)
+        machine = self._machine
+        where = {"device": machine.device, "host": machine.host, "worker": machine.worker}
+        return row_after("animate", work, animate, where)
 
 
 def since(begun: float) -> float:

@@ -5,11 +5,11 @@ import errno
 import pytest
 
 from manifests.clip import Clip
-from manifests.errors import Problem, Rejected
+from manifests.errors import Again, Problem, Rejected
 from manifests.results import Result
 from manifests.work import Work
 from pipelines.attempts import WorkerDied
-from pipelines.boundary import guarded
+from pipelines.boundary import guarded, then
 
 WORK = Work(row=3, clip=Clip(id="a", animator="magicanimate", metadata={"sku": 1}), frames=1)
 
@@ -46,6 +46,8 @@ def test_no_secret_of_a_uri_reaches_a_result() -> None:
     assert "abc123" not in result.model_dump_json()
 
 
-def test_a_clip_that_was_its_workers_death_is_known_by_a_number_not_by_words() -> None:
+def test_what_becomes_of_a_row_is_known_by_the_kind_of_its_fault_not_by_words() -> None:
     assert fail(WorkerDied(3)).worker_deaths == 3
     assert fail(Problem("its worker died 3 times", "look")).worker_deaths == 0
+    faults = (WorkerDied(3), Again("latents were damaged", "none is needed"), Problem("its worker died", "look"))
+    assert [then(fault) for fault in faults] == ["alone", "again", ""]
