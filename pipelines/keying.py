@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from manifests import storage
+from manifests.errors import Problem
 from manifests.layout import film_key, latents_key, pose_key, reference_key
 from manifests.source_memo import SourceMemo, memoised_digest
 from manifests.work import Work
@@ -15,7 +16,7 @@ from stages.checkpoint_files import checkpoint_digest
 from stages.diffusion.animator import Facts, compute_dtype
 from stages.diffusion.animators import ANIMATORS
 from stages.driving import recipe_of
-from stages.poses.recipes import key_parts
+from stages.poses.recipes import key_parts, remedy_for
 
 
 class Keying:
@@ -65,7 +66,10 @@ class Keying:
         files = self._config.estimators.files(estimator)
         if not files:
             return None
-        digests = [self._once((uri,), partial(memoised_digest, uri, self._memo)) for uri in files]
+        try:
+            digests = [self._once((uri,), partial(memoised_digest, uri, self._memo)) for uri in files]
+        except FileNotFoundError as gone:
+            raise Problem(f"estimator {estimator}: {gone}", remedy_for(estimator)) from None
         return storage.sha256_text(" ".join(digests))
 
     def _once(self, name: tuple[str, ...], take: Callable[[], str]) -> str:

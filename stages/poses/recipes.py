@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from manifests import storage
 from manifests.errors import Rejected
 from stages.bundled import SCHEME, bundled
+from stages.poses import people_nets
 from stages.poses.wholebody import WHOLE_IMAGE
 
 if TYPE_CHECKING:
@@ -57,14 +59,44 @@ class DensePoseSettings(_Section):
         return self.model_copy(update={"model": resolve(self.model)})
 
 
-class Estimators(_Section):
-    """Networks that make poses from filmed people, supplied by the user. Left out: such driving files are rejected.
+class PeopleSettings(_Section):
+    """MediaPipe's nets for body, hands and face, and how they are run."""
 
-    `drawn` alone comes with Catwalk: it finds the drawn people that the bundled animator knows, and nobody else.
+    folder: str = Field(
+        people_nets.INSTALLED,
+        description=f"folder or URI to which `catwalk models fetch people --to` unpacked the nets; "
+        f"{people_nets.INSTALLED}: in the environment of the Python that runs",
+    )
+    body: str = Field(
+        people_nets.FULL,
+        description=f"body net: the word {people_nets.FULL}, or a path or URI of {people_nets.HEAVY}",
+    )
+    threads: int = Field(2, ge=1, description="CPU threads of each network")
+
+    def files(self) -> list[str]:
+        """URIs of the weights, the body net last; installed ones as paths here."""
+        folder = people_nets.installed(self.folder)
+        own = {name: storage.join(folder, name) for name in people_nets.NETS}
+        full = own.pop(people_nets.BODY)
+        return [*own.values(), full if self.body == people_nets.FULL else self.body]
+
+    def moved(self, resolve: Callable[[str], str]) -> PeopleSettings:
+        """The same with every URI put through `resolve`; a folder in the environment stays named as such."""
+        folder = self.folder if self.folder == people_nets.INSTALLED else resolve(self.folder)
+        body = self.body if self.body == people_nets.FULL else resolve(self.body)
+        return self.model_copy(update={"folder": folder, "body": body})
+
+
+class Estimators(_Section):
+    """Networks that make poses from filmed people. Left out: such driving files are rejected.
+
+    Two come set. `people` has nets that `make setup` fetches; `drawn` comes with Catwalk, and finds the drawn people
+    that the bundled animator knows, and nobody else.
     """
 
     dwpose: DWPoseSettings | None = None
     densepose: DensePoseSettings | None = None
+    people: PeopleSettings = PeopleSettings()
     drawn: DWPoseSettings = DWPoseSettings(detector=WHOLE_IMAGE, pose=f"{SCHEME}keypoints/keypoints.onnx")
 
     def files(self, estimator: str) -> list[str]:
@@ -84,7 +116,7 @@ class Recipe:
     Stored are pictures as they are conditioned on, keypoints to draw, or DensePose's U and V.
     """
 
-    estimator: Literal["none", "dwpose", "drawn", "densepose"]
+    estimator: Literal["none", "dwpose", "people", "drawn", "densepose"]
     stored: Literal["frames", "keypoints", "uv"]
     channels: str = "as_trained"  # a name of `dwpose.CALLERS`
 
@@ -128,7 +160,16 @@ def recipe_for(pose: str, clip: Clip, keypoints: Literal["dwpose", "drawn"] = "d
 def key_parts(recipe: Recipe, estimators: Estimators) -> dict[str, Any]:
     """What of recipe and settings decides the stored sequence, beside the weights' digest; JSON values."""
     settings = getattr(estimators, recipe.estimator, None)
-    results = settings.model_dump(exclude={"detector", "pose", "model", "threads"}) if settings else {}
+    results = (
+        settings.model_dump(exclude={"detector", "pose", "model", "folder", "body", "threads"}) if settings else {}
+    )
     if getattr(settings, "detector", None) == WHOLE_IMAGE:
         results["detector"] = WHOLE_IMAGE
     return {**asdict(recipe), **results}
+
+
+def remedy_for(estimator: str) -> str:
+    """What to do about weights of an estimator that are not there."""
+    if estimator == "people":
+        return "run `catwalk models fetch people`, or correct `estimators.people` in the configuration"
+    return f"correct `estimators.{estimator}` in the configuration"

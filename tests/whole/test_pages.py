@@ -18,7 +18,7 @@ from pipelines import cli
 from pipelines.configuration import RunConfig
 from stages.diffusion.animator import Facts
 from stages.diffusion.animators import ANIMATORS
-from stages.poses.recipes import DensePoseSettings, DWPoseSettings, recipe_for
+from stages.poses.recipes import DensePoseSettings, DWPoseSettings, PeopleSettings, recipe_for
 from tests.conftest import CHECKOUT
 
 # the papers, the model cards and the notes beside recordings are pages too
@@ -217,7 +217,7 @@ def test_the_settings_of_the_estimators_are_told() -> None:
     told = cells(section(DRIVING, "## Estimators"))
     settings = {
         f"{name}.{field}"
-        for name, one in (("dwpose", DWPoseSettings), ("densepose", DensePoseSettings))
+        for name, one in (("people", PeopleSettings), ("dwpose", DWPoseSettings), ("densepose", DensePoseSettings))
         for field in one.model_fields
     }
     assert {names(row[0])[0] for row in told[1:]} == settings

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from manifests import storage
 from stages.poses.estimators.densepose import paint, uv_array
 from stages.poses.estimators.dwpose import CALLERS, DWPose
+from stages.poses.estimators.weights import local_file
 from stages.poses.recipes import DensePoseSettings, DWPoseSettings
 
 
 @lru_cache(maxsize=4)  # a run may mix three: two channel orders, and the net for drawn people
 def load_dwpose(settings: DWPoseSettings, channels: str, scratch: Path) -> DWPose:
     """DWPose with the channel order of a published caller. Raises `Problem` for wrong or missing files."""
-    *detector, pose = (_local(uri, scratch) for uri in settings.files())
+    *detector, pose = (local_file(uri, scratch) for uri in settings.files())
     return DWPose.load(
         detector[0] if detector else None,
         pose,
@@ -46,8 +46,4 @@ def densepose_uv(settings: DensePoseSettings, frames: Iterable[np.ndarray], scra
 def _load_densepose(settings: DensePoseSettings, scratch: Path):  # noqa: ANN202 - imports torch only when it is used
     from stages.poses.estimators.densepose_model import DensePose
 
-    return DensePose(_local(settings.model, scratch), channels=settings.channels)
-
-
-def _local(uri: str, scratch: Path) -> Path:
-    return storage.fetch(uri, scratch / "estimators", None)
+    return DensePose(local_file(settings.model, scratch), channels=settings.channels)
