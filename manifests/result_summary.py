@@ -56,5 +56,5 @@ def _failures(results: Iterable[Result]) -> list[dict[str, Any]]:
 
 
 def exit_code(results: Iterable[Result], ok_if: Collection[Status] = ()) -> int:
-    """0 when every row has its film or ended in a way that is `ok_if`, 3 when some were not."""
+    """0 when every row has its film or ended in a way that is `ok_if`, else 3."""
     return 0 if all(result.good or result.status in ok_if for result in results) else 3

@@ -12,6 +12,7 @@ from manifests.results import Result
 from manifests.storage_fault import storage_fault
 from manifests.work import Work
 from pipelines.attempts import WorkerDied
+from pipelines.stopping import NotReached
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +53,10 @@ def then(error: Exception) -> Then:
     return "again" if isinstance(error, Again) else ""
 
 
-def status_of(error: Exception) -> Literal["rejected", "failed"]:
-    """Rejected: the row's own input is at fault. Failed: anything else."""
+def status_of(error: Exception) -> Literal["rejected", "failed", "not_reached"]:
+    """Rejected: the row's own input is at fault. Not reached: it was not begun. Failed: anything else."""
+    if isinstance(error, NotReached):
+        return "not_reached"
     return "rejected" if isinstance(error, Rejected) else "failed"
 
 

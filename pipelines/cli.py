@@ -18,7 +18,8 @@ from pipelines.console import Console, Terminated, print_json, told_to_end
 
 OK, BROKE_OFF, WRONG_USAGE, SOME_FAILED = 0, 1, 2, 3
 EXIT_CODES = (
-    "exit codes: 0 all done, 1 the run itself failed, 2 wrong usage, 3 finished but some rows failed or were rejected"
+    "exit codes: 0 all done, 1 the run itself failed, 2 wrong usage, 3 finished, but some rows "
+    "were rejected, failed or were not reached"
 )
 
 
@@ -183,7 +184,7 @@ def _animate(commands: Any) -> None:
         "--ok-if",
         action="append",
         default=[],
-        choices=["rejected", "failed"],
+        choices=["rejected", "failed", "not_reached"],
         help="exit with 0 in spite of rows that ended so; may be repeated (Ray calls a job that ends with 3 failed)",
     )
     parser.add_argument("--strict", action="store_true", help="refuse a manifest with unknown columns")
