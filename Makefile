@@ -46,5 +46,6 @@ $(READY): pyproject.toml constraints.txt
 	@$(VENV)/bin/python -m pip show --quiet decord2 2>/dev/null || \
 	  $(VENV)/bin/python -m pip uninstall --quiet --yes decord 2>/dev/null || true  # whose files decord2 brings
 	@quiet=; test -t 1 || quiet=--quiet; \
-	  $(VENV)/bin/python -m pip install $$quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	  $(VENV)/bin/python -m pip install $$quiet --disable-pip-version-check -c constraints.txt -e '.[dev,people]'
+	@$(VENV)/bin/python -m pipelines.fetch_people
 	@touch $@

@@ -104,6 +104,7 @@ def build_parser() -> argparse.ArgumentParser:
     _clip(commands)
     _manifest(commands)
     _poses(commands)
+    _models(commands)
     _doctor(commands)
     _config(commands)
     return parser
@@ -355,6 +356,40 @@ def poses(arguments: argparse.Namespace) -> int:
     if arguments.config and arguments.json:
         require_writable([arguments.json], [str(arguments.config)], overwrite=True)
     draw_poses(config, arguments.video, arguments.film, arguments.json, arguments.subject, say, arguments.overwrite)
+    return OK
+
+
+def _models(commands: Any) -> None:
+    text = "say which weights are here, and what each animator and estimator still needs"
+    parser = _command(commands, "models", models, text, BROKE_OFF)
+    _config_options(parser)
+    parser.add_argument("--json", action="store_true", help="print the list as JSON on stdout")
+    parts = parser.add_subparsers(title="commands", metavar="COMMAND")
+    fetching = _command(parts, "fetch", fetch, "fetch nets that find people, with pip", BROKE_OFF)
+    fetching.add_argument("what", choices=["people"], help="people: MediaPipe's nets for body, hands and face")
+    fetching.add_argument(
+        "--to", metavar="FOLDER", help="folder or URI to unpack into; left out, this Python's environment"
+    )
+
+
+def models(arguments: argparse.Namespace) -> int:
+    """`catwalk models`."""
+    config = _configured(arguments)
+    from pipelines.models import models as all_models
+
+    found = list(all_models(config))
+    if arguments.json:
+        print_json({"models": [model.to_dict() for model in found]})
+    else:
+        print("\n".join(map(str, found)))  # noqa: T201
+    return OK
+
+
+def fetch(arguments: argparse.Namespace) -> int:
+    """`catwalk models fetch people`."""
+    from pipelines.fetch_people import fetch_people
+
+    fetch_people(arguments.to, say)
     return OK
 
 

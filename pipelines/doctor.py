@@ -23,15 +23,12 @@ from manifests import storage
 from manifests.errors import Problem
 from pipelines.code_version import code_version
 from pipelines.configuration import RunConfig
+from pipelines.models import REINSTALL, checkpoint, estimator
 from pipelines.progress import Say
-from stages.bundled import SCHEME, bundled
-from stages.checkpoint_files import checkpoint_files
-from stages.diffusion.animator import Facts
 from stages.diffusion.animators import ANIMATORS, OWN, UNUSABLE, add_animators
-from stages.poses.recipes import Estimators, remedy_for
+from stages.poses.recipes import Estimators
 from stages.poses.wholebody import WHOLE_IMAGE
 
-REINSTALL = "run `make setup`, or pip install -c constraints.txt -e ."
 SHOWN = ("ray", "torch", "diffusers", "transformers", "av", "pyarrow", "fsspec", "pydantic")
 
 
@@ -245,45 +242,30 @@ def checkpoints(config: RunConfig) -> Findings:
 
 
 def _checkpoint(label: str, given: str) -> Findings:
-    folder = storage.resolve(bundled(given), os.getcwd())
-    # a label that is no animator's name may serve any
-    weighted = [facts for facts in ANIMATORS.values() if facts.checkpoint]
-    candidates = [ANIMATORS[label]] if label in ANIMATORS else weighted
-    looked = [(facts, _sizes(folder, facts)) for facts in candidates]
-    facts, sizes = min(looked, key=lambda one: sum(not size for size in one[1].values()))
-    missing = [part for part, size in sizes.items() if not size]
-    text = f"checkpoint {label}: {folder}"
-    if missing:
-        published = f"lay the folder out as published: see stages/diffusion/README.md, {facts.name!r}"
-        remedy = REINSTALL if given.startswith(SCHEME) else published
-        yield Finding("FAIL", f"{text} lacks {', '.join(missing)} of {facts.name}", remedy)
+    found = checkpoint(label, given)
+    text = f"checkpoint {label}: {found.place}"
+    if found.lacks:
+        yield Finding("FAIL", f"{text} lacks {', '.join(found.lacks)} of {found.animator}", found.remedy)
     else:
-        size = f"{sum(sizes.values()) / 2**20:,.0f} MiB"
-        yield Finding("ok", f"{text} has all parts of {facts.name}, {size}; licence: {facts.licence}")
-
-
-def _sizes(folder: str, facts: Facts) -> dict[str, int]:
-    """Bytes of each part of a checkpoint; 0 where it is not there."""
-    found = checkpoint_files(folder, facts)
-    return {part: sum(found[part].values()) for part in facts.checkpoint}
+        size = f"{sum(found.sizes.values()) / 2**20:,.0f} MiB"
+        yield Finding("ok", f"{text} has all parts of {found.animator}, {size}; licence: {found.licence}")
 
 
 def estimators(config: RunConfig) -> Findings:
-    """Each file of the configured pose estimators: whether it is there."""
+    """Each estimator that is set: whether its files are there, and the package that runs them."""
     for name, settings in config.estimators:
         if settings is None:
             continue
-        uris = [storage.resolve(uri, os.getcwd()) for uri in config.estimators.files(name)]
-        missing = [uri for uri in uris if not storage.exists(uri)]
-        if missing:
-            # nobody asked for nets that are set by default: only rows that need them cannot be made
+        found = estimator(name, config)
+        if found.lacks:
+            # what is set by default, nobody has asked for: only rows that need it cannot be made
             unasked = name == "people" and settings == Estimators().people
             verdict: Verdict = "warning" if unasked else "FAIL"
-            yield Finding(verdict, f"estimator {name}: {', '.join(missing)} missing", remedy_for(name))
+            yield Finding(verdict, f"estimator {name}: {', '.join(found.lacks)} missing", found.remedy)
         else:
             whole = getattr(settings, "detector", None) == WHOLE_IMAGE
             note = f" (detector {WHOLE_IMAGE}: every frame is one person's box)" if whole else ""
-            yield Finding("ok", f"estimator {name}: {', '.join(uris)}{note}")
+            yield Finding("ok", f"estimator {name}: {', '.join(found.sizes)}{note}")
 
 
 def round_trip(output: str) -> Findings:

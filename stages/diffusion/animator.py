@@ -63,6 +63,7 @@ class Facts:
     keypoints: Literal["dwpose", "drawn"] = "dwpose"  # estimator of the people in driving videos and references
     driving: Literal["required", "optional"] = "required"  # optional: the system also draws without poses
     bundled: str | None = None  # weights that come with Catwalk
+    parameters: float = 0  # of the networks that are loaded, in millions; 0: not known
     revision: str = ""  # of an animator from outside: another one whenever its films change, which are then made anew
     # (clip, shape of its driving file, else of its reference, if there is either) → fields of a clip that this system
     # alone fills in otherwise, for rows that leave them out

@@ -70,6 +70,13 @@ def test_a_python_without_venv_is_refused_in_one_sentence(checkout: Path) -> Non
 
 
 @needs_make
+def test_setup_installs_all_that_the_tests_need_and_fetches_the_nets_last(checkout: Path) -> None:
+    commands = make(checkout, "--dry-run", "setup").stdout
+    assert "-e '.[dev,people]'" in commands
+    assert commands.index("-m pip install") < commands.index("-m pipelines.fetch_people") < commands.index("touch")
+
+
+@needs_make
 def test_setup_does_nothing_until_a_requirement_changes(checkout: Path) -> None:
     ready = checkout / ".venv" / ".ready"
     ready.parent.mkdir()
@@ -115,19 +122,20 @@ def required(*extras: str) -> set[str]:
 def test_everything_that_is_installed_is_pinned() -> None:
     # torch pins its own CUDA packages, in step with its build
     cuda = ("nvidia-", "cuda-", "triton")
-    missing = {name for name in required("dev") if name not in PINS and not name.startswith(cuda)}
+    missing = {name for name in required("dev", "people") if name not in PINS and not name.startswith(cuda)}
     assert missing == set(), "renew constraints.txt"
 
 
 def test_nothing_is_pinned_that_the_project_does_not_need() -> None:
     if sys.version_info[:2] != (3, 11) or sys.platform != "linux":
         pytest.skip("constraints.txt lists what Python 3.11 on Linux needs")
-    assert set(PINS) - required("dev") == set()
+    assert set(PINS) - required("dev", "people") == set()
 
 
 def test_pins_fit_the_requirements_of_the_project() -> None:
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
-    for text in project["dependencies"] + project["optional-dependencies"]["dev"]:
+    optional = project["optional-dependencies"]
+    for text in project["dependencies"] + optional["dev"] + optional["people"]:
         one = Requirement(text)
         assert one.specifier.contains(PINS[canonicalize_name(one.name)]), text
 

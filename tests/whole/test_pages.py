@@ -104,21 +104,31 @@ def test_the_readme_names_every_status_and_every_exit_code() -> None:
 
 
 def test_every_command_that_a_page_names_is_one() -> None:
-    commands = {"animate", "clip", "manifest build", "manifest check", "poses", "doctor", "config"}
+    commands = {
+        "animate",
+        "clip",
+        "manifest build",
+        "manifest check",
+        "poses",
+        "models",
+        "models fetch",
+        "doctor",
+        "config",
+    }
     assert commands == {text.removeprefix("catwalk ") for text in usages()}
     for page in PAGES:
-        for said in re.findall(r"(?:`|^)catwalk ([a-z]+(?: (?:build|check))?)", page.read_text(), re.MULTILINE):
+        for said in re.findall(r"(?:`|^)catwalk ([a-z]+(?: (?:build|check|fetch))?)", page.read_text(), re.MULTILINE):
             assert said in commands, f"{page.name}: catwalk {said}"
 
 
 def usages() -> set[str]:
-    """`catwalk COMMAND` of everything that the parser can end in."""
+    """`catwalk COMMAND` of everything that does something by itself."""
     found, waiting = set(), [cli.build_parser()]
     while waiting:
         parser = waiting.pop()
         parts = [action for action in parser._actions if isinstance(action.choices, dict)]
         waiting += [child for action in parts for child in action.choices.values()]
-        if not parts:
+        if not parts or parser.get_default("command"):
             found.add(parser.prog)
     return found
 

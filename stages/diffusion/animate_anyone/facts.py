@@ -60,5 +60,6 @@ ANIMATE_ANYONE = Facts(
     licence="weights Apache-2.0; base models CreativeML OpenRAIL-M",
     lora=True,
     options=AnimateAnyoneOptions,
+    parameters=2_559,
     checkpoint_settings=("inference_config.json",),
 )

@@ -36,4 +36,5 @@ DRAWN = Facts(
     half=("bfloat16",),  # activations of its reference network reach 1e9, float16 ends at 65,504
     keypoints="drawn",
     bundled="bundled:drawn",
+    parameters=11.2,
 )

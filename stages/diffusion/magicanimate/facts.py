@@ -58,4 +58,5 @@ MAGICANIMATE = Facts(
     lora=True,
     text=True,
     options=MagicAnimateOptions,
+    parameters=2_702,
 )
