@@ -10,8 +10,9 @@ import numpy as np
 
 from stages.poses.estimators.densepose import paint, uv_array
 from stages.poses.estimators.dwpose import CALLERS, DWPose
-from stages.poses.estimators.weights import local_file
-from stages.poses.recipes import DensePoseSettings, DWPoseSettings
+from stages.poses.estimators.people.estimator import PeopleEstimator
+from stages.poses.estimators.weights import local_file, local_people
+from stages.poses.recipes import DensePoseSettings, DWPoseSettings, PeopleSettings
 
 
 @lru_cache(maxsize=4)  # a run may mix three: two channel orders, and the net for drawn people
@@ -26,6 +27,13 @@ def load_dwpose(settings: DWPoseSettings, channels: str, scratch: Path) -> DWPos
         settings.batch,
         detect_every=settings.detect_every,
     )
+
+
+@lru_cache(maxsize=1)
+def load_people(settings: PeopleSettings, scratch: Path) -> PeopleEstimator:
+    """MediaPipe's nets. Raises `Problem` for wrong or missing files, and where their runtime is not installed."""
+    folder, body = local_people(settings, scratch)
+    return PeopleEstimator.load(folder, body, settings.threads)
 
 
 def densepose_frames(settings: DensePoseSettings, frames: Iterable[np.ndarray], scratch: Path) -> Iterator[np.ndarray]:
