@@ -1,0 +1,1 @@
+"""Whether a night survives: a cluster of several nodes on this machine, and somebody who breaks it meanwhile."""

@@ -1,0 +1,97 @@
+"""An animator from outside that costs nothing: it paints the pose over the reference, and writes down each frame."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from stages.diffusion.animator import Facts, Options, PosePictures, Segment
+
+if TYPE_CHECKING:
+    from manifests.clip import Clip
+    from stages.diffusion.weights.lora import Lora
+
+NAME = "painted"
+IMPLEMENTATION = "tests.chaos.painted:Painted"
+WORK_LOG = "CATWALK_CHAOS_WORK"  # folder in which every worker writes down the frames that it has painted
+
+
+class PaintedOptions(Options):
+    """How long it takes."""
+
+    seconds: float = Field(0.0, ge=0, description="of a film, spent waiting, spread over its frames")
+
+
+class Painted:
+    """Every frame depends on its pose, the whole reference and the seed: a mistake in any of them shows in the film."""
+
+    facts = Facts(
+        name=NAME,
+        implementation=IMPLEMENTATION,
+        pose="skeleton",
+        reference=True,
+        size_multiple=2,
+        native_size=(48, 64),
+        window=16,
+        window_limits=(1, 10_000),
+        overlap=0,
+        steps=1,
+        guidance=(),
+        checkpoint=(),
+        licence="Apache-2.0",
+        options=PaintedOptions,
+        modes=("standard",),
+        revision="1",
+    )
+    nbytes = 0
+
+    @classmethod
+    def load(cls, checkpoint: Path, device: str, dtype: torch.dtype, lora: Lora | None = None) -> Self:
+        return cls()
+
+    def latents(
+        self, clip: Clip, reference: np.ndarray | None, poses: PosePictures | None, segment: Segment
+    ) -> torch.Tensor:
+        """uint8 (frames, height, width, 3): half reference, half pose, shifted by the seed."""
+        assert reference is not None
+        assert poses is not None
+        options = PaintedOptions.model_validate(clip.options)
+        ground = resized(reference, clip) // 2
+        painted = np.empty((len(segment), *ground.shape), np.uint8)
+        for number in range(segment.start, segment.stop):
+            time.sleep(options.seconds / len(segment))
+            painted[number - segment.start] = np.roll(ground, clip.seed, axis=1) + resized(poses[number], clip) // 2
+            write_down(f"{clip.id} {number}")
+            segment.told(number / segment.stop, 1)
+        return torch.from_numpy(painted)
+
+    def frames(self, latents: torch.Tensor, clip: Clip) -> Iterator[np.ndarray]:
+        yield latents.numpy()
+
+
+def resized(picture: np.ndarray, clip: Clip) -> np.ndarray:
+    """The nearest pixels of a uint8 (height, width, 3) picture at the clip's size."""
+    assert clip.height is not None
+    assert clip.width is not None
+    rows = np.arange(clip.height) * picture.shape[0] // clip.height
+    columns = np.arange(clip.width) * picture.shape[1] // clip.width
+    return np.asarray(picture, np.uint8)[rows][:, columns]
+
+
+def write_down(line: str) -> None:
+    """Add a line to this process's own file: it is closed at once, so that a kill takes none back."""
+    if folder := os.environ.get(WORK_LOG):
+        with open(Path(folder) / f"{os.getpid()}.log", "a", encoding="utf-8") as log:
+            log.write(line + "\n")
+
+
+def frames_painted(folder: Path) -> int:
+    """How many frames all workers have painted together, those of killed tries too."""
+    return sum(len(log.read_text(encoding="utf-8").splitlines()) for log in folder.glob("*.log"))
