@@ -7,6 +7,7 @@ from a cache of listings: other machines write into the same folders.
 """
 
 import errno
+import functools
 import glob
 import hashlib
 import json
@@ -140,10 +141,13 @@ class Allowed(BaseModel):
         what = f"{field} {redact(uri)!r}"
         if scheme not in self.schemes:
             raise Rejected(f"{what}: {scheme}:// is not allowed", f"use one of {', '.join(sorted(self.schemes))}")
-        place = self._place(uri) + "/"
-        if self.prefixes and not any(place.startswith(self._place(prefix) + "/") for prefix in self.prefixes):
+        if self.prefixes and not (self._place(uri) + "/").startswith(self._places):
             places = ", ".join(redact(prefix) for prefix in self.prefixes)
             raise Rejected(f"{what} lies outside the allowed folders", f"move it below one of: {places}")
+
+    @functools.cached_property
+    def _places(self) -> tuple[str, ...]:
+        return tuple(self._place(prefix) + "/" for prefix in self.prefixes)
 
     @staticmethod
     def _place(uri: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from manifests import storage
 from manifests.clip import Clip
@@ -13,7 +14,7 @@ from manifests.work import Source, Work
 from stages.diffusion.animator import Facts
 from stages.diffusion.animators import ANIMATORS
 from stages.poses.recipes import Recipe, recipe_for
-from stages.video.timing import select
+from stages.video.timing import select, selected_count
 
 
 def driven(clip: Clip, facts: Facts) -> bool:
@@ -32,19 +33,32 @@ def shown_frames(clip: Clip, seconds: Sequence[Fraction], native_fps: Fraction) 
 
     `seconds` are those of the driving file's frames, `native_fps` is their (average) rate.
     """
+    published = _as_published(clip, len(seconds), native_fps)
+    return select(seconds, **_range(clip, native_fps)) if published is None else published
+
+
+def shown_count(clip: Clip, seconds: Sequence[Fraction], native_fps: Fraction) -> int:
+    """How many frames `shown_frames` returns, for the price of a few. Raises `Rejected` as it does."""
+    published = _as_published(clip, len(seconds), native_fps)
+    return selected_count(seconds, **_range(clip, native_fps)) if published is None else len(published)
+
+
+def _as_published(clip: Clip, frames: int, native_fps: Fraction) -> list[int] | None:
+    """The frames that the animator's published code shows, where its mode asks for those."""
     in_seconds = clip.first_frame is None and clip.frame_count is None
     as_published = ANIMATORS[clip.animator].parity_frames
-    if clip.mode == "parity" and in_seconds and as_published:
-        return as_published(clip, len(seconds), native_fps)
-    return select(
-        seconds,
-        fps=clip.fps,
-        start=Fraction(clip.start) if clip.start else None,
-        duration=None if clip.duration is None else Fraction(clip.duration),
-        first_frame=clip.first_frame,
-        frame_count=clip.frame_count,
-        native_fps=native_fps,
-    )
+    return as_published(clip, frames, native_fps) if clip.mode == "parity" and in_seconds and as_published else None
+
+
+def _range(clip: Clip, native_fps: Fraction) -> dict[str, Any]:
+    return {
+        "fps": clip.fps,
+        "start": Fraction(clip.start) if clip.start else None,
+        "duration": None if clip.duration is None else Fraction(clip.duration),
+        "first_frame": clip.first_frame,
+        "frame_count": clip.frame_count,
+        "native_fps": native_fps,
+    }
 
 
 def keeps_sound(work: Work) -> bool:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 from manifests import storage, table
 from manifests.clip import Clip, parse_clip, rejection
@@ -17,7 +18,7 @@ from manifests.storage import Allowed
 from manifests.work import Source, Weights, Work
 from stages.diffusion.animator import Facts, Shape
 from stages.diffusion.weights.lora_file import probe_lora
-from stages.driving import driven, shown_frames
+from stages.driving import driven, shown_count
 from stages.poses.files.keypoint_file import import_keypoints
 from stages.poses.files.uv_file import probe_uv
 from stages.poses.recipes import Estimators
@@ -25,17 +26,38 @@ from stages.suitability import check_suitable, known_animator
 from stages.video.image import read_managed
 from stages.video.limits import Limits
 from stages.video.read import Frames
+from stages.video.timing import EvenTimestamps
 
 # Raised by one when probing finds out more, or other things, about the same file.
 PROBE_ALGORITHM = 3
 
+MOST_REMEMBERED = 20_000  # files of which a process keeps in memory what it found
+
 Found = dict[str, Any]  # what the memo keeps of a file, as JSON
+
+
+class NamedFile(NamedTuple):
+    """A file that a row names, and what it is to be read as."""
+
+    uri: str
+    kind: str  # image, video, keypoints, densepose_uv, lora
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a row asks for, judged without a look at any file."""
+
+    clip: Clip
+    facts: Facts
+    checkpoint: str  # folder
+    files: dict[str, NamedFile]  # by field
 
 
 class Validate:
     """Checks one row against the animator's facts and the files it names. Decodes media: for CPU workers.
 
-    What was found out about a file is kept in the cache until the file changes, so a second run decodes nothing.
+    What was found out about a file is kept in the cache until the file changes, so a second run decodes nothing; and in
+    memory, so that a file that many rows name is asked for once.
     """
 
     def __init__(
@@ -54,20 +76,14 @@ class Validate:
         self._limits = limits
         self._checkpoints = checkpoints
         self._memo = SourceMemo(sources)
+        self._seen: dict[NamedFile, Found] = {}
 
     def __call__(self, row: int, fields: dict[str, Any]) -> Work:
         """The work of a manifest row, its defaults resolved. Raises `Rejected` naming field, value and remedy."""
-        clip, errors = parse_clip(table.split_row(fields))
-        if clip is None:
-            raise rejection(errors)
-        facts = known_animator(clip.animator)
-        check_suitable(clip, facts, self._estimators)
-        checkpoint = self._checkpoint(clip, facts)
-        reference = self._source("reference", clip.reference, "image") if facts.reference else None
-        kind = clip.driving_kind if clip.driving_kind in ("keypoints", "densepose_uv") else "video"
-        driving = self._source("driving", clip.driving, kind) if driven(clip, facts) else None
-        lora = None if clip.lora is None else self._source("lora", clip.lora, "lora")
-        clip, frames, begins = _resolved(clip, facts, reference, driving)
+        asked = self.asked(fields)
+        found = {field: self._accepted(field, file) for field, file in asked.files.items()}
+        reference, driving, lora = (found.get(field) for field in ("reference", "driving", "lora"))
+        clip, frames, begins = _resolved(asked.clip, asked.facts, reference, driving)
         if frames > self._limits.frames:
             raise Rejected(f"duration: {frames} frames, the limit is {self._limits.frames}", "make a shorter film")
         return Work(
@@ -77,9 +93,42 @@ class Validate:
             driving=driving and Source.model_validate(driving),
             frames=frames,
             begins=begins,
-            checkpoint=checkpoint,
+            checkpoint=asked.checkpoint,
             lora=lora and Weights.model_validate(lora),
         )
+
+    def asked(self, fields: dict[str, Any]) -> Asked:
+        """What a row asks for. Raises `Rejected` for what no file can mend."""
+        clip, errors = parse_clip(table.split_row(fields))
+        if clip is None:
+            raise rejection(errors)
+        facts = known_animator(clip.animator)
+        check_suitable(clip, facts, self._estimators)
+        checkpoint = self._checkpoint(clip, facts)
+        files = {}
+        if facts.reference:
+            files["reference"] = self._named("reference", cast(str, clip.reference), "image")
+        if driven(clip, facts):
+            kind = clip.driving_kind if clip.driving_kind in ("keypoints", "densepose_uv") else "video"
+            files["driving"] = self._named("driving", cast(str, clip.driving), kind)
+        if clip.lora is not None:
+            files["lora"] = self._named("lora", clip.lora, "lora")
+        return Asked(clip, facts, checkpoint, files)
+
+    def is_known(self, file: NamedFile) -> bool:
+        """Whether `examine` would answer without reading the file."""
+        if file not in self._seen and (found := self._remembered(file)):
+            self._remember(file, found)
+        return file in self._seen
+
+    def examine(self, file: NamedFile) -> Found:
+        """Everything known of a file, or the error and remedy for the rows that name it."""
+        if not self.is_known(file):
+            stamp, asked = storage.stamp(file.uri), self._as_asked(file)
+            found = {**asked, **self._examined(file.uri, file.kind)}
+            self._memo.put(file.uri, stamp, found)
+            self._remember(file, found)
+        return self._seen[file]
 
     def _checkpoint(self, clip: Clip, facts: Facts) -> str:
         """The folder of weights: a label of the configuration, a path or URI, or the animator's configured or own."""
@@ -98,24 +147,37 @@ class Validate:
         self._allowed.check(folder, "checkpoint")
         return folder
 
-    def _source(self, field: str, given: str, kind: str) -> Found:
-        """Everything known of a file: from the memo if it is unchanged, else by reading and probing it as `kind`."""
+    def _named(self, field: str, given: str, kind: str) -> NamedFile:
         uri = storage.resolve(given, self._base)
         self._allowed.check(uri, field)
-        try:
-            stamp = storage.stamp(uri)
-        except FileNotFoundError:
-            raise Rejected(
-                f"{field} {storage.redact(uri)!r}: there is no such file", f"correct the path, relative to {self._base}"
-            ) from None
-        asked = {"probe": PROBE_ALGORITHM, "kind": kind, "limits": self._limits.model_dump()}
-        known = self._memo.get(uri, stamp)
-        if known is None or any(known.get(name) != value for name, value in asked.items()):
-            known = {**asked, **self._examined(uri, kind)}
-            self._memo.put(uri, stamp, known)
+        return NamedFile(uri, kind)
+
+    def _accepted(self, field: str, file: NamedFile) -> Found:
+        """What was found of a good file. Raises `Rejected` for any other."""
+        known = self.examine(file)
         if "error" in known:
-            raise Rejected(f"{field} {storage.redact(uri)!r}: {known['error']}", known["remedy"])
-        return {"uri": uri, **known["found"]}
+            shown = storage.redact(file.uri)
+            raise Rejected(f"{field} {shown!r}: {known['error']}", known["remedy"])
+        return {"uri": file.uri, **known["found"]}
+
+    def _remembered(self, file: NamedFile) -> Found | None:
+        """What the memo holds of this very state of the file, if it was examined as it would be now."""
+        try:
+            known = self._memo.get(file.uri, storage.stamp(file.uri))
+        except FileNotFoundError:
+            return {"error": "there is no such file", "remedy": f"correct the path, relative to {self._base}"}
+        alike = known is not None and all(known.get(name) == value for name, value in self._as_asked(file).items())
+        return known if alike else None
+
+    def _as_asked(self, file: NamedFile) -> Found:
+        return {"probe": PROBE_ALGORITHM, "kind": file.kind, "limits": self._limits.model_dump()}
+
+    def _remember(self, file: NamedFile, found: Found) -> None:
+        if len(self._seen) >= MOST_REMEMBERED:
+            self._seen.clear()
+        if times := found.get("found", {}).get("timestamps"):
+            found = {"found": {**found["found"], "timestamps": [Fraction(second) for second in times]}}
+        self._seen[file] = found
 
     def _examined(self, uri: str, kind: str) -> Found:
         with tempfile.TemporaryDirectory(prefix="catwalk-validate-") as scratch:
@@ -206,11 +268,8 @@ def _resolved(clip: Clip, facts: Facts, reference: Found | None, driving: Found 
     clip = clip.model_copy(update=resolved)
     if driving is None:
         return clip, clip.frame_count or max(1, round(clip.duration * fps)), 0.0
-    if "timestamps" in driving:
-        seconds = [Fraction(second) for second in driving["timestamps"]]
-    else:
-        seconds = [number / native_fps for number in range(driving["frames"])]
-    frames = len(shown_frames(clip, seconds, native_fps))  # refuses a range without frames
+    seconds = driving.get("timestamps") or EvenTimestamps(driving["frames"], native_fps)
+    frames = shown_count(clip, seconds, native_fps)  # refuses a range without frames
     return clip, frames, clip.start if clip.first_frame is None else float(seconds[clip.first_frame])
 
 

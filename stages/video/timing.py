@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from math import ceil
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import numpy as np
 
@@ -111,7 +111,54 @@ def select(
     (`first_frame`, `frame_count`) and ends with the source if that is sooner. At the rate of a constant-rate source
     the result is first, first + 1, … exactly. Raises Rejected for a range given both ways or without a frame in it.
     """
-    native_fps = native_fps or fps
+    begin, count, tolerance = _instants(timestamps, fps, start, duration, first_frame, frame_count, native_fps or fps)
+    instants = (begin + k / fps for k in range(count))
+    return [max(0, bisect_right(timestamps, instant + tolerance) - 1) for instant in instants]
+
+
+def selected_count(
+    timestamps: Sequence[Fraction],
+    fps: Fraction,
+    start: Fraction | None = None,
+    duration: Fraction | None = None,
+    first_frame: int | None = None,
+    frame_count: int | None = None,
+    native_fps: Fraction | None = None,
+) -> int:
+    """How many frames `select` returns, without choosing them: it looks at a few timestamps only. Raises as it does."""
+    return _instants(timestamps, fps, start, duration, first_frame, frame_count, native_fps or fps)[1]
+
+
+class EvenTimestamps(Sequence[Fraction]):
+    """Timestamps of `frames` frames at a constant rate, in seconds from 0, each made when it is asked for."""
+
+    def __init__(self, frames: int, fps: Fraction) -> None:
+        self._frames = range(frames)
+        self._fps = fps
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    @overload
+    def __getitem__(self, index: int) -> Fraction: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Fraction]: ...
+    def __getitem__(self, index: int | slice) -> Fraction | list[Fraction]:
+        if isinstance(index, slice):
+            return [frame / self._fps for frame in self._frames[index]]
+        return self._frames[index] / self._fps
+
+
+def _instants(
+    timestamps: Sequence[Fraction],
+    fps: Fraction,
+    start: Fraction | None,
+    duration: Fraction | None,
+    first_frame: int | None,
+    frame_count: int | None,
+    native_fps: Fraction,
+) -> tuple[Fraction, int, Fraction]:
+    """(second of the first output instant, how many there are, how late a frame may be announced)."""
     if (start or duration is not None) and (first_frame is not None or frame_count is not None):
         raise Rejected(
             "start/duration and first_frame/frame_count are both given", "give the range in seconds or in source frames"
@@ -128,9 +175,7 @@ def select(
                 f"{asked}: no frame of the video, which lasts {_seconds(source_end)}", "choose a range inside the video"
             )
     tolerance = ROUNDING * min(1 / native_fps, 1 / fps)
-    count = max(1, ceil((end - begin - tolerance) * fps))
-    instants = (begin + k / fps for k in range(count))
-    return [max(0, bisect_right(timestamps, instant + tolerance) - 1) for instant in instants]
+    return begin, max(1, ceil((end - begin - tolerance) * fps)), tolerance
 
 
 def select_evenly(

@@ -10,6 +10,7 @@ from typing import Any
 import av
 import pytest
 
+from manifests import storage
 from manifests.clip import Clip
 from manifests.errors import Problem, Rejected
 from manifests.layout import latents_key
@@ -224,6 +225,34 @@ def test_a_changed_file_is_examined_again(media: Path) -> None:
     assert after.frames == 8
     assert after.reference.digest != before.reference.digest
     assert after.driving.digest != before.driving.digest
+
+
+def test_a_file_that_many_rows_name_is_asked_for_once(media: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    allowed, sources = Allowed(prefixes=[str(media)]), str(media / "cache" / "sources")
+    stage = Validate(str(media), allowed, Limits(), WEIGHTS, sources, Estimators())
+    asked: list[str] = []
+    stamp = storage.stamp
+    monkeypatch.setattr(storage, "stamp", lambda uri: asked.append(Path(uri).name) or stamp(uri))
+    rows = [clip_row(f"c{number}", driving="driving.mp4" if number % 2 else "absent.mp4") for number in range(10)]
+    for number, row in enumerate(rows):
+        if number % 2:
+            assert stage(number, row).frames == 6
+        else:
+            with pytest.raises(Rejected, match="no such file"):
+                stage(number, row)
+    per_file = {name: asked.count(name) for name in ("reference.png", "driving.mp4", "absent.mp4")}
+    assert max(per_file.values()) <= 3, per_file  # not 10
+
+
+def test_what_a_row_names_is_told_without_reading_it(media: Path) -> None:
+    stage = Validate(str(media), Allowed(), Limits(), WEIGHTS, str(media / "cache" / "sources"), Estimators())
+    asked = stage.asked(clip_row("a"))
+    files = {field: (Path(file.uri).name, file.kind) for field, file in asked.files.items()}
+    assert files == {"reference": ("reference.png", "image"), "driving": ("driving.mp4", "video")}
+    assert (asked.clip.id, asked.checkpoint) == ("a", "/models/magicanimate")
+    assert [stage.is_known(file) for file in asked.files.values()] == [False, False]
+    stage(0, clip_row("a"))
+    assert [stage.is_known(file) for file in asked.files.values()] == [True, True]
 
 
 def test_a_damaged_file_is_not_decoded_twice(media: Path, monkeypatch: pytest.MonkeyPatch) -> None:

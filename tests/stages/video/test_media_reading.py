@@ -22,7 +22,7 @@ from stages.video import timing
 from stages.video.limits import Limits
 from stages.video.probe import examine
 from stages.video.read import Frames, VideoFacts, probe
-from stages.video.timing import select
+from stages.video.timing import EvenTimestamps, select, selected_count
 
 LIMITS = Limits()
 MEDIA = Path(__file__).resolve().parents[2] / "media"
@@ -668,3 +668,18 @@ def test_a_range_without_a_frame_is_refused(asked: dict[str, Fraction | int]) ->
 def test_a_range_given_twice_is_refused() -> None:
     with pytest.raises(Rejected, match="both given"):
         select(REGULAR, Fraction(25), start=Fraction(1), frame_count=10)
+
+
+@pytest.mark.parametrize("native_fps", [Fraction(25), NTSC, Fraction(480)])
+@pytest.mark.parametrize("fps", [Fraction(25), Fraction(24), NTSC, Fraction(50), Fraction(12)])
+@pytest.mark.parametrize(
+    "asked",
+    [{}, {"start": Fraction(1, 9)}, {"duration": Fraction(5, 7)}, {"first_frame": 7}, {"frame_count": 11}],
+)
+def test_frames_are_counted_as_they_are_selected(native_fps: Fraction, fps: Fraction, asked: dict) -> None:
+    even = EvenTimestamps(101, native_fps)
+    uneven = [at + Fraction(number % 7, 40000) for number, at in enumerate(even)]
+    assert even[3:5] == [3 / native_fps, 4 / native_fps]
+    for seconds in (even, uneven):
+        chosen = select(seconds, fps, **asked, native_fps=native_fps)
+        assert selected_count(seconds, fps, **asked, native_fps=native_fps) == len(chosen)
