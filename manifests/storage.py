@@ -184,6 +184,20 @@ def stamp(uri: str) -> Stamp:
     return Stamp(int(info["size"]), str(info.get("ETag") or info.get("etag") or sorted(info.items())).strip('"'))
 
 
+def written(uri: str) -> float | None:
+    """When the file was written, in seconds since 1970 by the clock of its store; None if the store does not tell.
+
+    Raises `FileNotFoundError` if nothing is there.
+    """
+    if (local := local_path(uri)) is not None:
+        return os.stat(local).st_mtime
+    fs, path = _remote(uri)
+    try:
+        return fs.modified(path).timestamp()
+    except NotImplementedError:
+        return None
+
+
 def exists(uri: str) -> bool:
     """Whether a file or folder is there now. Errors of the store are raised, never taken for absence."""
     return _info(uri) is not None

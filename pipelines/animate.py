@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -25,7 +25,8 @@ from pipelines.boundary import ended, guarded
 from pipelines.configuration import RunConfig
 from pipelines.disk_space import FILM, LATENTS, require_space
 from pipelines.keying import Keying
-from pipelines.manifest_reading import ManifestRow, look_at, read_manifest
+from pipelines.lease import held
+from pipelines.manifest_reading import Manifest, ManifestRow, look_at, read_manifest
 from pipelines.output_files import require_apart, require_writable_folder
 from pipelines.plan import Plan, make_plan, reused
 from pipelines.pools import actors, as_blocks, demands, tasks
@@ -59,26 +60,22 @@ def run(
     settings = settled(config, manifest, output, run_id)
     require_possible(settings, only, dry_run)
     wanted = bad_rows(settings.layout, run_id) if only_failed else None
-    say(f"run {settings.run_id} on {connect()}")
-    require(demands(config), config.cluster_wait.seconds, say)
-    record = RunRecord(settings)
-
-    incoming = read_manifest(settings.manifest)
-    report_unknown(incoming.unknown, strict, say)
-    rows = [row for row in incoming.selected(limit, only) if wanted is None or wanted(row)]
-    if not dry_run:
-        record.claim(incoming.texts)
-
-    plan, settled_already = planned(rows, settings, say)
     if dry_run:
-        return record.dry(plan, settled_already, say)
-    require_room(plan, settings)
-    record.write_plan(plan, settled_already)
+        incoming, rows = gathered(settings, limit, only, wanted, strict, say)
+        return RunRecord(settings).dry(*planned(rows, settings, say), say)
 
-    made, broke_off = in_rounds(plan, rows, settings, say)
-    about = {work.row: {"id": work.clip.id, "metadata": work.clip.metadata} for work in plan.works()}
-    final = results.reconcile([row.number for row in rows], settled_already + made, about)
-    return record.finish(record.with_earlier(final, len(incoming.rows)), broke_off, say)
+    with held(settings.layout, settings.run_id, settings.session, say):
+        incoming, rows = gathered(settings, limit, only, wanted, strict, say)
+        record = RunRecord(settings)
+        record.claim(incoming.texts)
+        plan, settled_already = planned(rows, settings, say)
+        require_room(plan, settings)
+        record.write_plan(plan, settled_already)
+
+        made, broke_off = in_rounds(plan, rows, settings, say)
+        about = {work.row: {"id": work.clip.id, "metadata": work.clip.metadata} for work in plan.works()}
+        final = results.reconcile([row.number for row in rows], settled_already + made, about)
+        return record.finish(record.with_earlier(final, len(incoming.rows)), broke_off, say)
 
 
 def graph(groups: Sequence[Sequence[Work]], settings: RunSettings, attempts: int) -> ray.data.Dataset:
@@ -93,6 +90,22 @@ def graph(groups: Sequence[Sequence[Work]], settings: RunSettings, attempts: int
         .map(InputsWorker, fn_constructor_args=[settings], **actors(config.inputs_pool))
         .map(AnimateWorker, fn_constructor_args=[settings, attempts], **actors(config.animate_pool))
     )
+
+
+def gathered(
+    settings: RunSettings,
+    limit: int | None,
+    only: Collection[str],
+    wanted: Callable[[ManifestRow], bool] | None,
+    strict: bool,
+    say: Say,
+) -> tuple[Manifest, list[ManifestRow]]:
+    """The manifest, read on a cluster that can hold the run, and those of its rows that the run is about."""
+    say(f"run {settings.run_id} on {connect()}")
+    require(demands(settings.config), settings.config.cluster_wait.seconds, say)
+    incoming = read_manifest(settings.manifest)
+    report_unknown(incoming.unknown, strict, say)
+    return incoming, [row for row in incoming.selected(limit, only) if wanted is None or wanted(row)]
 
 
 def planned(rows: Sequence[ManifestRow], settings: RunSettings, say: Say) -> tuple[Plan, list[Result]]:

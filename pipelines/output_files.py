@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from manifests import storage
-from manifests.errors import WrongUsage
+from manifests.errors import Problem, WrongUsage
 from manifests.storage_fault import storage_fault
 
 
@@ -50,6 +50,15 @@ def require_writable_folder(output: str) -> None:
         fault = storage_fault(error)
         said = fault.error if fault else str(error)
         raise WrongUsage(f"output {output} cannot be written: {said}", "name a folder that can be written") from None
+
+
+def unwritable(output: str, error: OSError) -> Problem:
+    """What it means that nothing can be put below the output folder or bucket."""
+    fault = storage_fault(error)
+    return Problem(
+        f"output {storage.redact(output)} cannot be written: {fault.error if fault else error}",
+        fault.remedy if fault else "choose a folder or bucket that you and the workers may write to",
+    )
 
 
 def require_apart(manifest: str, folder: str) -> None:

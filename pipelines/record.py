@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from manifests import results, storage
-from manifests.errors import Problem, WrongUsage
+from manifests.errors import WrongUsage
 from manifests.layout import OutputLayout, claim_run
 from manifests.result_summary import exit_code, summarise
 from manifests.results import Result, Status
-from manifests.storage_fault import storage_fault
 from pipelines.manifest_reading import ManifestRow
+from pipelines.output_files import unwritable
 from pipelines.plan import Plan
 from pipelines.progress import Say, clock
 from pipelines.settings import RunSettings
@@ -61,11 +61,7 @@ class RunRecord:
         try:
             continued = claim_run(settings.layout, settings.run_id, settings.manifest, rows)
         except OSError as error:
-            fault = storage_fault(error)
-            raise Problem(
-                f"output {storage.redact(settings.output)} cannot be written: {fault.error if fault else error}",
-                fault.remedy if fault else "choose a folder or bucket that you and the workers may write to",
-            ) from None
+            raise unwritable(settings.output, error) from None
         storage.delete(self._uri("_SUCCESS"))
         return continued
 
