@@ -259,12 +259,9 @@ def clip(arguments: argparse.Namespace) -> int:
         if not equals:
             raise WrongUsage(f"--set {text!r}", "write FIELD=VALUE, such as steps=10")
         fields[name] = value
-    from pipelines.progress import ClipProgress
-
     console = arguments.console
-    told = ClipProgress(console.say, console.live if console.terminal else None)
     files = arguments.film, arguments.cache
-    result = make_clip(config, fields, *files, console.say, arguments.poster, arguments.overwrite, told)
+    result = make_clip(config, fields, *files, console.say, arguments.poster, arguments.overwrite, _told(console))
     if arguments.json:
         print_json({"exit_code": OK, **result.model_dump(mode="json")})
     return OK
@@ -328,35 +325,57 @@ def _know_animators(arguments: argparse.Namespace) -> None:
 
 def _poses(commands: Any) -> None:
     parser = _command(commands, "poses", poses, "draw the skeletons found in a video over it", SOME_FAILED)
-    parser.add_argument("video", type=Path, help="video of a filmed person")
-    parser.add_argument("film", type=Path, help="the MP4 to write")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML configuration with estimators.dwpose")
-    parser.add_argument("--detector", metavar="FILE", help="YOLOX as ONNX, published as yolox_l.onnx, or whole_image")
-    parser.add_argument("--pose", metavar="FILE", help="RTMPose whole-body as ONNX, published as dw-ll_ucoco_384.onnx")
+    parser.add_argument("video", type=Path, help="video of people, or a picture")
+    parser.add_argument("film", type=Path, help="the MP4 to write; of a picture also .jpg or .png")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the keypoints as OpenPose JSON")
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE.html",
+        help="also write a page on how well a person is seen, and what to do",
+    )
     _overwrite(parser)
     parser.add_argument(
         "--subject",
         choices=["persistent", "largest", "central"],
         help="follow one person, repaired as for a film, and report on the quality; left out, everyone as found",
     )
+    parser.add_argument(
+        "--estimator",
+        choices=["people", "dwpose", "drawn"],
+        help="networks that look; left out, dwpose where it is configured, else people",
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML configuration with estimators")
+    parser.add_argument("--detector", metavar="FILE", help="YOLOX as ONNX, published as yolox_l.onnx, or whole_image")
+    parser.add_argument("--pose", metavar="FILE", help="RTMPose whole-body as ONNX, published as dw-ll_ucoco_384.onnx")
+    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but why the command failed")
+    parser.add_argument("-v", "--verbose", action="store_true", help="say more, with tracebacks of what failed")
 
 
 def poses(arguments: argparse.Namespace) -> int:
     """`catwalk poses`."""
     from pipelines.configuration import RunConfig
     from pipelines.output_files import require_writable
-    from pipelines.poses import draw_poses
+    from pipelines.poses import Outputs, draw_poses
 
     if bool(arguments.detector) != bool(arguments.pose):
         raise WrongUsage("--detector and --pose belong together", "give both, or estimators.dwpose in --config")
     files = {"detector": arguments.detector, "pose": arguments.pose}
     given = {"estimators": {"dwpose": files}} if arguments.detector else {}
     config = RunConfig.load(arguments.config, given)
-    if arguments.config and arguments.json:
-        require_writable([arguments.json], [str(arguments.config)], overwrite=True)
-    draw_poses(config, arguments.video, arguments.film, arguments.json, arguments.subject, say, arguments.overwrite)
+    outputs = Outputs(arguments.film, arguments.json, arguments.report)
+    if arguments.config:
+        require_writable(outputs.files[1:], [str(arguments.config)], overwrite=True)
+    console, options = arguments.console, (arguments.overwrite, arguments.estimator, _told(arguments.console))
+    draw_poses(config, arguments.video, outputs, arguments.subject, console.say, *options)
     return OK
+
+
+def _told(console: Console) -> Callable[[str, float, float], None]:
+    """Shows how far a film is: on a terminal in a line that is written over."""
+    from pipelines.progress import ClipProgress
+
+    return ClipProgress(console.say, console.live if console.terminal else None)
 
 
 def _models(commands: Any) -> None:

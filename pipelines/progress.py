@@ -19,8 +19,9 @@ class ClipProgress:
     """Says how far a single clip is: on a terminal in one line that is written over, else in a line now and then."""
 
     def __init__(self, say: Say, live: Say | None = None, interval: float = 10.0) -> None:
-        """`live` writes over the last line; without it, `say` is called at most every `interval` seconds."""
+        """`live` writes over the last line, with a bar; else `say` is called at most every `interval` seconds."""
         self._tell = live or say
+        self._bar = live is not None
         self._interval = 0.1 if live else interval
         self._last = time.monotonic()
         self._part = ""
@@ -35,7 +36,8 @@ class ClipProgress:
         if now - self._last < self._interval:
             return
         self._last = now
-        line = f"  {part} {math.ceil(done)} of {whole:g}"
+        line = f"  {bar(done / whole)}" if self._bar and whole else " "
+        line += f" {part} {math.ceil(done)} of {whole:g}"
         if done > self._begun_with:
             left = (now - self._begun) / (done - self._begun_with) * (whole - done)
             line += f" · about {clock(left)} left for this"
@@ -86,6 +88,12 @@ class Progress:
             pace = (time.monotonic() - self._pace_since) / (self._cost_done - self._cost_before)
             line += f" · about {clock(pace * (self._cost - self._cost_done))} left"
         return line
+
+
+def bar(share: float, width: int = 24) -> str:
+    """A bar of so many letters, filled up to a share from 0 to 1."""
+    filled = round(width * min(max(share, 0.0), 1.0))
+    return "█" * filled + "░" * (width - filled)
 
 
 def clock(seconds: float) -> str:

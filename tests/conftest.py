@@ -7,6 +7,7 @@ import pytest
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command sets it, before torch is imported
 
+from stages.poses.recipes import PeopleSettings
 from tests.made.s3_server import s3, s3_endpoint  # noqa: F401
 from tests.made.sample_media import cluster, media  # noqa: F401
 
@@ -20,6 +21,16 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs the recordings and media in ../shared, which are not part of the repository")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def people_nets() -> PeopleSettings:
+    """MediaPipe's nets in this environment; tests that need them skip where `make setup` could not fetch them."""
+    settings = PeopleSettings()
+    if not all(Path(file).is_file() for file in settings.files()):
+        pytest.skip("needs MediaPipe's nets: with an index in pip's reach, `catwalk models fetch people`")
+    pytest.importorskip("ai_edge_litert", reason="needs ai-edge-litert, from the extra 'people'")
+    return settings
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -50,8 +50,8 @@ def test_a_terminal_is_written_over_often(clock: list[float]) -> None:
             clock[0] += 0.5
             told(part, number - 0.5, 3)
     assert said == []
-    assert live[1] == "  denoising, step 2 of 3 · about 0:01 left for this"
-    assert live[3] == "  drawing, frame 1 of 3", "every part has a pace of its own"
+    assert live[1] == f"  {'█' * 12}{'░' * 12} denoising, step 2 of 3 · about 0:01 left for this"
+    assert live[3] == f"  {'█' * 4}{'░' * 20} drawing, frame 1 of 3", "every part has a pace of its own"
 
 
 def test_the_time_left_counts_no_start_up(clock: list[float]) -> None:

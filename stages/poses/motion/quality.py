@@ -115,18 +115,21 @@ def assess(
 
 def judge(report: PoseReport, rules: QualityRules | None = None) -> None:
     """Raise `Rejected` for a sequence that breaks a rule, most telling one first."""
+    for broken in faults(report, rules):
+        raise broken
+
+
+def faults(report: PoseReport, rules: QualityRules | None = None) -> list[Rejected]:
+    """The rules that a sequence breaks, most telling one first, each with what to do about it."""
     rules = rules or QualityRules()
     if report.found is None:
-        raise Rejected(
-            f"nobody is found in any of the {report.frames} frames of the driving video",
-            "use a driving video that shows a person; a drawing or a tiny figure is not recognised as one",
-        )
+        error = f"nobody is found in any of the {report.frames} frames of the driving video"
+        remedy = "use a driving video that shows a person; a drawing or a tiny figure is not recognised as one"
+        return [Rejected(error, remedy)]
     there = f"the person is there between {report.found[0]:.2f} s and {report.found[1]:.2f} s"
     if not report.present:
-        raise Rejected(
-            f"nobody is found in any of the {report.frames} frames that the film shows of the driving video",
-            f"choose another range of it: {there}",
-        )
+        error = f"nobody is found in any of the {report.frames} frames that the film shows of the driving video"
+        return [Rejected(error, f"choose another range of it: {there}")]
     gap = report.longest_gap / report.fps
     checks = (
         (
@@ -170,9 +173,7 @@ def judge(report: PoseReport, rules: QualityRules | None = None) -> None:
             "use a driving video in which people do not cross, or look at the drawn poses and allow more doubts",
         ),
     )
-    for broken, error, remedy in checks:
-        if broken:
-            raise Rejected(error, remedy)
+    return [Rejected(error, remedy) for broken, error, remedy in checks if broken]
 
 
 def _leaving(subject: Keypoints) -> tuple[np.ndarray, np.ndarray]:
