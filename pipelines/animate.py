@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any, cast
 
 import ray
@@ -86,8 +87,8 @@ def graph(groups: Sequence[Sequence[Work]], settings: RunSettings, attempts: int
     # which may never come free, and wait for the last clip of a video
     videos.context.target_max_block_size = 1
     return (
-        videos.flat_map(PoseWorker, fn_constructor_args=[settings], **actors(config.pose_pool))
-        .map(InputsWorker, fn_constructor_args=[settings], **actors(config.inputs_pool))
+        videos.flat_map(PoseWorker, fn_constructor_args=[settings, attempts], **actors(config.pose_pool))
+        .map(InputsWorker, fn_constructor_args=[settings, attempts], **actors(config.inputs_pool))
         .map(AnimateWorker, fn_constructor_args=[settings, attempts], **actors(config.animate_pool))
     )
 
@@ -145,24 +146,33 @@ def report_unknown(unknown: Sequence[table.UnknownColumn], strict: bool, say: Sa
 
 def validated(rows: Sequence[ManifestRow], settings: RunSettings) -> tuple[list[Work], list[Result]]:
     """Every row as work, or as a rejected result. Media is probed on CPU workers; duplicate ids are found here."""
-    pool = settings.config.validate_pool
+    pool, limit = settings.config.validate_pool, settings.config.attempts
     duplicates = table.duplicate_rows(row.id for row in rows)
-    blocks = max(4 * pool.size, len(rows) // 16)
-    checked = as_blocks([{"row": row.number, "fields": row.fields} for row in rows], blocks).map(
-        validate_row, fn_kwargs={"settings": settings}, **tasks(pool)
-    )
+    checked = list(checked_rows(rows, settings, max(4 * pool.size, len(rows) // 16), limit))
+    condemned = {outcome(row).row for row in checked if row["then"] == "alone"}
+    alone = checked_rows([row for row in rows if row.number in condemned], settings, 1, limit + 1)
     works, rejected = [], []
-    for row in outcomes_of(checked):
+    for row in chain((row for row in checked if row["then"] != "alone"), alone):
         if row["result"]:
             rejected.append(outcome(row))
-            continue
-        work = Work.model_validate_json(row["work"])
-        works.append(work)
+        else:
+            works.append(Work.model_validate_json(row["work"]))
     first_of = {rows[later].number: rows[first].number for later, first in duplicates.items()}
     for work in [work for work in works if work.row in first_of]:
         fault = Rejected(f"id {work.clip.id!r}: row {first_of[work.row]} has it already", "give every row its own id")
         rejected.append(ended(work, "validate", fault))
     return sorted((work for work in works if work.row not in first_of), key=lambda work: work.row), rejected
+
+
+def checked_rows(
+    rows: Sequence[ManifestRow], settings: RunSettings, blocks: int, attempts: int
+) -> Iterator[dict[str, Any]]:
+    """Rows as `validate_row` makes them, in that many blocks."""
+    if rows:
+        given = as_blocks([{"row": row.number, "fields": row.fields} for row in rows], blocks)
+        arguments = {"settings": settings, "attempts": attempts}
+        checked = given.map(validate_row, fn_kwargs=arguments, **tasks(settings.config.validate_pool))
+        yield from outcomes_of(checked, settings.config)
 
 
 def with_keys(works: Sequence[Work], settings: RunSettings) -> tuple[list[Work], list[Result]]:
@@ -219,11 +229,12 @@ def animated(plan: Plan, settings: RunSettings, say: Say) -> tuple[list[Result],
             again.update({work.row, *(sharing.row for sharing in plan.duplicates.get(work.film_key, ()))})
 
     try:
-        for row in outcomes_of(graph(plan.groups(), settings, limit), settings.config.longest_row_seconds):
+        for row in outcomes_of(graph(plan.groups(), settings, limit), settings.config):
             take(row, last_try=False)
-        for work in condemned:
-            say(f"  row {work.row} ({work.clip.id}): {made[work.row].error}; one last try alone")
-            for row in outcomes_of(graph([[work]], settings, limit + 1)):
+        for works in together(condemned, made):
+            for work in works:
+                say(f"  row {work.row} ({work.clip.id}): {made[work.row].error}; one last try alone")
+            for row in outcomes_of(graph([works], settings, limit + 1), settings.config):
                 take(row, last_try=True)
     except KeyboardInterrupt:
         return list(made.values()), again, "interrupted"
@@ -232,10 +243,19 @@ def animated(plan: Plan, settings: RunSettings, say: Say) -> tuple[list[Result],
     return list(made.values()), again, None
 
 
-def outcomes_of(dataset: ray.data.Dataset, longest_row_seconds: float | None = None) -> Iterator[dict[str, Any]]:
+def together(condemned: Sequence[Work], made: Mapping[int, Result]) -> list[list[Work]]:
+    """Clips that get their last try: each by itself, but for those whose poses killed a worker, which share them."""
+    groups: dict[Any, list[Work]] = {}
+    for work in condemned:
+        shared = made[work.row].stage == "pose" and work.pose_key
+        groups.setdefault(shared or work.row, []).append(work)
+    return list(groups.values())
+
+
+def outcomes_of(dataset: ray.data.Dataset, config: RunConfig) -> Iterator[dict[str, Any]]:
     """Rows as soon as their blocks are finished."""
-    if longest_row_seconds is not None:
-        dataset.context.execution_no_progress_timeout_s = longest_row_seconds
+    # every try is bounded by its worker; for Ray a row that is tried again makes no progress
+    dataset.context.execution_no_progress_timeout_s = (config.attempts + 2) * config.longest_row_seconds
     dataset.context.max_consecutive_actor_init_deaths = 5
     for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
         yield from batch.to_pylist()

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from manifests.errors import WrongUsage
 from manifests.field_error import closest
+from pipelines.time_limits import TimeLimits
 from stages.poses.motion.quality import QualityRules
 from stages.poses.recipes import Estimators
 from stages.video.encode import EncodeRecipe
@@ -27,6 +28,9 @@ class CpuPool(_Section):
 
     size: int = Field(1, ge=1, description="workers; with max_size, the fewest")
     num_cpus: float = Field(0.25, ge=0, description="CPU cores reserved by each")
+    memory_bytes: int | None = Field(
+        None, ge=1, description="a worker that takes more is ended; left out, three quarters of its node's memory"
+    )
 
 
 class Pool(CpuPool):
@@ -73,7 +77,10 @@ class RunConfig(_Section):
     inputs_pool: Pool = Pool()
     animate_pool: AnimatePool = AnimatePool()
     attempts: int = Field(3, ge=1, description="deaths of a worker on one clip after which the clip is set aside")
-    longest_row_seconds: float = Field(4 * 3600, gt=0, description="Ray gives a run up after so long without any row")
+    longest_row_seconds: float = Field(
+        4 * 3600, gt=0, description="no row may take longer in one stage, whatever `time_limits` come to"
+    )
+    time_limits: TimeLimits = TimeLimits()
     cluster_wait: ClusterWait = ClusterWait()
 
     @classmethod

@@ -6,6 +6,7 @@ animators from outside.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from manifests.storage import Allowed
@@ -17,18 +18,18 @@ if TYPE_CHECKING:
     from stages.animate import Animate, Machine
     from stages.extract_pose import ExtractPose
     from stages.prepare_inputs import PrepareInputs
-    from stages.validate import Validate
+    from stages.validate import Probing, Validate
 
 
-def validate(settings: RunSettings) -> Validate:
-    """Rows to work."""
+def validate(settings: RunSettings, probing: Probing = lambda *of: nullcontext()) -> Validate:
+    """Rows to work; `probing` is around the reading of each file."""
     from stages.validate import Validate
 
     add_animators(settings.config.animators)
     config = settings.config
     allowed = Allowed(prefixes=list(settings.allowed_prefixes))
     sources = settings.layout.sources
-    return Validate(settings.base, allowed, config.limits, config.checkpoints, sources, config.estimators)
+    return Validate(settings.base, allowed, config.limits, config.checkpoints, sources, config.estimators, probing)
 
 
 def extract_pose(settings: RunSettings, told: Told = silent) -> ExtractPose:

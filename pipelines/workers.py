@@ -11,18 +11,28 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 
-from manifests import results
+from manifests import results, storage, table
+from manifests.layout import KEY_LENGTH, sound_key
 from manifests.results import Result
+from manifests.storage import Stamp
 from manifests.work import Work
 from pipelines import stage_of
-from pipelines.attempts import AttemptLedger
+from pipelines.attempts import AttemptLedger, Place
 from pipelines.boundary import Then, ended, note_unforeseen, reasons, status_of, then
+from pipelines.configuration import CpuPool
 from pipelines.settings import RunSettings
+from pipelines.stopping import Stopping
+from pipelines.watchdog import watched
+from stages.driving import keeps_sound
+
+if TYPE_CHECKING:
+    from stages.validate import NamedFile
 
 Row = dict[str, Any]
 
@@ -50,31 +60,64 @@ def outcome(row: Row) -> Result:
     return Result.model_validate_json(row["result"])
 
 
-def validate_row(row: Row, settings: RunSettings) -> Row:
-    """{"row", "fields"} → {"work", "result"}; a rejected row has no work. Never raises: what is wrong is the result."""
+def this_node() -> str:
+    """The node of the cluster that this process runs on; "" outside of one."""
+    return ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
+
+
+def ledger_of(settings: RunSettings, stage: str, deaths: int, pool: CpuPool) -> AttemptLedger:
+    """The ledger of a stage in this worker: `deaths` set a row aside, `pool` bounds the memory of its processes."""
+    return AttemptLedger(
+        settings.layout.run(settings.run_id, "attempts"),
+        stage,
+        deaths,
+        Place(this_node(), settings.session, lambda: {node["NodeID"]: node["Alive"] for node in ray.nodes()}),
+        partial(watched, memory_bytes=pool.memory_bytes),
+        settings.config.longest_row_seconds,
+    )
+
+
+def validate_row(row: Row, settings: RunSettings, attempts: int) -> Row:
+    """{"row", "fields"} → {"work", "result", "then"}; a rejected row has no work. Never raises: what is wrong is in it.
+
+    `attempts`, here and below, are the deaths of a worker after which what killed it is not tried again.
+    """
     fields, begun = json.loads(row["fields"]), time.perf_counter()
+    ledger = ledger_of(settings, "validate", attempts, settings.config.validate_pool)
+
+    def probing(file: NamedFile, stamp: Stamp) -> AbstractContextManager[int]:
+        seconds = settings.config.time_limits.probing(stamp.size)
+        unit = storage.sha256_text(json.dumps([file.uri, *stamp]))[:KEY_LENGTH]
+        what = f"{file.kind} {storage.redact(file.uri)}"
+        return ledger.trying(row["row"], table.row_id(fields), seconds, unit, what)
+
     try:
-        work = stage_of.validate(settings)(row["row"], fields)
+        work = stage_of.validate(settings, probing)(row["row"], fields)
     except Exception as error:
         note_unforeseen(f"row {row['row']} failed in validate", error)
-        return row_of(results.of_row(row["row"], fields, status_of(error), stage="validate", **reasons(error)))
+        end = results.of_row(row["row"], fields, status_of(error), stage="validate", **reasons(error))
+        return row_of(end, then=then(error))
     return row_of(work.timed("validate", since(begun)))
 
 
 class PoseWorker:
     """{"works": clips of one driving video} → one row per clip, each with its poses stored, or ended.
 
-    A row leaves as soon as its clip's poses are there, while the references of the next ones are looked at.
+    A row leaves as soon as its clip's poses are there, while the references of the next ones are looked at. What is
+    tried, and set aside where it kills its worker, is the driving file, and each reference by itself.
     """
 
-    def __init__(self, settings: RunSettings) -> None:
+    def __init__(self, settings: RunSettings, attempts: int) -> None:
         self._stage = stage_of.extract_pose(settings)
+        self._limits = settings.config.time_limits
+        self._ledger = ledger_of(settings, "pose", attempts, settings.config.pose_pool)
+        self._stopping = Stopping(settings.layout.run(settings.run_id))
 
     def __call__(self, row: Row) -> Iterator[Row]:
         """Never raises: what goes wrong with the video ends every clip of it, with a reference only its own clip."""
         works, begun = [Work.model_validate_json(work) for work in row["works"]], time.perf_counter()
         try:
-            made = self._stage.for_driving(works[0])
+            made = self._driving(works[0])
         except Exception as error:
             yield from (row_of(ended(work, "pose", error), work, then(error)) for work in works)
             return
@@ -84,9 +127,21 @@ class PoseWorker:
             yield row_after("pose", work, partial(self._with_reference, work, waited))
             waited = 0.0
 
+    def _driving(self, work: Work) -> bool:
+        self._stopping.require_going()
+        if work.driving is None or work.pose_key is None:
+            return False
+        what = f"driving {storage.redact(work.driving.uri)}"
+        with self._ledger.trying(work.row, work.clip.id, self._limits.poses(work.driving), work.pose_key, what):
+            return self._stage.for_driving(work)
+
     def _with_reference(self, work: Work, waited: float) -> Work:
-        begun = time.perf_counter()
-        made = self._stage.for_reference(work)
+        begun, made, reference, key = time.perf_counter(), False, work.reference, work.reference_pose_key
+        if reference is not None and key is not None:
+            self._stopping.require_going()
+            what = f"reference {storage.redact(reference.uri)}"
+            with self._ledger.trying(work.row, work.clip.id, self._limits.poses(reference), key, what):
+                made = self._stage.for_reference(work)
         return work.timed("pose", round(waited + since(begun), 3)) if made or waited else work
 
 
@@ -96,20 +151,31 @@ class InputsWorker:
     An actor, not a task: Ray would run a task inside the next stage's actor, and decode user media beside the model.
     """
 
-    def __init__(self, settings: RunSettings) -> None:
+    def __init__(self, settings: RunSettings, attempts: int) -> None:
         self._stage = stage_of.prepare_inputs(settings)
+        self._limits = settings.config.time_limits
+        self._ledger = ledger_of(settings, "inputs", attempts, settings.config.inputs_pool)
+        self._stopping = Stopping(settings.layout.run(settings.run_id))
 
     def __call__(self, row: Row) -> Row:
         """Never raises; rows that have ended pass through."""
         if row["result"]:
             return row
-        work, begun = Work.model_validate_json(row["work"]), time.perf_counter()
+        work = Work.model_validate_json(row["work"])
+        return row_after("inputs", work, partial(self._prepared, work))
 
-        def prepare() -> Work:
-            self._stage(work)
-            return work.timed("inputs", since(begun))
-
-        return row_after("inputs", work, prepare)
+    def _prepared(self, work: Work) -> Work:
+        self._stopping.require_going()
+        begun, reference, driving = time.perf_counter(), work.reference, work.driving
+        if reference is not None:
+            what, seconds = f"reference {storage.redact(reference.uri)}", self._limits.reference(reference)
+            with self._ledger.trying(work.row, work.clip.id, seconds, work.reference_key or "", what):
+                self._stage.of_reference(work)
+        if driving is not None and keeps_sound(work):
+            what, seconds = f"sound of {storage.redact(driving.uri)}", self._limits.sound(driving)
+            with self._ledger.trying(work.row, work.clip.id, seconds, sound_key(driving.content), what):
+                self._stage.of_sound(work)
+        return work.timed("inputs", since(begun))
 
 
 class AnimateWorker:
@@ -128,26 +194,23 @@ class AnimateWorker:
         worker = ray.get_runtime_context().get_actor_id() or "no actor"
         self._machine = Machine(settings.device, pool.num_gpus, worker=worker)
         self._stage = stage_of.animate(settings, machine=self._machine)
-        self._ledger = AttemptLedger(
-            settings.layout.run(settings.run_id, "attempts", settings.session),
-            attempts,
-            ray.get_runtime_context().get_node_id(),
-            lambda: {node["NodeID"] for node in ray.nodes() if node["Alive"]},
-        )
+        self._limits = settings.config.time_limits
+        self._ledger = ledger_of(settings, "animate", attempts, pool)
+        self._stopping = Stopping(settings.layout.run(settings.run_id))
 
     def __call__(self, row: Row) -> Row:
         """Never raises; rows that have ended pass through."""
         if row["result"]:
             return row
-        work = Work.model_validate_json(row["work"])
-
-        def animate() -> Result:
-            attempt = self._ledger.begin(str(work.row))
-            return self._stage(work).model_copy(update={"attempts": attempt})
-
-        machine = self._machine
+        work, machine = Work.model_validate_json(row["work"]), self._machine
         where = {"device": machine.device, "host": machine.host, "worker": machine.worker}
-        return row_after("animate", work, animate, where)
+        return row_after("animate", work, partial(self._animated, work), where)
+
+    def _animated(self, work: Work) -> Result:
+        self._stopping.require_going()
+        seconds = self._limits.film(work, self._machine.device)
+        with self._ledger.trying(work.row, work.clip.id, seconds) as attempt:
+            return self._stage(work).model_copy(update={"attempts": attempt})
 
 
 def since(begun: float) -> float:

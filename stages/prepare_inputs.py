@@ -27,10 +27,18 @@ class PrepareInputs:
 
     def __call__(self, work: Work) -> None:
         """Store the reference as an RGB PNG, and the driving video's sound if it is kept."""
+        self.of_reference(work)
+        self.of_sound(work)
+
+    def of_reference(self, work: Work) -> None:
+        """Store the reference, if there is one."""
         if work.reference is not None and work.reference_key is not None:
             target = self._layout.reference(work.reference_key)
             if not storage.exists(target):
                 self._store(work.reference, target, self._save_pixels)
+
+    def of_sound(self, work: Work) -> None:
+        """Store the driving video's sound, if it is kept."""
         if work.driving is not None and keeps_sound(work):
             target = self._layout.sound(sound_key(work.driving.content))
             if not storage.exists(target):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +15,7 @@ from manifests.clip import Clip, parse_clip, rejection
 from manifests.errors import Rejected
 from manifests.frame_rate import FASTEST
 from manifests.source_memo import SourceMemo
-from manifests.storage import Allowed
+from manifests.storage import Allowed, Stamp
 from manifests.work import Source, Weights, Work
 from stages.diffusion.animator import Facts, Shape
 from stages.diffusion.weights.lora_file import probe_lora
@@ -43,6 +44,10 @@ class NamedFile(NamedTuple):
     kind: str  # image, video, keypoints, densepose_uv, lora
 
 
+# What is to be around the reading of a file, which may hang or kill its process.
+Probing = Callable[[NamedFile, Stamp], AbstractContextManager[Any]]
+
+
 @dataclass(frozen=True)
 class Asked:
     """What a row asks for, judged without a look at any file."""
@@ -68,8 +73,13 @@ class Validate:
         checkpoints: Mapping[str, str],
         sources: str,
         estimators: Estimators,
+        probing: Probing = lambda *of: nullcontext(),
     ) -> None:
-        """`base` is where relative paths of the manifest start; `checkpoints` names folders by animator or by label."""
+        """`base` is where relative paths of the manifest start; `checkpoints` names folders by animator or by label.
+
+        `probing` is entered around the reading of a file that nothing is known of yet.
+        """
+        self._probing = probing
         self._estimators = estimators
         self._base = base
         self._allowed = allowed
@@ -125,7 +135,8 @@ class Validate:
         """Everything known of a file, or the error and remedy for the rows that name it."""
         if not self.is_known(file):
             stamp, asked = storage.stamp(file.uri), self._as_asked(file)
-            found = {**asked, **self._examined(file.uri, file.kind)}
+            with self._probing(file, stamp):
+                found = {**asked, **self._examined(file.uri, file.kind)}
             self._memo.put(file.uri, stamp, found)
             self._remember(file, found)
         return self._seen[file]

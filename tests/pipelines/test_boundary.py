@@ -8,9 +8,10 @@ from manifests.clip import Clip
 from manifests.errors import Again, Problem, Rejected
 from manifests.results import Result
 from manifests.work import Work
-from pipelines.attempts import WorkerDied
+from pipelines.attempts import Attempt, WorkerDied
 from pipelines.boundary import guarded, then
 
+ATTEMPT = Attempt("pose", 3, "a", "", "", number=1, node="n1", session="s", limit_seconds=60)
 WORK = Work(row=3, clip=Clip(id="a", animator="magicanimate", metadata={"sku": 1}), frames=1)
 
 
@@ -47,7 +48,11 @@ def test_no_secret_of_a_uri_reaches_a_result() -> None:
 
 
 def test_what_becomes_of_a_row_is_known_by_the_kind_of_its_fault_not_by_words() -> None:
-    assert fail(WorkerDied(3)).worker_deaths == 3
+    assert fail(WorkerDied("pose", [ATTEMPT] * 3)).worker_deaths == 3
     assert fail(Problem("its worker died 3 times", "look")).worker_deaths == 0
-    faults = (WorkerDied(3), Again("latents were damaged", "none is needed"), Problem("its worker died", "look"))
+    faults = (
+        WorkerDied("pose", [ATTEMPT] * 3),
+        Again("latents were damaged", "none is needed"),
+        Problem("its worker died", "look"),
+    )
     assert [then(fault) for fault in faults] == ["alone", "again", ""]

@@ -26,7 +26,7 @@ def retargeted(chain: StageChain, references: list[str]) -> list[Work]:
 
 
 def poses_of(chain: StageChain, works: list[Work]) -> object:
-    return PoseWorker(chain.settings)({"works": [work.model_dump_json() for work in works]})
+    return PoseWorker(chain.settings, attempts=3)({"works": [work.model_dump_json() for work in works]})
 
 
 def test_a_clip_goes_on_while_the_next_reference_is_still_to_be_looked_at(chain: StageChain) -> None:

@@ -175,7 +175,7 @@ def test_a_run_that_is_told_to_end_writes_its_results(media: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "RAY_ADDRESS": "local"}
     with subprocess.Popen(command, cwd=CHECKOUT, env=environment, stderr=subprocess.PIPE, text=True) as process:
         until = time.monotonic() + 180
-        while not list((media / "out" / "runs" / "night").glob("attempts/*/*")) and time.monotonic() < until:
+        while not list((media / "out" / "runs" / "night").glob("attempts/animate.*")) and time.monotonic() < until:
             time.sleep(0.2)
         process.terminate()
         _, heard = process.communicate(timeout=60)
@@ -203,7 +203,7 @@ def test_a_killed_worker_loses_no_clip(media: Path) -> None:
     manifest = write_manifest(media / "m.parquet", [clip_row(f"c{seed}", seed=seed, steps=2) for seed in range(4)])
     stop = threading.Event()
     attempts = media / "out" / "runs" / "night" / "attempts"
-    killer = threading.Thread(target=kill_workers, args=(attempts, "*/1.1.json", 1, stop))
+    killer = threading.Thread(target=kill_workers, args=(attempts, "animate.1.1.json", 1, stop))
     killer.start()
     try:
         outcome = run(config(), manifest, str(media / "out"), run_id="night")
@@ -218,7 +218,7 @@ def test_a_clip_that_kills_every_worker_fails_alone(media: Path) -> None:
     manifest = write_manifest(media / "m.parquet", [clip_row(f"c{seed}", seed=seed, steps=2) for seed in range(3)])
     stop = threading.Event()
     attempts = media / "out" / "runs" / "night" / "attempts"
-    killer = threading.Thread(target=kill_workers, args=(attempts, "*/1.*.json", 99, stop))
+    killer = threading.Thread(target=kill_workers, args=(attempts, "animate.1.*.json", 99, stop))
     killer.start()
     try:
         outcome = run(config(attempts=2), manifest, str(media / "out"), run_id="night")
@@ -227,7 +227,7 @@ def test_a_clip_that_kills_every_worker_fails_alone(media: Path) -> None:
         killer.join()
     assert [result.status for result in outcome.results] == ["done", "failed", "done"]
     assert "worker died" in outcome.results[1].error
-    assert len(list(attempts.glob("*/1.*.json"))) == 3  # two tries among others, one alone
+    assert len(list(attempts.glob("animate.1.*.json"))) == 3  # two tries among others, one alone
     assert outcome.exit_code == 3
 
 
@@ -235,7 +235,7 @@ def test_no_user_media_is_decoded_beside_the_model(media: Path) -> None:
     settings = settled(config(), str(media / "m.parquet"), str(media / "out"), "night")
     bare = Work(row=0, clip=Clip(id="a", animator="magicanimate"), frames=1)  # fails in the last stage
     whole = graph([[bare]], settings, 3)
-    list(outcomes_of(whole))
+    list(outcomes_of(whole, settings.config))
     operators = [line for line in whole.stats().splitlines() if "AnimateWorker" in line]
     assert operators
     assert not [line for line in operators if "->Map(AnimateWorker)" in line]
