@@ -3,7 +3,7 @@
 A URI is a plain local path, `file:///…` (not percent-encoded), or an object of a store that fsspec knows: `s3://`,
 `gs://`, `az://`, `abfs://`. Endpoints and credentials come from the environment or fsspec's own configuration
 (`FSSPEC_S3_ENDPOINT_URL`), never from a URI. What is published appears whole or not at all, and nothing is answered
-from a cache of listings: other machines write into the same folders.
+from a cache of listings: other machines write into the same folders. What fails in passing is tried again.
 """
 
 import errno
@@ -27,8 +27,12 @@ import fsspec
 from pydantic import BaseModel
 
 from manifests.errors import Problem, Rejected
+from manifests.retries import tried
+from manifests.transient import Truncated, is_transient
 
 CHUNK = 8 * 2**20
+CONNECT_SECONDS, SILENT_SECONDS = 10, 30  # after which a store that does not answer is given up
+REQUEST_TRIES = 3  # of one request, by botocore
 UNFINISHED = ".part"  # end of the name of a local file still being written; a killed writer leaves one behind
 EXTRAS = {"s3": "s3", "gs": "gcs", "az": "azure", "abfs": "azure"}  # scheme: extra of our package that reads it
 
@@ -87,14 +91,43 @@ def local_path(uri: str) -> Path | None:
 
 
 def _remote(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """The store's file system, for calls that are `tried`, and the path in it."""
+    scheme, _ = _split(uri)
+    fs, path = _opened(uri, **_patience(scheme))
+    if scheme == "s3":
+        fs.retries = 1  # s3fs's own tries multiply botocore's, twice over while reading
+    return fs, path
+
+
+def _opened(uri: str, **options: Any) -> tuple[fsspec.AbstractFileSystem, str]:
     scheme, _ = _split(uri)
     try:
-        return fsspec.url_to_fs(uri, use_listings_cache=False)
+        return fsspec.url_to_fs(uri, use_listings_cache=False, **options)
     except ImportError as error:
         extra = EXTRAS.get(scheme, scheme)
         raise Problem(f"{redact(uri)}: {error}", f"install the package with its extra: catwalk[{extra}]") from error
     except ValueError as error:
         raise Rejected(f"{redact(uri)}: {error}", f"use a local path or one of {', '.join(EXTRAS)}") from error
+
+
+def _patience(scheme: str) -> dict[str, Any]:
+    """Options of a store's file system: how long it waits for a silent server, and its tries of a single request.
+
+    A listing or an upload is many requests, so each is tried again where it is made, and the whole by `tried`.
+    botocore's are set here. Azure's SDK has 4, 15 to 30 s apart, gcsfs 6, up to 32 s apart; neither can be set.
+    """
+    configured = fsspec.config.conf.get(scheme, {})
+    if scheme == "s3":
+        retries = {"mode": "standard", "total_max_attempts": REQUEST_TRIES}
+        own = {"connect_timeout": CONNECT_SECONDS, "read_timeout": SILENT_SECONDS, "retries": retries}
+        return {"config_kwargs": {**own, **configured.get("config_kwargs", {})}}
+    if scheme == "gs" and "requests_timeout" not in configured:
+        from aiohttp import ClientTimeout
+
+        return {"requests_timeout": ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENT_SECONDS)}
+    if EXTRAS.get(scheme) == "azure":
+        return {"connection_timeout": CONNECT_SECONDS, "read_timeout": SILENT_SECONDS, **configured}
+    return {}
 
 
 def join(base: str, *parts: str) -> str:
@@ -165,11 +198,11 @@ def _info(uri: str) -> dict[str, Any] | None:
     """What fsspec tells of a file or folder, in its words; None if there is neither."""
     try:
         if (local := local_path(uri)) is not None:
-            found = os.stat(local)
+            found = tried(os.stat, local)
             kind = "file" if stat.S_ISREG(found.st_mode) else "other"  # a folder; or a device, which may never end
             return {"type": kind, "size": found.st_size, "etag": str(found.st_mtime_ns)}
         fs, path = _remote(uri)
-        return fs.info(path)
+        return tried(fs.info, path)
     except OSError as error:
         if isinstance(error, FileNotFoundError) or error.errno in _ABSENT:
             return None
@@ -210,25 +243,36 @@ def _check_size(uri: str, size: int, max_bytes: int | None) -> None:
 
 
 def _chunks(uri: str, max_bytes: int | None) -> Iterator[bytes]:
+    stream: Any
     if (local := local_path(uri)) is not None:
-        stream = open(local, "rb")  # noqa: SIM115
+        stream, size = tried(open, local, "rb"), None
     else:
         fs, path = _remote(uri)
         # s3fs binds every range to the etag seen here: an object replaced meanwhile is an error, never a mixture.
-        stream = fs.open(path, "rb", block_size=CHUNK, cache_type="none")
+        stream = tried(fs.open, path, "rb", block_size=CHUNK, cache_type="none")
+        size = stream.size
     done = 0
     with stream:
-        while chunk := stream.read(CHUNK):
+        while chunk := tried(_chunk, stream, done, size):
             done += len(chunk)
             _check_size(uri, done, max_bytes)
             yield chunk
+
+
+def _chunk(stream: BinaryIO, start: int, size: int | None) -> bytes:
+    """The bytes from `start` on, none at the end of the file. Raises `Truncated` where there should be more."""
+    stream.seek(start)  # a try that failed may have moved it
+    chunk = stream.read(CHUNK)
+    if not chunk and size is not None and start < size:
+        raise Truncated(f"the store answered with {start:,} bytes of {size:,}")
+    return chunk
 
 
 def read_bytes(uri: str, max_bytes: int | None = None) -> bytes:
     """The whole file. Raises `FileNotFoundError`, and `Rejected` above `max_bytes`."""
     if max_bytes is None and local_path(uri) is None:
         fs, path = _remote(uri)
-        return fs.cat_file(path)
+        return tried(fs.cat_file, path)
     _check_size(uri, stamp(uri).size, max_bytes)
     return b"".join(_chunks(uri, max_bytes))
 
@@ -295,20 +339,39 @@ def _claim(part: Path, target: Path) -> None:
 def publish(local: Path, uri: str) -> None:
     """Put the finished file `local` at `uri`, replacing what is there: wholly or not at all."""
     if (target := local_path(uri)) is None:
-        fs, path = _remote(uri)
-        fs.put_file(str(local), path)
-        return
+        tried(_upload, local, *_remote(uri))
+    else:
+        tried(_place, local, target)
+
+
+def _place(local: Path, target: Path) -> None:
     with open(local, "rb") as source, _finished(target) as stream:
         shutil.copyfileobj(source, stream, CHUNK)
+
+
+def _upload(local: Path, fs: fsspec.AbstractFileSystem, path: str) -> None:
+    size = local.stat().st_size
+    fs.put_file(str(local), path)
+    _check_stored(fs, path, size)
+
+
+def _check_stored(fs: fsspec.AbstractFileSystem, path: str, size: int) -> None:
+    """Raise `Truncated` unless the object has `size` bytes."""
+    if (stored := int(fs.info(path)["size"])) != size:
+        raise Truncated(f"{redact(path)} was stored with {stored:,} bytes of {size:,}")
 
 
 def publish_bytes(data: bytes, uri: str) -> None:
     """Put `data` at `uri`, replacing what is there: wholly or not at all."""
     if (target := local_path(uri)) is None:
         fs, path = _remote(uri)
-        fs.pipe_file(path, data)
-        return
-    with _finished(target) as stream:
+        tried(fs.pipe_file, path, data)  # one request, whose length the store checks
+    else:
+        tried(_write, data, target)
+
+
+def _write(data: bytes, target: Path, place: Callable[[Path, Path], None] = os.replace) -> None:
+    with _finished(target, place) as stream:
         stream.write(data)
 
 
@@ -318,19 +381,27 @@ def publish_json(value: dict[str, Any], uri: str) -> None:
 
 
 def create_exclusive(uri: str, data: bytes) -> bool:
-    """Put `data` at `uri` only if nothing is there; of several writers exactly one gets True."""
+    """Put `data`, a JSON object, at `uri` only if nothing is there; of several writers exactly one gets True.
+
+    A nonce is added to it, by which a race won whose answer was lost on its way is told from a race lost.
+    """
+    own = json.dumps({**json.loads(data), "nonce": uuid.uuid4().hex}, ensure_ascii=False, sort_keys=True).encode()
     try:
         if (target := local_path(uri)) is None:
             fs, path = _remote(uri)
-            fs.pipe_file(path, data, mode="create")
+            tried(fs.pipe_file, path, own, mode="create")
         else:
-            with _finished(target, _claim) as stream:
-                stream.write(data)
-    except OSError:  # FileExistsError; a few S3 servers answer a lost race with a plain 409 or 412
-        if not exists(uri):
+            tried(_write, own, target, _claim)
+        return True
+    except Exception as error:
+        # FileExistsError; a few S3 servers answer a lost race with a plain 409 or 412
+        if not (isinstance(error, OSError) or is_transient(error)):
             raise
-        return False
-    return True
+        refused = error
+    try:
+        return read_bytes(uri) == own
+    except FileNotFoundError:
+        raise refused from None
 
 
 def copy(src: str, dst: str) -> None:
@@ -340,20 +411,25 @@ def copy(src: str, dst: str) -> None:
         publish(local, dst)
     elif scheme == _split(dst)[0] and EXTRAS.get(scheme) != "azure":  # Azure's copy returns before it is done
         fs, path = _remote(src)
-        fs.cp_file(path, _remote(dst)[1])
+        tried(_copied, fs, path, _remote(dst)[1])
     else:
         with tempfile.TemporaryDirectory() as folder:
             publish(fetch(src, Path(folder), None), dst)
+
+
+def _copied(fs: fsspec.AbstractFileSystem, path: str, target: str) -> None:
+    fs.cp_file(path, target)
+    _check_stored(fs, target, int(fs.info(path)["size"]))
 
 
 def delete(uri: str) -> None:
     """Remove the file; no error if it is not there."""
     with suppress(FileNotFoundError):
         if (local := local_path(uri)) is not None:
-            local.unlink()
+            tried(local.unlink)
         else:
             fs, path = _remote(uri)
-            fs.rm_file(path)
+            tried(fs.rm_file, path)
 
 
 def listing(folder: str, recursive: bool = False) -> dict[str, int]:
@@ -362,7 +438,7 @@ def listing(folder: str, recursive: bool = False) -> dict[str, int]:
         return _local_listing(local, recursive)
     fs, path = _remote(folder)
     try:
-        found = fs.find(path, detail=True).values() if recursive else fs.ls(path, detail=True)
+        found = tried(fs.find, path, detail=True).values() if recursive else tried(fs.ls, path, detail=True)
     except FileNotFoundError:
         return {}
     start = path.rstrip("/") + "/"
@@ -400,7 +476,7 @@ def subfolders(folder: str) -> list[str]:
             return []
     fs, path = _remote(folder)
     try:
-        found = fs.ls(path, detail=True)
+        found = tried(fs.ls, path, detail=True)
     except FileNotFoundError:
         return []
     return sorted(name(info["name"]) for info in found if info["type"] == "directory")
@@ -433,7 +509,7 @@ def _glob(uri: str) -> list[str]:
         matches = glob.glob(pattern, root_dir=local, recursive=True)
         return [join(folder, match) for match in matches if Path(local, match).is_file()]
     fs, path = _remote(folder)
-    matches = fs.glob(join(path, pattern), detail=True).items()
+    matches = tried(fs.glob, join(path, pattern), detail=True).items()
     return [join(folder, match[len(path) :].lstrip("/")) for match, info in matches if info["type"] == "file"]
 
 
@@ -443,7 +519,7 @@ def arrow_filesystem(uri: str) -> tuple[Any, str]:
 
     if (local := local_path(uri)) is not None:
         return arrow.LocalFileSystem(), str(local)
-    fs, path = _remote(uri)
+    fs, path = _opened(uri)  # with the tries of its own: nobody tries again around it
     return arrow.PyFileSystem(arrow.FSSpecHandler(fs)), path
 
 

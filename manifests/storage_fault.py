@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from manifests.storage import redact_text
+from manifests.transient import causes
 
 # By class name: the libraries of a store are loaded only where it is used.
 _NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"}
@@ -26,7 +26,7 @@ class StorageFault(NamedTuple):
 
 def storage_fault(error: BaseException) -> StorageFault | None:
     """What an exception means if storage, network or credentials are at fault; None for any other."""
-    for one in _chain(error):
+    for one in causes(error):
         said = redact_text((str(one).strip() or "no message").splitlines()[0])[:300]
         if found := _judged(one, said):
             return found
@@ -52,13 +52,3 @@ def _judged(error: BaseException, said: str) -> StorageFault | None:
         remedy = "give this user, and the workers, access to the file or bucket, or use other credentials"
         return StorageFault(f"access is denied: {said}", remedy)
     return None
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The exception and what caused it, the outermost first."""
-    seen: set[int] = set()
-    one: BaseException | None = error
-    while one is not None and id(one) not in seen:
-        seen.add(id(one))
-        yield one
-        one = one.__cause__ or one.__context__

@@ -81,6 +81,9 @@ class RunConfig(_Section):
         4 * 3600, gt=0, description="no row may take longer in one stage, whatever `time_limits` come to"
     )
     time_limits: TimeLimits = TimeLimits()
+    storage_retries: int = Field(
+        1000, ge=0, description="calls to storage tried again in each process of a run, 5 tries each at most; 0: none"
+    )
     cluster_wait: ClusterWait = ClusterWait()
 
     @classmethod

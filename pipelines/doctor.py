@@ -277,7 +277,7 @@ def round_trip(output: str) -> Findings:
     try:
         storage.publish_bytes(b"first", uri)
         faults = [] if storage.read_bytes(uri) == b"first" else ["other bytes are read than were written"]
-        faults += ["a name can be claimed twice"] if storage.create_exclusive(uri, b"second") else []
+        faults += ["a name can be claimed twice"] if storage.create_exclusive(uri, b'{"claim": "second"}') else []
         faults += [] if name in storage.listing(folder) else ["a new file is missing from the listing"]
         storage.delete(uri)
         faults += ["a deleted file is still there"] if storage.exists(uri) else []

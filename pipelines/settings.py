@@ -10,6 +10,7 @@ from manifests import storage
 from manifests.errors import WrongUsage
 from manifests.field_error import choose
 from manifests.layout import OutputLayout, new_run_id
+from manifests.retries import RETRIES
 from pipelines.code_version import code_version
 from pipelines.configuration import RunConfig
 from stages.bundled import SCHEME
@@ -73,7 +74,8 @@ def settled(config: RunConfig, manifest: str, output: str, run_id: str | None) -
     Raises `WrongUsage` as `require_animators` does.
     """
     require_animators(config)
-    here = os.getcwd()
+    here, session = os.getcwd(), uuid.uuid4().hex[:12]
+    RETRIES.begin(session, config.storage_retries)
     manifest, output = (storage.resolve(uri, here) for uri in (manifest, output))
     base = manifest if storage.is_folder(manifest) else storage.parent(manifest)
     cache = config.cache and storage.resolve(config.cache, here)
@@ -97,7 +99,7 @@ def settled(config: RunConfig, manifest: str, output: str, run_id: str | None) -
         base=base,
         allowed_prefixes=(base, here, *prefixes),
         run_id=run_id or new_run_id(),
-        session=uuid.uuid4().hex[:12],
+        session=session,
         device=device,
         dtype=pool.dtype,
         code=code_version(),

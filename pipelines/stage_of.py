@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+from manifests.retries import RETRIES
 from manifests.storage import Allowed
 from pipelines.settings import RunSettings
 from stages.diffusion.animators import add_animators
@@ -21,11 +22,17 @@ if TYPE_CHECKING:
     from stages.validate import Probing, Validate
 
 
+def _begin(settings: RunSettings) -> None:
+    """What every process of a run is told before its first stage."""
+    RETRIES.begin(settings.session, settings.config.storage_retries)
+    add_animators(settings.config.animators)
+
+
 def validate(settings: RunSettings, probing: Probing = lambda *of: nullcontext()) -> Validate:
     """Rows to work; `probing` is around the reading of each file."""
     from stages.validate import Validate
 
-    add_animators(settings.config.animators)
+    _begin(settings)
     config = settings.config
     allowed = Allowed(prefixes=list(settings.allowed_prefixes))
     sources = settings.layout.sources
@@ -36,7 +43,7 @@ def extract_pose(settings: RunSettings, told: Told = silent) -> ExtractPose:
     """Driving files and references to stored poses; `told` of each frame."""
     from stages.extract_pose import ExtractPose
 
-    add_animators(settings.config.animators)
+    _begin(settings)
     return ExtractPose(settings.layout, settings.config.limits, settings.config.estimators, told)
 
 
@@ -44,7 +51,7 @@ def prepare_inputs(settings: RunSettings) -> PrepareInputs:
     """References and sounds to plain data."""
     from stages.prepare_inputs import PrepareInputs
 
-    add_animators(settings.config.animators)
+    _begin(settings)
     return PrepareInputs(settings.layout, settings.config.limits)
 
 
@@ -56,7 +63,7 @@ def animate(settings: RunSettings, told: Told = silent, machine: Machine | None 
     from stages.animate import Animate, Machine
     from stages.diffusion.model_cache import ModelCache
 
-    add_animators(settings.config.animators)
+    _begin(settings)
     config = settings.config
     models = ModelCache(settings.device, settings.dtype, config.animate_pool.model_bytes)
     return Animate(

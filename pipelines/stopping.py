@@ -49,7 +49,8 @@ class Stopping:
     def order(self, reason: str) -> None:
         """Tell every worker, whatever process or machine it is in. An order given already keeps its reason."""
         self._reason = self._reason or reason
-        storage.create_exclusive(self._uri, reason.encode())
+        if not storage.exists(self._uri):
+            storage.publish_bytes(reason.encode(), self._uri)
 
     def clear(self) -> None:
         """Take the order back, as a run does when it begins."""

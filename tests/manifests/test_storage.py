@@ -166,13 +166,13 @@ def one_of_eight_wins(uri: str) -> None:
 
     def claim(number: int) -> bool:
         together.wait()
-        return storage.create_exclusive(uri, b"claimed by %d" % number)
+        return storage.create_exclusive(uri, b'{"writer": %d}' % number)
 
     with ThreadPoolExecutor(8) as threads:
         won = list(threads.map(claim, range(8)))
     assert won.count(True) == 1
-    assert storage.read_bytes(uri) == b"claimed by %d" % won.index(True)
-    assert storage.listing(storage.parent(uri)) == {"claim": 12}
+    assert storage.read_json(uri)["writer"] == won.index(True)
+    assert list(storage.listing(storage.parent(uri))) == ["claim"]
 
 
 def test_exclusive_creation_has_one_winner(place: str) -> None:
@@ -186,17 +186,17 @@ def test_exclusive_creation_has_one_winner_where_hard_links_are_unknown(
         raise PermissionError("as FAT says")
 
     monkeypatch.setattr(os, "link", link)
-    assert storage.create_exclusive(str(tmp_path / "claim"), b"first")
-    assert not storage.create_exclusive(str(tmp_path / "claim"), b"second")
-    assert (tmp_path / "claim").read_bytes() == b"first"
+    assert storage.create_exclusive(str(tmp_path / "claim"), b'{"claim": "first"}')
+    assert not storage.create_exclusive(str(tmp_path / "claim"), b'{"claim": "second"}')
+    assert storage.read_json(str(tmp_path / "claim"))["claim"] == "first"
 
 
 def test_exclusive_creation_that_cannot_write_is_an_error_and_no_lost_race(s3: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match=r"."):
-        storage.create_exclusive(str(tmp_path / "file" / "claim"), b"")
+        storage.create_exclusive(str(tmp_path / "file" / "claim"), b"{}")
     with pytest.raises(FileNotFoundError):
-        storage.create_exclusive(s3 + "-absent/claim", b"")
+        storage.create_exclusive(s3 + "-absent/claim", b"{}")
 
 
 @pytest.mark.parametrize(("src", "dst"), [("local", "local"), ("local", "s3"), ("s3", "local"), ("s3", "s3")])
