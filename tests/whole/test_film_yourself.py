@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -19,6 +20,7 @@ from stages.poses.recipes import PeopleSettings
 from stages.poses.wholebody import BODY, VISIBLE
 from stages.video.limits import Limits
 from stages.video.read import Frames
+from tests.conftest import CHECKOUT
 
 FRAMES = 12
 SIZE = 480, 720
@@ -107,6 +109,12 @@ def test_a_picture_is_a_film_of_one_frame(shared: Path, people_nets: PeopleSetti
     with Image.open(tmp_path / "out.png") as drawn:
         assert drawn.size == (614, 922)
     assert json.loads((tmp_path / "out.jpg.json").read_text()) == json.loads((tmp_path / "out.png.json").read_text())
+
+
+def test_a_quiet_command_says_nothing(shared: Path, people_nets: PeopleSettings, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pipelines.cli", "poses", str(shared / PERSON), str(tmp_path / "out.jpg"), "-q"]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True, timeout=300)
+    assert (done.stdout, done.stderr) == ("", "")
 
 
 def test_without_the_nets_the_remedy_is_one_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +31,9 @@ class LiteModel:
             raise Problem(f"there is no file {path}", "fetch the nets: catwalk models fetch people")
         self.side = side
         try:
-            self._net = Interpreter(str(path), num_threads=threads)
-            self._net.allocate_tensors()
+            with _unsaid():
+                self._net = Interpreter(str(path), num_threads=threads)
+                self._net.allocate_tensors()
         except (ValueError, RuntimeError) as broken:
             raise _wrong(path, f"it cannot be opened ({str(broken).splitlines()[0]})") from None
         (image, *others), answers = self._net.get_input_details(), self._net.get_output_details()
@@ -43,6 +47,19 @@ class LiteModel:
         self._net.set_tensor(self._image, image[None])
         self._net.invoke()
         return [self._net.get_tensor(index)[0] for index in self._answers]
+
+
+@contextmanager
+def _unsaid() -> Iterator[None]:
+    """The runtime writes past Python, to stderr, that it has begun: a command that is to be quiet is."""
+    said = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(said, 2)
+        os.close(said)
 
 
 def _wrong(path: Path, found: str) -> Problem:
