@@ -39,6 +39,7 @@ EXTRAS = {"s3": "s3", "gs": "gcs", "az": "azure", "abfs": "azure"}  # scheme: ex
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 # The scheme is bounded, or a long word would be searched once from each of its letters.
 _URI_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,15}://\S*")
+_QUOTED_QUERY = re.compile("%3f|%23", re.IGNORECASE)  # '?' and '#' of a URI that became a part of another's path
 _BUCKET = re.compile(r"[A-Za-z0-9._-]+(@[A-Za-z0-9.-]+)?(/|$)")  # Azure: container@account
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 
@@ -59,8 +60,8 @@ def redact(uri: str) -> str:
 
 
 def redact_text(text: str) -> str:
-    """Any text with the URIs in it redacted."""
-    return _URI_IN_TEXT.sub(lambda found: redact(found[0]), text)
+    """Any text with the URIs in it redacted, also those whose '?' a client has put into its own request's path."""
+    return _URI_IN_TEXT.sub(lambda found: _QUOTED_QUERY.split(redact(found[0]), maxsplit=1)[0], text)
 
 
 def _split(uri: str, field: str = "URI") -> tuple[str, str]:
@@ -283,7 +284,7 @@ def read_json(uri: str) -> dict[str, Any] | None:
         value = json.loads(read_bytes(uri))
     except FileNotFoundError:
         return None
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise Problem(f"{redact(uri)} does not hold a JSON object", "delete it: the next run writes it again")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
@@ -37,7 +38,7 @@ def ended(work: Work, stage: str, error: Exception) -> Result:
 def note_unforeseen(what: str, error: Exception) -> None:
     """Log the traceback of an exception that is no `Problem`."""
     if not isinstance(error, Problem):
-        log.error(what, exc_info=error)
+        log.error("%s\n%s", what, storage.redact_text("".join(traceback.format_exception(error))))
 
 
 def reasons(error: Exception) -> dict[str, Any]:

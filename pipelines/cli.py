@@ -47,9 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _failed(arguments, BROKE_OFF, "terminated" if isinstance(order, Terminated) else "interrupted")
     except Exception as error:
         from manifests.storage_fault import storage_fault
+        from pipelines.boundary import explained
 
         if (fault := storage_fault(error)) is None:
-            raise
+            arguments.console.unforeseen()
+            return _failed(arguments, BROKE_OFF, *explained(error))
         return _failed(arguments, arguments.problem_code, *fault)
 
 

@@ -96,7 +96,7 @@ class RunConfig(_Section):
         if path is not None:
             try:
                 given = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-            except (OSError, yaml.YAMLError, UnicodeDecodeError) as broken:
+            except (OSError, yaml.YAMLError, ValueError, RecursionError) as broken:  # 5,000 digits, 3,000 brackets
                 raise WrongUsage(f"configuration {path}: {broken}", "correct the file") from None
         if not isinstance(given, dict):
             raise WrongUsage(f"configuration {path}: holds no mapping", "write `field: value` lines")

@@ -414,6 +414,11 @@ def test_messages_show_the_place_and_no_secret(uri: str, shown: str) -> None:
     assert storage.redact(uri) == shown
 
 
+def test_a_query_that_a_client_took_for_a_part_of_the_path_is_not_shown_either() -> None:
+    text = 'cannot connect to "http://host:9/bucket/x.mp4%3FX-Amz-Signature%3DSECRET/runs/a.json", twice'
+    assert storage.redact_text(text) == 'cannot connect to "http://host:9/bucket/x.mp4 twice'
+
+
 @pytest.mark.parametrize(
     ("uri", "base", "absolute"),
     [

@@ -199,6 +199,15 @@ def test_a_misspelt_field_of_the_configuration_is_told_what_it_meant(
     assert meant in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("text", ["[" * 3000 + "]" * 3000, "attempts: " + "9" * 5000, "attempts: 2026-99-99"])
+def test_a_configuration_that_no_parser_takes_is_refused_by_name(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "night.yaml").write_text(text)
+    assert cli.main(["config", "--config", str(tmp_path / "night.yaml")]) == cli.WRONG_USAGE
+    assert "night.yaml" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "meant"),
     [
@@ -269,6 +278,20 @@ def test_an_interrupted_command_ends_with_exit_1_and_no_traceback(
     monkeypatch.setattr(cli, "config", interrupted)
     assert cli.main(["config"]) == cli.BROKE_OFF
     assert capsys.readouterr().err == "catwalk: interrupted\n"
+
+
+def test_no_secret_of_a_uri_is_in_the_traceback_of_what_nobody_foresaw(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(_: object) -> int:
+        raise RuntimeError("http://store/bucket/a.mp4%3FX-Amz-Signature%3DSECRET and s3://bucket/a.mp4?sig=SECRET")
+
+    monkeypatch.setattr(cli, "doctor", broken)
+    assert cli.main(["doctor"]) == cli.BROKE_OFF
+    said = capsys.readouterr().err
+    assert "Traceback" in said
+    assert "http://store/bucket/a.mp4 and s3://bucket/a.mp4" in said
+    assert "SECRET" not in said
 
 
 # The demo, as far as it goes without Ray.
