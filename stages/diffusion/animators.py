@@ -95,8 +95,10 @@ def load_animator(
     added = () if lora is None else (importlib.import_module("stages.diffusion.weights.lora").Lora.read(lora),)
     try:
         return animator.load(checkpoint, device, dtype, *added)
-    except (ValueError, TypeError, LookupError, AttributeError) as wrong:
+    except (ValueError, TypeError, LookupError, AttributeError, RuntimeError) as wrong:
         # a configuration of another network, which diffusers or transformers trip over somewhere inside
+        if isinstance(wrong, RuntimeError) and "size calculation overflowed" not in str(wrong):
+            raise  # of the device, not of the folder
         reason = (str(wrong) or type(wrong).__name__).splitlines()[0]
         raise Problem(
             f"checkpoint {checkpoint} cannot be loaded as {name}: {type(wrong).__name__}: {reason}",

@@ -35,7 +35,7 @@ def read_object(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise Problem(f"checkpoint file {path} is missing", AS_PUBLISHED) from None
-    except ValueError as broken:
+    except (ValueError, RecursionError) as broken:
         raise Problem(f"checkpoint file {path} is not JSON: {broken}", "copy the published file again") from None
     if not isinstance(found, dict):
         raise Problem(f"checkpoint file {path} holds no JSON object", "copy the published file again")

@@ -410,7 +410,7 @@ def test_missing_weights_are_named(folder: Path) -> None:
     assert str(folder / MOTION) in refused.value.error
 
 
-@pytest.mark.parametrize("content", [b"{", b"[]", b"\xff\xfe"])
+@pytest.mark.parametrize("content", [b"{", b"[]", b"\xff\xfe", b"[" * 100_000], ids=["{", "[]", "utf", "deep"])
 def test_a_configuration_that_is_no_json_object_is_refused_by_name(folder: Path, content: bytes) -> None:
     config = folder / "stable-diffusion-v1-5" / "unet" / "config.json"
     replace(config, content)
@@ -500,9 +500,12 @@ def test_the_autoencoders_attention_is_read_under_its_old_and_its_new_names() ->
     assert equal(with_current_attention_names(new), new)
 
 
-def test_a_configuration_that_diffusers_trips_over_is_a_problem_of_the_folder(folder: Path) -> None:
+@pytest.mark.parametrize(("size", "error"), [(16, "ValueError"), (10**9, "RuntimeError: Storage size")])
+def test_a_configuration_that_diffusers_trips_over_is_a_problem_of_the_folder(
+    folder: Path, size: int, error: str
+) -> None:
     file = folder / "stable-diffusion-v1-5" / "unet" / "config.json"
     config = json.loads(file.read_text())
-    replace(file, json.dumps({**config, "block_out_channels": [16, 16, 16, 16]}).encode())
-    with pytest.raises(Problem, match="cannot be loaded as magicanimate: ValueError"):
+    replace(file, json.dumps({**config, "block_out_channels": [size] * 4}).encode())
+    with pytest.raises(Problem, match=f"cannot be loaded as magicanimate: {error}"):
         load_animator("magicanimate", folder, "cpu", torch.float32)
