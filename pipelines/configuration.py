@@ -80,6 +80,9 @@ class RunConfig(_Section):
     longest_row_seconds: float = Field(
         4 * 3600, gt=0, description="no row may take longer in one stage, whatever `time_limits` come to"
     )
+    idle_seconds: float = Field(
+        1800, gt=0, description="the run gives up after so long in which no worker had a row in hand"
+    )
     time_limits: TimeLimits = TimeLimits()
     storage_retries: int = Field(
         1000, ge=0, description="calls to storage tried again in each process of a run, 5 tries each at most; 0: none"

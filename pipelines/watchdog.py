@@ -51,9 +51,9 @@ def _watch(ended: threading.Event, limit_seconds: float, memory_bytes: int, note
         if time.monotonic() >= until:
             _end_process(note, "time", f"no end after {limit_seconds:,.0f} s")
         if (taken := memory_of("self")) > memory_bytes:
-            _end_process(note, "memory", f"{taken / 1e9:.1f} GB of memory taken, the limit is {memory_bytes / 1e9:.1f}")
+            _end_process(note, "memory", f"more than {memory_bytes / 1e9:.1f} GB of memory")
         if node_memory_used() > NODE_FULL * node_memory() and taken >= max(map(memory_of, _processes())):
-            _end_process(note, "memory", f"its node's memory was full, {taken / 1e9:.1f} GB of it taken by this worker")
+            _end_process(note, "memory", "most of its node's memory, which was full,")
 
 
 def _end_process(note: Note, cause: str, detail: str) -> None:

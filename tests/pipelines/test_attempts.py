@@ -129,11 +129,11 @@ def test_what_another_worker_has_in_hand_is_no_death(tmp_path: Path) -> None:
 
 
 def test_different_causes_are_all_named(tmp_path: Path) -> None:
-    dies(ledger(tmp_path), 7, cause=("memory", "9.0 GB of memory taken, the limit is 8.0"))
-    dies(ledger(tmp_path), 7, cause=("memory", "9.0 GB of memory taken, the limit is 8.0"))
+    dies(ledger(tmp_path), 7, cause=("memory", "more than 8.0 GB of memory"))
+    dies(ledger(tmp_path), 7, cause=("memory", "more than 8.0 GB of memory"))
     dies(ledger(tmp_path), 7)
     died = set_aside(ledger(tmp_path), 7)
-    assert died.error.endswith("in pose: 9.0 GB of memory taken, the limit is 8.0 (2), killed, or crashed (1)")
+    assert died.error.endswith("in pose: more than 8.0 GB of memory (2), killed, or crashed (1)")
     assert "memory_bytes" in died.remedy
 
 
