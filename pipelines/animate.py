@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any, cast
@@ -26,6 +26,7 @@ from pipelines.boundary import ended, guarded
 from pipelines.configuration import RunConfig
 from pipelines.disk_space import FILM, LATENTS, require_space
 from pipelines.keying import Keying
+from pipelines.last_tries import last_tries
 from pipelines.lease import held
 from pipelines.manifest_reading import Manifest, ManifestRow, look_at, read_manifest
 from pipelines.output_files import require_apart, require_writable_folder
@@ -34,6 +35,7 @@ from pipelines.pools import actors, as_blocks, demands, tasks
 from pipelines.progress import Progress, Say
 from pipelines.record import RunRecord, RunResults, bad_rows
 from pipelines.settings import RunSettings, require_device, settled
+from pipelines.waiting import Waiting
 from pipelines.workers import AnimateWorker, InputsWorker, PoseWorker, outcome, validate_row
 
 ROUNDS = 3  # how often a row is done at most, where a stage asks for it to be done once more
@@ -217,8 +219,11 @@ def animated(plan: Plan, settings: RunSettings, say: Say) -> tuple[list[Result],
     made: dict[int, Result] = {}
     again: set[int] = set()
     condemned: list[Work] = []
+    attempts = settings.layout.run(settings.run_id, "attempts")
+    waiting = Waiting(attempts, settings.session, settings.config.idle_seconds, say)
 
     def take(row: dict[str, Any], last_try: bool) -> None:
+        waiting.row_came()
         result = outcome(row)
         work, made[result.row] = by_row[result.row], result
         if row["then"] == "alone" and not last_try:
@@ -231,25 +236,15 @@ def animated(plan: Plan, settings: RunSettings, say: Say) -> tuple[list[Result],
     try:
         for row in outcomes_of(graph(plan.groups(), settings, limit), settings.config):
             take(row, last_try=False)
-        for works in together(condemned, made):
-            for work in works:
-                say(f"  row {work.row} ({work.clip.id}): {made[work.row].error}; one last try alone")
-            for row in outcomes_of(graph([works], settings, limit + 1), settings.config):
-                take(row, last_try=True)
+        for work in condemned:
+            say(f"  row {work.row} ({work.clip.id}): {made[work.row].error}; one last try alone")
+        for row in last_tries(condemned, made, settings, waiting.look):
+            take(row, last_try=True)
     except KeyboardInterrupt:
         return list(made.values()), again, "interrupted"
     except Exception as error:
         return list(made.values()), again, f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
     return list(made.values()), again, None
-
-
-def together(condemned: Sequence[Work], made: Mapping[int, Result]) -> list[list[Work]]:
-    """Clips that get their last try: each by itself, but for those whose poses killed a worker, which share them."""
-    groups: dict[Any, list[Work]] = {}
-    for work in condemned:
-        shared = made[work.row].stage == "pose" and work.pose_key
-        groups.setdefault(shared or work.row, []).append(work)
-    return list(groups.values())
 
 
 def outcomes_of(dataset: ray.data.Dataset, config: RunConfig) -> Iterator[dict[str, Any]]:

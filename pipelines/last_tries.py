@@ -1,0 +1,74 @@
+"""The last try of rows that were set aside: one after the other, with nothing else in hand anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import ray
+from ray.actor import ActorHandle
+
+from manifests.results import Result
+from manifests.work import Work
+from pipelines.configuration import Pool
+from pipelines.settings import RunSettings
+from pipelines.workers import AnimateWorker, InputsWorker, PoseWorker, Row
+
+TICK_SECONDS = 30.0
+
+
+class StageAlone:
+    """A worker of the graph as an actor by itself."""
+
+    def __init__(self, worker: Callable[[RunSettings, int], Any], settings: RunSettings, attempts: int) -> None:
+        self._worker = worker(settings, attempts)
+
+    def rows(self, row: Row) -> list[Row]:
+        """What the worker makes of a row."""
+        made = self._worker(row)
+        return [made] if isinstance(made, dict) else list(made)
+
+
+def last_tries(
+    condemned: Sequence[Work], made: Mapping[int, Result], settings: RunSettings, tick: Callable[[], None]
+) -> Iterator[Row]:
+    """The rows of condemned clips, which come back for good. `made` are the results that they were set aside with.
+
+    `tick` is called now and then while one is waited for.
+    """
+    config, attempts = settings.config, settings.config.attempts + 1
+    stages = {PoseWorker: config.pose_pool, InputsWorker: config.inputs_pool, AnimateWorker: config.animate_pool}
+    workers = [_actor(worker, pool, settings, attempts) for worker, pool in stages.items()] if condemned else []
+    try:
+        for works in together(condemned, made):
+            rows: list[Row] = [{"works": [work.model_dump_json() for work in works]}]
+            for worker in workers:
+                rows = [row for one in rows for row in _answer(worker.rows.remote(one), tick)]
+            yield from rows
+    finally:
+        for worker in workers:
+            ray.kill(worker)
+
+
+def together(condemned: Sequence[Work], made: Mapping[int, Result]) -> list[list[Work]]:
+    """Each clip by itself, but for those whose poses were a worker's death: they stand or fall with their video."""
+    groups: dict[Any, list[Work]] = {}
+    for work in condemned:
+        shared = made[work.row].stage == "pose" and work.pose_key
+        groups.setdefault(shared or work.row, []).append(work)
+    return list(groups.values())
+
+
+def _actor(worker: type, pool: Pool, settings: RunSettings, attempts: int) -> ActorHandle:
+    options: dict[str, Any] = {"num_cpus": pool.num_cpus, "num_gpus": pool.num_gpus}
+    if pool.accelerator_type:
+        options["accelerator_type"] = pool.accelerator_type
+    # as in the graph, Ray tries for ever and the ledger does not
+    alone = ray.remote(StageAlone).options(max_restarts=-1, max_task_retries=-1, **options)
+    return alone.remote(worker, settings, attempts)
+
+
+def _answer(pending: ray.ObjectRef, tick: Callable[[], None]) -> list[Row]:
+    while not ray.wait([pending], timeout=TICK_SECONDS)[0]:
+        tick()
+    return ray.get(pending)

@@ -1,0 +1,106 @@
+"""Rows that are the death of their worker, in any stage: an animator from outside, and media that stages choke on.
+
+A row's poison stands in a name, STAGE-KIND: of the reference for `validate` and `inputs`, of the driving video for
+`pose`, of the clip for `animate`. Importing this module, as workers do for the animator's sake, teaches the stages to
+choke. The kinds: kills, hangs, allocates, raises; and breaks, of a device.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from manifests.clip import Clip
+from manifests.work import Source
+from stages.diffusion.animator import Facts, Segment
+from stages.extract_pose import ExtractPose
+from stages.prepare_inputs import PrepareInputs
+from stages.validate import Validate
+
+STAGES = ("validate", "pose", "inputs", "animate")
+DEADLY = ("kills", "hangs", "allocates")
+KINDS = (*DEADLY, "raises")
+
+
+def choke(stage: str, name: str) -> None:
+    """Do what a name says is to happen in this stage."""
+    before, _, kind = name.rpartition("/")[2].partition(".")[0].partition("-")
+    kind = kind.partition("-")[0]
+    if before != stage:
+        return
+    if kind == "kills":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif kind == "hangs":
+        time.sleep(10**6)
+    elif kind == "allocates":
+        held = []
+        while True:
+            held.append(b"\x01" * 2**23)
+            time.sleep(0.003)
+    elif kind == "breaks":
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+    elif kind == "raises":
+        raise RuntimeError(f"{name} was poison")
+
+
+class Still:
+    """Draws the reference as it is, in every frame."""
+
+    facts = Facts(
+        name="still",
+        implementation="tests.made.poison:Still",
+        pose="skeleton",
+        reference=True,
+        size_multiple=2,
+        native_size=(48, 64),
+        window=16,
+        window_limits=(1, 1000),
+        overlap=0,
+        steps=1,
+        guidance=(),
+        checkpoint=(),
+        licence="MIT",
+        revision="1",
+    )
+    nbytes = 0
+
+    @classmethod
+    def load(cls, checkpoint: Any, device: str, dtype: torch.dtype, lora: Any = None) -> Still:
+        """Nothing to load."""
+        return cls()
+
+    def latents(self, clip: Clip, reference: np.ndarray, poses: Any, segment: Segment) -> torch.Tensor:
+        """(frames, height, width, 3)."""
+        choke("animate", clip.id)
+        return torch.from_numpy(np.ascontiguousarray(reference)).expand(len(segment), *reference.shape).float()
+
+    def frames(self, latents: torch.Tensor, clip: Clip) -> Iterator[np.ndarray]:
+        """All at once."""
+        yield latents.numpy().round().astype(np.uint8)
+
+
+def _teach() -> None:
+    examined, made, stored = Validate._examined, ExtractPose.__call__, PrepareInputs._store
+
+    def examine(self: Validate, uri: str, kind: str) -> dict[str, Any]:
+        choke("validate", uri)
+        return examined(self, uri, kind)
+
+    def make(self: ExtractPose, driving: Source, recipe: Any, key: str) -> bool:
+        choke("pose", driving.uri)
+        return made(self, driving, recipe, key)
+
+    def store(self: PrepareInputs, source: Source, target: str, convert: Any) -> None:
+        choke("inputs", source.uri)
+        stored(self, source, target, convert)
+
+    Validate._examined, ExtractPose.__call__, PrepareInputs._store = examine, make, store
+
+
+_teach()
