@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -10,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import fsspec
+
+from tests.made.faulty_proxy import faulty_proxy
 
 
 @dataclass(frozen=True)
@@ -58,13 +61,12 @@ def s3_store(share: float, seed: int = 0, stall_seconds: float = 5.0) -> Iterato
     """moto's server over HTTP; `share` of the requests fail or stall on their way to it."""
     from moto.server import ThreadedMotoServer
 
-    from tests.made.faulty_proxy import faulty_proxy
-
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:
         endpoint = "http://{}:{}".format(*server.get_host_and_port())
-        with faulty_proxy(endpoint, share, seed, stall_seconds=stall_seconds) as proxy:
+        with faulty_proxy(endpoint, share, seed=seed, stall_seconds=stall_seconds) as proxy:
             environment = {**_CREDENTIALS, "FSSPEC_S3_ENDPOINT_URL": proxy.endpoint}
             client = _client(endpoint)
             client.create_bucket(Bucket="night")
