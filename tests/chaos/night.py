@@ -37,6 +37,7 @@ CONFIG: dict[str, Any] = {
     "validate_pool": {"size": 2, "num_cpus": 0.25},
     "pose_pool": {"size": 2, "num_cpus": 0.25},
     "inputs_pool": {"size": 2, "num_cpus": 0.25},
+    "cluster_wait": {"seconds": 300},  # a driver may start while nodes are missing
 }
 
 
