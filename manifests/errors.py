@@ -28,5 +28,19 @@ class Again(Problem):
     """
 
 
+class Damaged(Problem):
+    """A file that Catwalk itself has written cannot be read: it was cut short, or its bytes are others."""
+
+
+class NotFinite(Problem):
+    """A network answered with NaN or infinity, or with nothing but black: most often its half precision overflowed.
+
+    A clip is then made once more in float32. `frames` of an animator raises it where it finds such values.
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what, "set dtype to float32 or bfloat16 in the configuration and run again")
+
+
 class WrongUsage(Problem):
     """A command was given what it cannot use: an option, a configuration, a run id. Nothing was begun."""

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeGuard
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -130,6 +130,7 @@ class Result(BaseModel):
     worker_deaths: int = 0  # tries that were the worker's death, of a row that was set aside for them
     reference_left_out: float | None = None  # share of its area
     warnings: Texts = []
+    remarks: Texts = []  # what making the film brought up; in the table they are among the warnings
     pose: Metadata = {}  # quality of the poses and what was repaired
     metadata: Metadata = {}
     started: Moment | None = None
@@ -178,7 +179,7 @@ def of_clip(work: Work, status: Status, **ended: Any) -> Result:
         "checkpoint_digest": work.checkpoint_digest or None,
         "lora_digest": work.lora and work.lora.digest,
         "reference_left_out": work.reference_left_out,
-        "warnings": result_warnings(work, ended.get("pose", {})),
+        "warnings": [*result_warnings(work, ended.get("pose", {})), *ended.get("remarks", ())],
         "metadata": work.clip.metadata,
     }
     return Result.model_validate({**known, "status": status, **ended})
@@ -212,6 +213,18 @@ def marker(made: Result, run_id: str) -> dict[str, Any]:
     return {"run": run_id, **figures}
 
 
+def is_marker(found: Mapping[str, Any] | None) -> TypeGuard[dict[str, Any]]:
+    """Whether this is what `marker` made, or an earlier version of it; not what else a damaged file may hold."""
+    if found is None or not isinstance(found.get("run"), str):
+        return False
+    figures = {key: value for key, value in found.items() if key in Result.model_fields}
+    try:
+        Result.model_validate({**figures, "row": 0, "status": "done"})
+    except ValidationError:
+        return False
+    return True
+
+
 def of_marker(work: Work, marker: Mapping[str, Any], status: Status, layout: OutputLayout) -> Result:
     """The result of a clip whose film is there: the marker's figures under this row's number, id and metadata."""
     figures = {key: value for key, value in marker.items() if key in Result.model_fields}
@@ -223,7 +236,7 @@ def of_marker(work: Work, marker: Mapping[str, Any], status: Status, layout: Out
         **_own(work),
         # which a marker of an earlier version may lack
         "reference_left_out": work.reference_left_out,
-        "warnings": result_warnings(work, figures.get("pose") or {}),
+        "warnings": [*result_warnings(work, figures.get("pose") or {}), *(figures.get("remarks") or ())],
     }
     return Result.model_validate({**figures, **own, "film": layout.film(film), "poster": layout.poster(film)})
 

@@ -26,7 +26,7 @@ from typing import Any, BinaryIO, NamedTuple
 import fsspec
 from pydantic import BaseModel
 
-from manifests.errors import Problem, Rejected
+from manifests.errors import Damaged, Problem, Rejected
 from manifests.retries import tried
 from manifests.transient import Truncated, is_transient
 
@@ -279,7 +279,7 @@ def read_bytes(uri: str, max_bytes: int | None = None) -> bytes:
 
 
 def read_json(uri: str) -> dict[str, Any] | None:
-    """The JSON object in the file, None where there is no file. Raises `Problem` if it holds anything else."""
+    """The JSON object in the file, None where there is no file. Raises `Damaged` if it holds anything else."""
     try:
         value = json.loads(read_bytes(uri))
     except FileNotFoundError:
@@ -287,7 +287,7 @@ def read_json(uri: str) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        raise Problem(f"{redact(uri)} does not hold a JSON object", "delete it: the next run writes it again")
+        raise Damaged(f"{redact(uri)} does not hold a JSON object", "delete it: the next run writes it again")
     return value
 
 
@@ -296,19 +296,27 @@ def fetch(uri: str, folder: Path, max_bytes: int | None) -> Path:
 
     Raises `FileNotFoundError`, and `Rejected` as soon as the size or the download exceeds `max_bytes`.
     """
-    _check_size(uri, stamp(uri).size, max_bytes)
     if (local := local_path(uri)) is not None:
+        _check_size(uri, stamp(uri).size, max_bytes)
         return local
+    return fetch_copy(uri, folder, max_bytes)[0]
+
+
+def fetch_copy(uri: str, folder: Path, max_bytes: int | None) -> tuple[Path, str]:
+    """A copy in `folder`, of a local file too, and the hex SHA-256 of the copy's bytes. Raises as `fetch`."""
+    _check_size(uri, stamp(uri).size, max_bytes)
     suffix = "".join(re.findall(r"\.[A-Za-z0-9]{1,8}$", redact(uri)))  # decoders look at it
     folder.mkdir(parents=True, exist_ok=True)
+    summed = hashlib.sha256()
     with tempfile.NamedTemporaryFile(dir=folder, suffix=suffix, delete=False) as target:
         try:
             for chunk in _chunks(uri, max_bytes):
                 target.write(chunk)
+                summed.update(chunk)
         except BaseException:
             os.unlink(target.name)
             raise
-    return Path(target.name)
+    return Path(target.name), summed.hexdigest()
 
 
 @contextmanager

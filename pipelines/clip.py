@@ -13,7 +13,7 @@ import torch
 
 from manifests import storage
 from manifests.clip import Clip, parse_clip
-from manifests.errors import Problem, WrongUsage
+from manifests.errors import Again, Problem, WrongUsage
 from manifests.field_error import FieldError, choose, rejection
 from manifests.result_warnings import plan_warnings
 from manifests.results import Result
@@ -68,7 +68,12 @@ def make_clip(
             say(f"warning: {warning}")
         require_space(str(film.absolute().parent), [work], FILM)
         require_space(chain.settings.layout.cache, [work], LATENTS)
-        result = chain.film(work)
+        try:
+            result = chain.film(work)
+        except Again as changed:
+            say(f"{changed.error}; once more")
+            work = chain.work(fields)
+            result = chain.film(work)
         _deliver(Path(cast(str, result.film)), film, chain.settings.config.cache)
         if poster is not None:
             storage.publish(Path(cast(str, result.poster)), str(poster.absolute()))

@@ -114,7 +114,7 @@ def make_plan(works: Iterable[Work], layout: OutputLayout, run_id: str) -> Plan:
 
 def usable(work: Work, marker: Mapping[str, Any] | None) -> bool:
     """Whether a finished film may stand: its marker is whole, and its poses would be drawn the same now."""
-    return marker is not None and not outdated(work, marker.get("pose") or {})
+    return results.is_marker(marker) and not outdated(work, marker.get("pose") or {})
 
 
 def reused(work: Work, source: Film, marker: dict[str, Any], layout: OutputLayout, run_id: str) -> Result:

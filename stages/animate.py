@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import os
 import socket
 import tempfile
@@ -14,26 +14,25 @@ from datetime import UTC, datetime
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
-from PIL import Image
-from safetensors import safe_open
-from safetensors.torch import save_file
 
 from manifests import results, storage
-from manifests.errors import Problem
+from manifests.errors import Damaged, NotFinite, Problem
 from manifests.layout import Film, OutputLayout, sound_key
 from manifests.results import Result
 from manifests.storage_fault import StorageFault, storage_fault
 from manifests.work import Work
 from stages.bundled import bundled
+from stages.cache_entry import fetch_entry, made_anew, read_picture
 from stages.checkpoint_files import local_checkpoint, local_lora
 from stages.diffusion.animator import Animator, PosePictures, Segment
 from stages.diffusion.animators import ANIMATORS, facts_of
 from stages.diffusion.model_cache import ModelCache
 from stages.driving import keeps_sound, recipe_of, shown_frames
+from stages.latents_file import read_latents, write_latents
 from stages.poses.conditioning import framing_of, skeleton_pictures
 from stages.poses.files.keypoint_file import read_keypoints
 from stages.poses.files.sequence import PoseSequence, ShownPoses
@@ -43,8 +42,14 @@ from stages.poses.motion.framing import Window
 from stages.poses.motion.quality import QualityRules
 from stages.poses.outdated import framed_unseen, outdated
 from stages.progress import Told, counted_batches, silent
+from stages.video.brightness import BRIGHT, DARK, Brightest
 from stages.video.encode import EncodeRecipe
 from stages.video.film import likely_posters, write_film
+from stages.video.sound import check_sound
+
+log = logging.getLogger(__name__)
+
+_NO_PICTURE = "try another seed or a lower guidance; if it happens with every clip, fetch the checkpoint again"
 
 
 @dataclass
@@ -60,7 +65,16 @@ class Timings:
         try:
             yield
         finally:
-            self.seconds[part] = round(time.perf_counter() - begun, 3)
+            self.seconds[part] = round(self.seconds.get(part, 0.0) + time.perf_counter() - begun, 3)
+
+
+class Made(NamedTuple):
+    """A film in the scratch folder, the report on its poses, and what else is to be said of it."""
+
+    movie: Path
+    poster: Path
+    report: dict
+    remarks: list[str]
 
 
 @dataclass(frozen=True)
@@ -105,24 +119,52 @@ class Animate:
     def __call__(self, work: Work) -> Result:
         """Make and publish the film of `work`, or return at once if this run already has (a retry after a death)."""
         film = Film(work.clip.id, work.film_key)
-        marker = storage.read_json(self._layout.film_marker(film))
-        if marker and marker.get("run") == self._run_id and not outdated(work, marker.get("pose") or {}):
+        (marker,) = self._layout.read_film_markers([film])
+        if results.is_marker(marker) and marker["run"] == self._run_id and not outdated(work, marker.get("pose") or {}):
             return results.of_marker(work, marker, "done", self._layout)
         started, timings = datetime.now(UTC), Timings(dict(work.seconds))
         with tempfile.TemporaryDirectory(prefix="catwalk-animate-") as folder:
-            scratch = Path(folder)
-            with timings.of("load"):
-                animator = self._animator(work)
-            with timings.of("denoise"):
-                latents, report = self._latents(animator, work, scratch)
-            with timings.of("encode"):
-                movie, poster = self._encode(animator, latents, work, report, scratch)
+            made = self._finite(work, Path(folder), timings)
             with timings.of("publish"):
-                self._publish(movie, poster, film)
-            film_bytes = movie.stat().st_size
-        marker = results.marker(self._made(work, started, timings, report, film_bytes), self._run_id)
+                self._publish(made.movie, made.poster, film)
+            film_bytes = made.movie.stat().st_size
+        marker = results.marker(self._result(work, started, timings, made, film_bytes), self._run_id)
         storage.publish_json(marker, self._layout.film_marker(film))
         return results.of_marker(work, marker, "done", self._layout)
+
+    def _finite(self, work: Work, scratch: Path, timings: Timings) -> Made:
+        """The film, made once more in float32 where half precision gave no picture. Raises `Problem` if both fail."""
+        half = self._models.dtype(work.clip.animator)
+        try:
+            return self._film(work, scratch, timings)
+        except NotFinite as poor:
+            reason = poor.error
+        if half == "float32":
+            raise Problem(reason, _NO_PICTURE)
+        log.warning("row %d (%s): %s in %s; once more in float32", work.row, work.clip.id, reason, half)
+        try:
+            made = self._film(work, scratch, timings, "float32")
+        except NotFinite as still:
+            raise Problem(f"{still.error}, in {half} and in float32", _NO_PICTURE) from None
+        return made._replace(remarks=[f"made in float32: in {half}, {reason}", *made.remarks])
+
+    def _film(self, work: Work, scratch: Path, timings: Timings, dtype: str | None = None) -> Made:
+        """The film, computed in the configured type or in `dtype`. Raises `NotFinite`."""
+        with timings.of("load"):
+            animator = self._animator(work, dtype)
+        with timings.of("denoise"):
+            latents, report = self._latents(animator, work, scratch, dtype)
+        with timings.of("encode"):
+            movie, poster, brightest = self._encode(animator, latents, work, report, scratch)
+        made = Made(movie, poster, report, [])
+        if brightest.value >= DARK:
+            return made
+        reference = self._reference(work, None, scratch)
+        if reference is not None and int(reference.max(initial=0)) < BRIGHT:
+            return made
+        if reference is None and (dtype or self._models.dtype(work.clip.animator)) == "float32":
+            return made._replace(remarks=["all frames are black"])  # it may be what was asked for
+        raise NotFinite("all frames are black")
 
     def _publish(self, movie: Path, still: Path, film: Film) -> None:
         """Put film and poster at their places. Raises `Problem` naming where the film was kept instead."""
@@ -139,47 +181,52 @@ class Animate:
             remedy = f"{fault.remedy}; the finished film is kept at {kept}"
             raise Problem(f"film {self._layout.film(film)}: {fault.error}", remedy) from error
 
-    def _animator(self, work: Work) -> Animator:
+    def _animator(self, work: Work, dtype: str | None) -> Animator:
         facts = facts_of(work.clip.animator)
         scratch = Path(tempfile.gettempdir()) / "catwalk"
         folder = local_checkpoint(bundled(work.checkpoint), facts, work.checkpoint_digest, scratch)
         lora = work.lora and local_lora(work.lora, work.clip.lora_scale, scratch)
-        return self._models.get(work.clip.animator, folder, work.checkpoint_digest, lora)
+        return self._models.get(work.clip.animator, folder, work.checkpoint_digest, lora, dtype)
 
-    def _latents(self, animator: Animator, work: Work, scratch: Path) -> tuple[torch.Tensor, dict]:
-        """(frames, channels, height/8, width/8) and the report on the poses: from the cache, or made and stored."""
+    def _latents(
+        self, animator: Animator, work: Work, scratch: Path, dtype: str | None = None
+    ) -> tuple[torch.Tensor, dict]:
+        """(frames, channels, height/8, width/8) and the report on the poses: from the cache, or made and stored.
+
+        Those in another `dtype` than the key's are neither.
+        """
         uri = self._layout.latents(work.latents_key)
-        if (cached := self._cached(uri, work, scratch)) is not None:
+        if dtype is None and (cached := self._cached(uri, work, scratch)) is not None:
             return cached
         with self._poses(work, scratch) as (poses, report):
             whole = Segment(0, work.frames, told=partial(self._told, "denoising, step"))
             reference = self._reference(work, report.get("window"), scratch)
             latents = animator.latents(work.clip, reference, poses, whole)
         if not bool(torch.isfinite(latents).all()):
-            raise Problem(
-                f"{work.clip.animator} produced values that are not finite",
-                "set dtype to float32 or bfloat16 in the configuration and run again",
-            )
-        if self._keep_latents:
+            raise NotFinite(f"{work.clip.animator} produced values that are not finite")
+        if self._keep_latents and dtype is None:
             stored = scratch / "latents.safetensors"
-            save_file({"latents": latents.contiguous()}, stored, {"pose": json.dumps(report)})
+            write_latents(stored, latents, report)
             storage.publish(stored, uri)
         return latents, report
 
     def _cached(self, uri: str, work: Work, scratch: Path) -> tuple[torch.Tensor, dict] | None:
-        """Latents in the cache and their report, unless the poses would be drawn otherwise now."""
+        """Latents in the cache and their report, unless they are damaged or the poses would be drawn otherwise now."""
         if not storage.exists(uri):
             return None
-        with safe_open(storage.fetch(uri, scratch, None), "pt") as stored:
-            report = json.loads(stored.metadata()["pose"])
-            if left_empty(report):
+        try:
+            latents, report = read_latents(fetch_entry(uri, scratch), work.frames)
+        except Damaged as found:
+            log.warning("row %d (%s): %s; they are made anew", work.row, work.clip.id, found.error)
+            return None
+        if left_empty(report):
+            return None
+        if framed_unseen(work, report):
+            framing = framing_of(self._reference_keypoints(work, scratch), work.clip)
+            if framing.window is not None:
                 return None
-            if framed_unseen(work, report):
-                framing = framing_of(self._reference_keypoints(work, scratch), work.clip)
-                if framing.window is not None:
-                    return None
-                report |= framing._asdict()
-            return stored.get_tensor("latents"), report
+            report |= framing._asdict()
+        return latents, report
 
     @contextmanager
     def _poses(self, work: Work, scratch: Path) -> Iterator[tuple[PosePictures | None, dict]]:
@@ -187,17 +234,17 @@ class Animate:
         if work.pose_key is None:
             yield None, {}
             return
-        clip = work.clip
-        stored = storage.fetch(self._layout.poses(work.pose_key), scratch, None)
+        clip, uri = work.clip, self._layout.poses(work.pose_key)
         if recipe_of(clip).stored == "keypoints":
-            yield self._drawn(work, stored, scratch)
+            yield self._drawn(work, uri, scratch)
             return
-        with PoseSequence(stored) as sequence:
+        with made_anew(uri, "poses"), PoseSequence(fetch_entry(uri, scratch)) as sequence:
             poses = ShownPoses(sequence, shown_frames(clip, *sequence.timing(clip.fps)))
             yield poses, {"empty": empty_stretches(poses[frame] for frame in range(work.frames))}
 
-    def _drawn(self, work: Work, stored: Path, scratch: Path) -> tuple[PosePictures, dict]:
-        keypoints, seconds, fps = read_keypoints(stored)
+    def _drawn(self, work: Work, uri: str, scratch: Path) -> tuple[PosePictures, dict]:
+        with made_anew(uri, "poses"):
+            keypoints, seconds, fps = read_keypoints(fetch_entry(uri, scratch))
         if fps is None:  # the file states none: it runs at the film's
             fps = work.clip.fps
             seconds = [number / fps for number in range(len(keypoints))]
@@ -207,34 +254,39 @@ class Animate:
         return skeleton_pictures(keypoints, fps, work.clip, shown, reference, self._pose_rules, style)
 
     def _reference_keypoints(self, work: Work, scratch: Path) -> Keypoints:
-        found = storage.fetch(self._layout.poses(cast(str, work.reference_pose_key)), scratch, None)
-        return read_keypoints(found)[0]
+        uri = self._layout.poses(cast(str, work.reference_pose_key))
+        with made_anew(uri, "poses of the reference"):
+            return read_keypoints(fetch_entry(uri, scratch))[0]
 
     def _reference(self, work: Work, window: Sequence[int] | None, scratch: Path) -> np.ndarray | None:
         """uint8 (height, width, 3), of its own size, or the `window` of it that the film shows."""
         if work.reference_key is None:
             return None
-        stored = storage.fetch(self._layout.reference(work.reference_key), scratch, None)
-        picture = np.array(Image.open(stored))
+        uri = self._layout.reference(work.reference_key)
+        with made_anew(uri, "the reference's pixels"):
+            picture = read_picture(fetch_entry(uri, scratch))
         return picture if window is None else Window(*window).of(picture)
 
     def _encode(
         self, animator: Animator, latents: torch.Tensor, work: Work, report: dict, scratch: Path
-    ) -> tuple[Path, Path]:
-        clip, sound, begin = work.clip, None, Fraction(0)
+    ) -> tuple[Path, Path, Brightest]:
+        clip, sound, begin, brightest = work.clip, None, Fraction(0), Brightest()
         if keeps_sound(work):
-            sound = storage.fetch(self._layout.sound(sound_key(work.driving.content)), scratch, None)
+            uri = self._layout.sound(sound_key(work.driving.content))
+            with made_anew(uri, "the sound"):
+                check_sound(sound := fetch_entry(uri, scratch))
             begin = Fraction(work.begins)
         movie, still = scratch / "film.mp4", scratch / "film.jpg"
         poor = [span for kind in ("held", "bridged", "empty") for span in report.get(kind, ())]
         posters = likely_posters(work.frames, poor)
-        frames = counted_batches(animator.frames(latents, clip), work.frames, "drawing, frame", self._told)
+        drawn = brightest.of(animator.frames(latents, clip))
+        frames = counted_batches(drawn, work.frames, "drawing, frame", self._told)
         written = write_film(movie, still, frames, clip.fps, self._recipe, sound, begin, posters)
         if written != work.frames:
             raise RuntimeError(f"{written} frames were decoded instead of {work.frames}")
-        return movie, still
+        return movie, still, brightest
 
-    def _made(self, work: Work, started: datetime, timings: Timings, report: dict, film_bytes: int) -> Result:
+    def _result(self, work: Work, started: datetime, timings: Timings, made: Made, film_bytes: int) -> Result:
         """The result of a film just made, with every figure that its marker keeps."""
         clip, machine = work.clip, self._machine
         held = sum(timings.seconds.get(part, 0.0) for part in ("load", "denoise", "encode", "publish"))
@@ -253,7 +305,8 @@ class Animate:
             gpu_seconds=machine and round(held * machine.gpus, 3),
             seconds=timings.seconds,
             code=self._code,
-            pose=report,
+            pose=made.report,
+            remarks=made.remarks,
             started=started,
             finished=datetime.now(UTC),
         )

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from manifests import storage
-from manifests.errors import Problem
+from manifests.errors import Again, Damaged, Problem
 from manifests.source_memo import SourceMemo, memoised_digest
 from manifests.work import Weights
 from stages.diffusion.animator import Facts
 from stages.diffusion.weights.lora_file import LoraFile
 from stages.diffusion.weights.published_names import AS_PUBLISHED, among, on_disk, the_one, varies
+
+WHOLE = ".whole"  # in a downloaded checkpoint, last: the sizes of its files
 
 
 def checkpoint_digest(folder: str, facts: Facts, memo: SourceMemo) -> str:
@@ -20,24 +25,47 @@ def checkpoint_digest(folder: str, facts: Facts, memo: SourceMemo) -> str:
 
     Raises `Problem` naming the parts that are missing.
     """
-    digests = [f"{name} {memoised_digest(storage.join(folder, name), memo)}" for name in _files(folder, facts)]
-    digests += [f"revision {facts.revision}"] if facts.revision else []
-    return storage.sha256_text("\n".join(digests))
+    files = _files(folder, facts)
+    return _digest({name: memoised_digest(storage.join(folder, name), memo) for name in files}, facts)
+
+
+def _digest(digests: Mapping[str, str], facts: Facts) -> str:
+    lines = [f"{name} {digest}" for name, digest in digests.items()]
+    lines += [f"revision {facts.revision}"] if facts.revision else []
+    return storage.sha256_text("\n".join(lines))
 
 
 def local_checkpoint(folder: str, facts: Facts, digest: str, scratch: Path) -> Path:
-    """The folder itself if it is local, else a download kept in `scratch` under its digest."""
+    """The folder itself if it is local, else a download kept in `scratch` under its digest.
+
+    What is kept is held against the sizes it had when it was whole, and fetched again where it was cut short since.
+    Raises `Again` for a download of other bytes than were digested.
+    """
     if not facts.checkpoint or storage.is_local(folder):
         return Path(folder)
     copy = scratch / "checkpoints" / digest
-    whole = copy / ".whole"
-    if not whole.exists():
+    if not _is_whole(copy):
+        digests = {}
         for name in _files(folder, facts):
             target = copy / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            storage.fetch(storage.join(folder, name), target.parent, None).replace(target)
-        whole.touch()
+            fetched, digests[name] = storage.fetch_copy(storage.join(folder, name), target.parent, None)
+            fetched.replace(target)
+        if _digest(digests, facts) != digest:
+            shutil.rmtree(copy)
+            shown = storage.redact(folder)
+            raise Again(f"checkpoint {shown} changed while the run was going on", "run again when it is at rest")
+        sizes = {name: (copy / name).stat().st_size for name in digests}
+        storage.publish_json(sizes, str(copy / WHOLE))
     return copy
+
+
+def _is_whole(copy: Path) -> bool:
+    """Whether every file of a download is there, in the size it had when the download was found whole."""
+    try:
+        sizes = storage.read_json(str(copy / WHOLE))
+        return bool(sizes) and all((copy / name).stat().st_size == size for name, size in cast(dict, sizes).items())
+    except (Damaged, FileNotFoundError):
+        return False
 
 
 def local_lora(weights: Weights, scale: float, scratch: Path) -> LoraFile:
@@ -49,7 +77,7 @@ def local_lora(weights: Weights, scale: float, scratch: Path) -> LoraFile:
     if storage.is_local(weights.uri):
         return lora
     kept = replace(lora, path=scratch / "loras" / f"{weights.digest}.safetensors")
-    if not kept.path.exists():
+    if not kept.path.exists() or storage.sha256_file(kept.path) != weights.digest:
         fetched = storage.fetch(weights.uri, kept.path.parent, None)
         try:
             replace(lora, path=fetched).check()

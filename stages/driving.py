@@ -9,7 +9,8 @@ from typing import Any
 
 from manifests import storage
 from manifests.clip import Clip
-from manifests.errors import Problem
+from manifests.errors import Again
+from manifests.source_memo import SourceMemo
 from manifests.work import Source, Work
 from stages.diffusion.animator import Facts
 from stages.diffusion.animators import ANIMATORS
@@ -66,9 +67,17 @@ def keeps_sound(work: Work) -> bool:
     return work.clip.audio == "driving" and work.driving is not None and work.driving.audio
 
 
-def fetch_unchanged(source: Source, scratch: Path, byte_limit: int) -> Path:
-    """A local copy of the very bytes that were validated. Raises `Problem` when they have changed since."""
-    path = storage.fetch(source.uri, scratch, byte_limit)
-    if storage.sha256_file(path) != source.digest:
-        raise Problem(f"{storage.redact(source.uri)} changed while the run was going on", "run again")
+def fetch_unchanged(source: Source, scratch: Path, byte_limit: int, memo: SourceMemo) -> Path:
+    """A copy of the file, whose bytes are those that were validated, whatever becomes of the file itself.
+
+    Raises `Again` when they have changed since; what the memo holds of the file as it is now is forgotten, for size and
+    time may be the same.
+    """
+    try:
+        path, digest = storage.fetch_copy(source.uri, scratch, byte_limit)
+    except FileNotFoundError as gone:
+        raise Again(str(gone), "put it back, and run again") from None
+    if digest != source.digest:
+        memo.forget(source.uri)
+        raise Again(f"{storage.redact(source.uri)} changed while the run was going on", "run again when it is at rest")
     return path

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from manifests import storage
 from manifests.layout import OutputLayout
+from manifests.source_memo import SourceMemo
 from manifests.work import Source, Work
 from stages.diffusion.animators import ANIMATORS
 from stages.driving import fetch_unchanged, recipe_of
@@ -30,6 +31,7 @@ class ExtractPose:
         """`told` is told of the frames that are done."""
         self._told = told
         self._layout = layout
+        self._memo = SourceMemo(layout.sources)
         self._limits = limits
         self._estimators = estimators
 
@@ -56,7 +58,7 @@ class ExtractPose:
             return False
         with tempfile.TemporaryDirectory(prefix="catwalk-pose-") as folder:
             scratch = Path(folder)
-            path, stored = fetch_unchanged(driving, scratch, self._limits.bytes), scratch / "poses.arrow"
+            path, stored = fetch_unchanged(driving, scratch, self._limits.bytes, self._memo), scratch / "poses.arrow"
             if recipe.estimator == "none" and recipe.stored == "keypoints":
                 keypoints, fps = import_keypoints(path, self._limits)
                 seconds = [number / (fps or Fraction(1)) for number in range(len(keypoints))]
@@ -94,7 +96,7 @@ class ExtractPose:
         from stages.poses.estimators.load import load_dwpose
 
         with tempfile.TemporaryDirectory(prefix="catwalk-pose-") as folder:
-            pixels = read_image(fetch_unchanged(reference, Path(folder), self._limits.bytes), self._limits)
+            pixels = read_image(fetch_unchanged(reference, Path(folder), self._limits.bytes, self._memo), self._limits)
             keypoints = load_dwpose(getattr(self._estimators, estimator), "as_trained", WEIGHTS)([pixels])
             stored = Path(folder) / "poses.arrow"
             write_keypoints(stored, keypoints, [Fraction(0)], None)

@@ -11,6 +11,7 @@ from PIL import Image
 
 from manifests import storage
 from manifests.layout import OutputLayout, sound_key
+from manifests.source_memo import SourceMemo
 from manifests.work import Source, Work
 from stages.driving import fetch_unchanged, keeps_sound
 from stages.video.image import read_image
@@ -23,6 +24,7 @@ class PrepareInputs:
 
     def __init__(self, layout: OutputLayout, limits: Limits) -> None:
         self._layout = layout
+        self._memo = SourceMemo(layout.sources)
         self._limits = limits
 
     def __call__(self, work: Work) -> None:
@@ -47,7 +49,7 @@ class PrepareInputs:
     def _store(self, source: Source, target: str, convert: Callable[[Path, Path], None]) -> None:
         with tempfile.TemporaryDirectory(prefix="catwalk-inputs-") as scratch:
             stored = Path(scratch) / storage.name(target)
-            convert(fetch_unchanged(source, Path(scratch), self._limits.bytes), stored)
+            convert(fetch_unchanged(source, Path(scratch), self._limits.bytes, self._memo), stored)
             storage.publish(stored, target)
 
     def _save_pixels(self, image: Path, target: Path) -> None:

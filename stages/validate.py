@@ -178,7 +178,7 @@ class Validate:
         except FileNotFoundError:
             return {"error": "there is no such file", "remedy": f"correct the path, relative to {self._base}"}
         alike = known is not None and all(known.get(name) == value for name, value in self._as_asked(file).items())
-        return known if alike else None
+        return known if alike and _is_whole(cast(Found, known)) else None
 
     def _as_asked(self, file: NamedFile) -> Found:
         return {"probe": PROBE_ALGORITHM, "kind": file.kind, "limits": self._limits.model_dump()}
@@ -197,6 +197,10 @@ class Validate:
                 return {"found": {"digest": storage.sha256_file(path), **_probed(kind, path, self._limits)}}
             except Rejected as rejected:
                 return {"error": rejected.error, "remedy": rejected.remedy}
+
+
+def _is_whole(found: Found) -> bool:
+    return isinstance(found.get("found"), dict) or all(isinstance(found.get(name), str) for name in ("error", "remedy"))
 
 
 def _probed(kind: str, path: Path, limits: Limits) -> Found:

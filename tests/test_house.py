@@ -88,6 +88,7 @@ ROOMS = {"animator": "seam", "animators": "registry", "model_cache": "registry"}
 ROOMS |= {"networks": "networks", "sampling": "sampling", "weights": "weights"}
 # What stages share: they do not ask each other.
 BETWEEN_STAGES = {"stages.driving", "stages.suitability", "stages.checkpoint_files", "stages.progress"}
+BETWEEN_STAGES |= {"stages.cache_entry", "stages.latents_file"}
 MAY_IMPORT = {
     "manifests": set(),
     "cluster": {"manifests"},

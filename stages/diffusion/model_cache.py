@@ -19,7 +19,7 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.
 
 
 class ModelCache:
-    """Least recently used animators by name, checkpoint digest and LoRA.
+    """Least recently used animators by name, compute type, checkpoint digest and LoRA.
 
     Room is made before an animator is loaded, as if it were as large as the last one of its name (the first of a name
     is expected to need none), and again when its size is known. What could not be loaded is remembered by its reason
@@ -32,27 +32,37 @@ class ModelCache:
         self._dtype = dtype
         self._max_bytes = max_bytes
         self._loaded: OrderedDict[Key, Animator] = OrderedDict()
-        self._sizes: dict[str, int] = {}  # bytes of the last animator loaded under each name
+        self._sizes: dict[tuple[str, str], int] = {}  # bytes of the last one loaded of each name and compute type
         self._refused: dict[Key, tuple[type[Problem], str, str]] = {}
 
-    def get(self, name: str, checkpoint: Path, digest: str, lora: LoraFile | None = None) -> Animator:
-        """The animator, loaded if it is not kept. Raises `Problem` as `Animator.load` does."""
-        key: Key = (name, digest, *((lora.digest, lora.scale) if lora else ()))
+    def dtype(self, name: str) -> str:
+        """What the animator's networks compute in. Raises `Problem` as `compute_dtype` does."""
+        return compute_dtype(ANIMATORS[name], self._device, self._dtype)
+
+    def get(
+        self, name: str, checkpoint: Path, digest: str, lora: LoraFile | None = None, dtype: str | None = None
+    ) -> Animator:
+        """The animator, loaded if it is not kept, in `dtype` rather than its own if one is given.
+
+        Raises `Problem` as `Animator.load` does.
+        """
+        key: Key = (name, dtype, digest, *((lora.digest, lora.scale) if lora else ()))
+        kind = name, dtype or ""
         if key not in self._loaded and key not in self._refused:
-            self._make_room(self._sizes.get(name, 0), keep=0)
+            self._make_room(self._sizes.get(kind, 0), keep=0)
             try:
-                dtype = DTYPES[compute_dtype(ANIMATORS[name], self._device, self._dtype)]
-                self._loaded[key] = load_animator(name, checkpoint, self._device, dtype, lora)
+                computing = DTYPES[dtype or self.dtype(name)]
+                self._loaded[key] = load_animator(name, checkpoint, self._device, computing, lora)
             except Problem as refused:
                 self._refused[key] = type(refused), refused.error, refused.remedy
             else:
-                self._sizes[name] = self._loaded[key].nbytes
+                self._sizes[kind] = self._loaded[key].nbytes
             if key in self._refused:
                 self._collect()
         if key in self._refused:
             # outside the handler, and never the one that was caught: its traceback holds what had been loaded
-            kind, error, remedy = self._refused[key]
-            raise kind(error, remedy) from None
+            refusal, error, remedy = self._refused[key]
+            raise refusal(error, remedy) from None
         self._loaded.move_to_end(key)
         self._make_room(0, keep=1)
         return self._loaded[key]

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import av
 import ffmpeg
 
+from manifests.errors import Damaged
 from stages.video.ffmpeg_process import FfmpegProcess, local_file
 from stages.video.stream import CONTAINERS, sound_channels
 
@@ -34,6 +36,19 @@ def extract_sound(video: Path, target: Path, begin: float) -> None:
         process.finish()
     finally:
         process.kill()
+
+
+def check_sound(path: Path) -> None:
+    """Raise `Damaged` unless a stored sound can be decoded to its end: every frame of a FLAC has a checksum."""
+    try:
+        with av.open(str(path), format="flac") as file:
+            track = file.streams.audio[0]
+            track.codec_context.options = {"err_detect": "crccheck+explode"}
+            found = sum(frame.samples for frame in file.decode(track))
+            if not found or found != (track.duration or found):
+                raise ValueError(f"{found} samples of {track.duration} are whole")
+    except Exception as broken:
+        raise Damaged(f"sound {path.name} cannot be read: {broken}", "delete it and run again") from None
 
 
 def _stereo(channels: list[str]) -> str:

@@ -45,7 +45,7 @@ def test_results_survive_parquet_in_the_order_of_rows(tmp_path: Path) -> None:
     assert read(uri) == [bare, full]
     assert read(uri)[1].fps == "30000/1001"
     derived = {"fps_float", "film_seconds"}
-    assert {*RESULTS_SCHEMA.names, *FREE} == {*Result.model_fields, *derived}
+    assert {*RESULTS_SCHEMA.names, *FREE, "remarks"} == {*Result.model_fields, *derived}
     assert fixed_columns(uri).equals(RESULTS_SCHEMA)
     stored = pq.read_table(uri).to_pylist()[1]
     assert stored["fps_float"] == pytest.approx(29.97003)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 
+from manifests.errors import NotFinite
 from stages.diffusion.weights.checkpoint import (
     State,
     build,
@@ -71,6 +72,8 @@ class LatentImages:
         for batch in latents.split(max(1, BATCH_PIXELS // pixels)):
             scaled = batch.to(self.autoencoder.device, self.autoencoder.dtype) / self._scale
             decoded = self.autoencoder.decode(scaled, return_dict=False)[0]
+            if not bool(torch.isfinite(decoded).all()):  # as uint8 it would be black
+                raise NotFinite("the decoder produced values that are not finite")
             yield (decoded.float() / 2 + 0.5).clamp(0, 1)
 
     def frames(self, latents: torch.Tensor, rounded: bool = False) -> Iterator[np.ndarray]:

@@ -21,7 +21,7 @@ def local_file(uri: str, scratch: Path) -> Path:
         return local
     suffix = Path(storage.name(storage.redact(uri))).suffix
     kept = scratch / "estimators" / f"{storage.sha256_text(json.dumps([uri, *state]))[:32]}{suffix}"
-    if not kept.exists():
+    if not kept.exists() or kept.stat().st_size != state.size:  # a machine that lost its power
         storage.fetch(uri, kept.parent, None).replace(kept)
     return kept
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow.types import is_floating, is_integer
 
-from manifests.errors import Problem, Rejected
+from manifests.errors import Damaged, Rejected
 from manifests.frame_rate import FASTEST_CAMERA, frame_rate
 from stages.poses.files import openpose_json
 from stages.poses.files.array_file import read_header, read_number, read_rate
@@ -46,20 +46,21 @@ def write_keypoints(path: Path, keypoints: Keypoints, seconds: Sequence[Fraction
 
 
 def read_keypoints(path: Path) -> tuple[Keypoints, list[Fraction], Fraction | None]:
-    """(keypoints, seconds, fps) as stored. Raises `Problem` for a damaged file."""
+    """(keypoints, seconds, fps) as stored. Raises `Damaged` for any other file."""
     try:
         table = pa.ipc.open_file(pa.OSFile(str(path))).read_all()
         facts = {name.decode(): value.decode() for name, value in table.schema.metadata.items()}
-    except (pa.ArrowException, OSError, AttributeError) as broken:
-        raise Problem(f"keypoints {path.name} cannot be read: {broken}", "delete the file and run again") from None
-    shape = (table.num_rows, int(facts["slots"]))
-    points, scores, boxes = (
-        np.array(table[name].to_pylist(), np.float64).reshape(*shape, *tail)
-        for name, tail in (("points", (POINTS, 2)), ("scores", (POINTS,)), ("boxes", (4,)))
-    )
-    keypoints = Keypoints(points, scores, boxes, int(facts["width"]), int(facts["height"]))
-    fps = None if facts["fps"] == "None" else Fraction(facts["fps"])
-    return keypoints, [Fraction(second) for second in table["second"].to_pylist()], fps
+        shape = (table.num_rows, int(facts["slots"]))
+        points, scores, boxes = (
+            np.array(table[name].to_pylist(), np.float64).reshape(*shape, *tail)
+            for name, tail in (("points", (POINTS, 2)), ("scores", (POINTS,)), ("boxes", (4,)))
+        )
+        keypoints = Keypoints(points, scores, boxes, int(facts["width"]), int(facts["height"]))
+        fps = None if facts["fps"] == "None" else Fraction(facts["fps"])
+        return keypoints, [Fraction(second) for second in table["second"].to_pylist()], fps
+    except Exception as broken:  # cut short, of other bytes, another kind of file
+        reason = (str(broken) or type(broken).__name__).splitlines()[0]
+        raise Damaged(f"keypoints {path.name} cannot be read: {reason}", "delete the file and run again") from None
 
 
 def import_keypoints(path: Path, limits: Limits) -> tuple[Keypoints, Fraction | None]:

@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 import pyarrow as pa
 
-from manifests.errors import Problem
+from manifests.errors import Damaged
 
 _SCHEMA = pa.schema([("second", pa.string()), ("frame", pa.binary())])
 
@@ -44,27 +44,36 @@ class PoseSequence:
     """A stored pose sequence, opened. Context manager."""
 
     def __init__(self, path: Path) -> None:
+        """Raises `Damaged` for a file that is none."""
+        self._path = path
         try:
             self._map = pa.memory_map(str(path))
             self._file = pa.ipc.open_file(self._map)
-        except (pa.ArrowException, OSError) as broken:
-            raise Problem(f"pose sequence {path.name} cannot be read: {broken}", "delete it and run again") from None
-        facts = self._file.schema.metadata
-        self._shape = tuple(map(int, facts[b"shape"].split()))
-        self._dtype = np.dtype(facts.get(b"dtype", b"uint8").decode())
-        stated = facts[b"fps"].decode()
-        self.fps = None if stated == "None" else Fraction(stated)
-        # a second reader, so that timestamps alone are decompressed
-        timestamps = pa.ipc.open_file(self._map, options=pa.ipc.IpcReadOptions(included_fields=[0]))
-        self.seconds = [Fraction(timestamps.get_batch(index).column(0)[0].as_py()) for index in range(len(self))]
+            facts = self._file.schema.metadata
+            self._shape = tuple(map(int, facts[b"shape"].split()))
+            self._dtype = np.dtype(facts.get(b"dtype", b"uint8").decode())
+            stated = facts[b"fps"].decode()
+            self.fps = None if stated == "None" else Fraction(stated)
+            # a second reader, so that timestamps alone are decompressed
+            timestamps = pa.ipc.open_file(self._map, options=pa.ipc.IpcReadOptions(included_fields=[0]))
+            self.seconds = [Fraction(timestamps.get_batch(index).column(0)[0].as_py()) for index in range(len(self))]
+        except Exception as broken:  # cut short, of other bytes, another kind of file
+            raise self._damaged(broken) from None
 
     def __len__(self) -> int:
         return self._file.num_record_batches
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """The array of one frame as it was stored, read-only."""
-        frame = self._file.get_batch(index).column("frame")[0].as_buffer()
-        return np.frombuffer(frame, self._dtype).reshape(self._shape)
+        """The array of one frame as it was stored, read-only. Raises `Damaged`."""
+        try:
+            frame = self._file.get_batch(index).column("frame")[0].as_buffer()
+            return np.frombuffer(frame, self._dtype).reshape(self._shape)
+        except (pa.ArrowException, OSError, ValueError) as broken:
+            raise self._damaged(broken) from None
+
+    def _damaged(self, broken: Exception) -> Damaged:
+        reason = (str(broken) or type(broken).__name__).splitlines()[0]
+        return Damaged(f"pose sequence {self._path.name} cannot be read: {reason}", "delete it and run again")
 
     def timing(self, film: Fraction) -> tuple[list[Fraction], Fraction]:
         """Seconds of the frames and their rate; where the file states none, it runs at the film's."""

@@ -1,0 +1,103 @@
+"""Animators without weights, for promises about what happens around one: they run in this process only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from manifests.errors import NotFinite
+from stages.diffusion.animator import Facts
+from stages.diffusion.animators import ANIMATORS
+
+FACTS = Facts(
+    name="plain",
+    implementation=f"{__name__}:Plain",
+    pose="skeleton",
+    reference=True,
+    size_multiple=2,
+    native_size=(48, 64),
+    window=16,
+    window_limits=(1, 1000),
+    overlap=0,
+    steps=1,
+    guidance=(),
+    checkpoint=(),
+    licence="MIT",
+    revision="1",
+)
+
+
+class Plain:
+    """The reference, mirrored, in every frame."""
+
+    facts = FACTS
+    nbytes = 0
+
+    def __init__(self, half: bool) -> None:
+        self.half = half
+
+    @classmethod
+    def load(cls, checkpoint: Path, device: str, dtype: torch.dtype, lora: Any = None) -> Plain:
+        return cls(dtype != torch.float32)
+
+    def latents(self, clip: Any, reference: np.ndarray | None, poses: Any, segment: Any) -> torch.Tensor:
+        picture = np.full((64, 48, 3), 200) if reference is None else np.ascontiguousarray(reference[:, ::-1])
+        return torch.from_numpy(picture).expand(len(segment), *picture.shape).float()
+
+    def frames(self, latents: torch.Tensor, clip: Any) -> Iterator[np.ndarray]:
+        yield latents.numpy().round().astype(np.uint8)
+
+
+class OverflowingDenoiser(Plain):
+    """Its half precision gives NaN."""
+
+    def latents(self, *asked: Any) -> torch.Tensor:
+        return super().latents(*asked) * (float("nan") if self.half else 1)
+
+
+class OverflowingDecoder(Plain):
+    """The latents of its half precision are well, its pictures are not."""
+
+    def frames(self, latents: torch.Tensor, clip: Any) -> Iterator[np.ndarray]:
+        if self.half:
+            raise NotFinite("the decoder produced values that are not finite")
+        return super().frames(latents, clip)
+
+
+class BlackInHalf(Plain):
+    """What a cast of NaN to uint8 makes of an overflow that nobody noticed."""
+
+    def frames(self, latents: torch.Tensor, clip: Any) -> Iterator[np.ndarray]:
+        yield from super().frames(latents * (0 if self.half else 1), clip)
+
+
+class AlwaysNaN(Plain):
+    """No precision helps it."""
+
+    def latents(self, *asked: Any) -> torch.Tensor:
+        return super().latents(*asked) * float("nan")
+
+
+class AlwaysBlack(Plain):
+    """Nothing to be seen in any precision."""
+
+    def frames(self, latents: torch.Tensor, clip: Any) -> Iterator[np.ndarray]:
+        yield from super().frames(latents * 0, clip)
+
+
+@pytest.fixture
+def plain_animators(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are known by their names in lower case."""
+    for kind in (Plain, OverflowingDenoiser, OverflowingDecoder, BlackInHalf, AlwaysNaN, AlwaysBlack):
+        name = kind.__name__.lower()
+        facts = replace(FACTS, name=name, implementation=f"{__name__}:{kind.__name__}")
+        monkeypatch.setitem(ANIMATORS, name, facts)
+    # one that takes neither reference nor driving file
+    text = replace(FACTS, name="textblack", implementation=f"{__name__}:AlwaysBlack", reference=False, text=True)
+    monkeypatch.setitem(ANIMATORS, "textblack", replace(text, driving="optional"))
