@@ -1,4 +1,4 @@
-"""Checkpoints from a bucket: the local copy is whole, and of the bytes that stand in the keys, or it is fetched anew."""
+"""Checkpoints from a bucket: the local copy is whole, of the bytes that stand in the keys, or fetched anew."""
 
 from __future__ import annotations
 
