@@ -46,6 +46,7 @@ class Plan:
     """What is made and what is done to it."""
 
     clips: int
+    skus: int = 4  # on each driving file
     nodes: int = 3
     frames: int = 8  # of each film
     seconds: float = 0.4  # that each film takes at least
@@ -69,7 +70,7 @@ def run_night(plan: Plan, scratch: Path) -> Verdict:
     folders = {name: scratch / name for name in ("in", "work", "tmp")}
     for folder in folders.values():
         folder.mkdir(parents=True)
-    rows = write_catalogue(folders["in"], plan.clips, frames=plan.frames, seconds=plan.seconds)
+    rows = write_catalogue(folders["in"], plan.clips, plan.skus, plan.frames, plan.seconds)
     manifest = write_manifest(folders["in"] / "manifest.parquet", rows)
     (scratch / "config.yaml").write_text(json.dumps(plan.config), encoding="utf-8")
     expected = undisturbed(rows, folders["in"], scratch / "undisturbed")
@@ -82,7 +83,7 @@ def run_night(plan: Plan, scratch: Path) -> Verdict:
         nodes = stack.enter_context(cluster(plan.nodes, environment, num_cpus=2, num_gpus=1))
         words = [manifest, there.output, "--config", str(scratch / "config.yaml"), "--run-id", "night"]
         driver = Driver(words, scratch / "driver.log", {"RAY_ADDRESS": nodes.address})
-        onlooker = Onlooker(f"{there.place}/films", there.fs, plan.frames)
+        onlooker = Onlooker(f"{there.place}/films", there.fs, plan.frames, every=0.3 + plan.clips / 200)
         storm = Storm(
             nodes,
             driver,
@@ -166,6 +167,7 @@ def main() -> int:
     """Run the night that the words describe."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=200)
+    parser.add_argument("--skus", type=int, default=4, help="on each driving file")
     parser.add_argument("--nodes", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=0.4, help="that each film takes at least")
     parser.add_argument("--s3", type=float, metavar="SHARE", help="to S3, with that share of the requests failing")
@@ -184,6 +186,7 @@ def main() -> int:
         kills, blows = 0, ()
     plan = Plan(
         given.clips,
+        given.skus,
         given.nodes,
         seconds=given.seconds,
         share=given.s3,
