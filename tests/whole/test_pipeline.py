@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -14,7 +15,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import psutil
 import pyarrow.parquet as pq
 import pytest
 
@@ -187,15 +187,13 @@ def test_a_run_that_is_told_to_end_writes_its_results(media: Path) -> None:
 
 
 def kill_workers(attempts: Path, wanted: str, times: int, stop: threading.Event) -> None:
-    """Kill the animating worker as soon as a try whose marker matches has begun, `times` times."""
+    """Kill the worker that has begun a try whose marker matches, `times` times."""
     killed: set[Path] = set()
     while not stop.is_set() and len(killed) < times:
         for marker in set(attempts.glob(wanted)) - killed:
             killed.add(marker)
-            for process in psutil.Process().children(recursive=True):  # of this test's own cluster
-                with suppress(psutil.NoSuchProcess):
-                    if any("AnimateWorker" in word for word in process.cmdline()):
-                        process.send_signal(signal.SIGKILL)
+            with suppress(FileNotFoundError, ProcessLookupError):
+                os.kill(json.loads(marker.read_text())["pid"], signal.SIGKILL)
         time.sleep(0.05)
 
 
