@@ -54,7 +54,7 @@ RESULTS_SCHEMA = pa.schema(
         ("seconds", pa.struct([(stage, pa.float64()) for stage in STAGES])),
         ("gpu_seconds", pa.float64()),
         *((name, _TEXT) for name in ("device", "host", "worker")),
-        *((name, _TEXT) for name in ("pose_key", "latents_key", "film_key")),
+        *((name, _TEXT) for name in ("pose_key", "latents_key", "film_key", "pose_estimator")),
         *((name, _TEXT) for name in ("reference_digest", "driving_digest", "checkpoint_digest", "lora_digest", "code")),
         ("attempts", pa.int32()),
         ("worker_deaths", pa.int32()),
@@ -121,6 +121,7 @@ class Result(BaseModel):
     pose_key: str | None = None
     latents_key: str | None = None
     film_key: str | None = None
+    pose_estimator: str | None = None  # which found the poses in the driving file, where one did
     reference_digest: str | None = None
     driving_digest: str | None = None
     checkpoint_digest: str | None = None
@@ -174,6 +175,7 @@ def of_clip(work: Work, status: Status, **ended: Any) -> Result:
         "pose_key": work.pose_key,
         "latents_key": work.latents_key or None,
         "film_key": work.film_key or None,
+        "pose_estimator": work.pose_estimator,
         "reference_digest": work.reference and work.reference.digest,
         "driving_digest": work.driving and work.driving.digest,
         "checkpoint_digest": work.checkpoint_digest or None,
@@ -235,6 +237,7 @@ def of_marker(work: Work, marker: Mapping[str, Any], status: Status, layout: Out
         "status": status,
         **_own(work),
         # which a marker of an earlier version may lack
+        "pose_estimator": work.pose_estimator,
         "reference_left_out": work.reference_left_out,
         "warnings": [*result_warnings(work, figures.get("pose") or {}), *(figures.get("remarks") or ())],
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator
 
@@ -35,6 +35,7 @@ class Source(BaseModel):
     fps: SourceRate | None = None  # of a video
     audio: bool = False
     begin: float = 0.0  # second of the file at which its first picture shows
+    people: Literal["", "real", "drawn"] = ""  # of a video that may show either: what it was taken for
     corrected: str = ""  # what reading does to the pixels or times that are stored, where it does not take them as is
 
     @property
@@ -68,6 +69,7 @@ class Work(BaseModel):
     lora: Weights | None = None
     reference_key: str | None = None
     pose_key: str | None = None
+    pose_estimator: str | None = None  # which finds the poses in the driving file, where one does
     reference_pose_key: str | None = None  # where the pose is retargeted
     latents_key: str = ""
     film_key: str = ""

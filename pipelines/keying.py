@@ -15,8 +15,8 @@ from stages.bundled import bundled
 from stages.checkpoint_files import checkpoint_digest
 from stages.diffusion.animator import Facts, compute_dtype
 from stages.diffusion.animators import ANIMATORS
-from stages.driving import recipe_of
-from stages.poses.recipes import key_parts, remedy_for
+from stages.driving import recipe_of, reference_estimator
+from stages.poses.recipes import key_parts, reference_parts, remedy_for
 
 
 class Keying:
@@ -46,6 +46,7 @@ class Keying:
             checkpoint_digest=checkpoint,
             reference_key=reference,
             pose_key=poses,
+            pose_estimator=self._estimator(work),
             reference_pose_key=reference_pose,
             latents_key=latents,
             film_key=film,
@@ -55,12 +56,21 @@ class Keying:
         """Keys of the driving file's poses, and of the reference's where it is retargeted to."""
         if work.driving is None:
             return None, None
-        recipe, estimators = recipe_of(work.clip), self._config.estimators
+        estimators = self._config.estimators
+        recipe = recipe_of(work.clip, estimators, work.driving)
         parts = key_parts(recipe, estimators)
         driving = pose_key(work.driving.content, parts, self._weights(recipe.estimator))
         if work.reference is None or work.clip.retarget == "none" or work.clip.mode == "parity":
             return driving, None
-        return driving, pose_key(work.reference.content, {"reference": True}, self._weights(facts.keypoints))
+        estimator = reference_estimator(facts, estimators)
+        return driving, pose_key(work.reference.content, reference_parts(estimator), self._weights(estimator))
+
+    def _estimator(self, work: Work) -> str | None:
+        """Which estimator finds the poses in the clip's driving file."""
+        if work.driving is None:
+            return None
+        estimator = recipe_of(work.clip, self._config.estimators, work.driving).estimator
+        return None if estimator == "none" else estimator
 
     def _weights(self, estimator: str) -> str | None:
         files = self._config.estimators.files(estimator)

@@ -134,12 +134,10 @@ def _opened(video: Path, limits: Limits) -> _Footage:
 
 
 def _found(estimators: Estimators, estimator: Estimator, frames: Iterator[np.ndarray]) -> Keypoints:
-    from stages.extract_pose import WEIGHTS
-    from stages.poses.estimators.load import load_dwpose, load_people
+    from stages.poses.estimators.load import load_keypoints
+    from stages.poses.estimators.weights import WEIGHTS
 
-    if estimator == "people":
-        return load_people(estimators.people, WEIGHTS)(frames)
-    return load_dwpose(getattr(estimators, estimator), "as_trained", WEIGHTS)(frames)
+    return load_keypoints(estimators, estimator, WEIGHTS)(frames)
 
 
 def _draw(

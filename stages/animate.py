@@ -31,7 +31,7 @@ from stages.checkpoint_files import local_checkpoint, local_lora
 from stages.diffusion.animator import Animator, PosePictures, Segment
 from stages.diffusion.animators import ANIMATORS, facts_of
 from stages.diffusion.model_cache import ModelCache
-from stages.driving import keeps_sound, recipe_of, shown_frames
+from stages.driving import keeps_sound, shown_frames, stored_as
 from stages.latents_file import read_latents, write_latents
 from stages.poses.conditioning import framing_of, skeleton_pictures
 from stages.poses.files.keypoint_file import read_keypoints
@@ -235,7 +235,7 @@ class Animate:
             yield None, {}
             return
         clip, uri = work.clip, self._layout.poses(work.pose_key)
-        if recipe_of(clip).stored == "keypoints":
+        if stored_as(clip) == "keypoints":
             yield self._drawn(work, uri, scratch)
             return
         with made_anew(uri, "poses"), PoseSequence(fetch_entry(uri, scratch)) as sequence:
@@ -245,13 +245,15 @@ class Animate:
     def _drawn(self, work: Work, uri: str, scratch: Path) -> tuple[PosePictures, dict]:
         with made_anew(uri, "poses"):
             keypoints, seconds, fps = read_keypoints(fetch_entry(uri, scratch))
+        facts = ANIMATORS[work.clip.animator]
+        if facts.keypoints == "drawn":  # which has seen skeletons of drawn people only
+            keypoints = keypoints.without_hands_and_face()
         if fps is None:  # the file states none: it runs at the film's
             fps = work.clip.fps
             seconds = [number / fps for number in range(len(keypoints))]
         reference = None if work.reference_pose_key is None else self._reference_keypoints(work, scratch)
         shown = shown_frames(work.clip, seconds, fps)
-        style = ANIMATORS[work.clip.animator].pose
-        return skeleton_pictures(keypoints, fps, work.clip, shown, reference, self._pose_rules, style)
+        return skeleton_pictures(keypoints, fps, work.clip, shown, reference, self._pose_rules, facts.pose)
 
     def _reference_keypoints(self, work: Work, scratch: Path) -> Keypoints:
         uri = self._layout.poses(cast(str, work.reference_pose_key))

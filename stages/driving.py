@@ -14,7 +14,7 @@ from manifests.source_memo import SourceMemo
 from manifests.work import Source, Work
 from stages.diffusion.animator import Facts
 from stages.diffusion.animators import ANIMATORS
-from stages.poses.recipes import Recipe, recipe_for
+from stages.poses.recipes import Estimators, KeypointEstimator, Recipe, recipe_for
 from stages.video.timing import select, selected_count
 
 
@@ -23,10 +23,29 @@ def driven(clip: Clip, facts: Facts) -> bool:
     return facts.pose != "none" and (facts.driving == "required" or clip.driving is not None)
 
 
-def recipe_of(clip: Clip) -> Recipe:
-    """What is done to a clip's driving file. Raises `Rejected` when its animator cannot be driven by such a file."""
+def recipe_of(clip: Clip, estimators: Estimators, driving: Source | None = None) -> Recipe:
+    """What is done to a clip's driving file. Raises `Rejected` when its animator cannot be driven by such a file.
+
+    `driving` is what is known of that file: an animator that knows drawn people may be driven by a film of real ones.
+    """
     facts = ANIMATORS[clip.animator]
-    return recipe_for(facts.pose, clip, facts.keypoints)
+    real = driving is not None and driving.people == "real"
+    drawn = facts.keypoints == "drawn" and not real
+    return recipe_for(facts.pose, clip, "drawn" if drawn else estimators.for_keypoints(clip.mode == "parity"))
+
+
+def reference_estimator(facts: Facts, estimators: Estimators) -> KeypointEstimator:
+    """Which estimator measures references that are retargeted to: the one that knows the animator's pictures.
+
+    It is that of the driving film too, but where a real person drives a drawn one: limbs get the lengths that are
+    measured here, and a drawn person's are best known to the net that was made for them.
+    """
+    return "drawn" if facts.keypoints == "drawn" else estimators.for_keypoints()
+
+
+def stored_as(clip: Clip) -> str:
+    """In which form a clip's poses are stored, whichever estimator finds them."""
+    return recipe_for(ANIMATORS[clip.animator].pose, clip).stored
 
 
 def shown_frames(clip: Clip, seconds: Sequence[Fraction], native_fps: Fraction) -> list[int]:

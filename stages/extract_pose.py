@@ -11,7 +11,8 @@ from manifests.layout import OutputLayout
 from manifests.source_memo import SourceMemo
 from manifests.work import Source, Work
 from stages.diffusion.animators import ANIMATORS
-from stages.driving import fetch_unchanged, recipe_of
+from stages.driving import fetch_unchanged, recipe_of, reference_estimator
+from stages.poses.estimators.weights import WEIGHTS
 from stages.poses.files.keypoint_file import import_keypoints, write_keypoints
 from stages.poses.files.sequence import write_poses
 from stages.poses.files.uv_file import probe_uv, read_uv
@@ -20,8 +21,6 @@ from stages.progress import Told, counted, silent
 from stages.video.image import read_image
 from stages.video.limits import Limits
 from stages.video.read import Frames
-
-WEIGHTS = Path(tempfile.gettempdir()) / "catwalk"  # local copies of remote weights, kept between rows
 
 
 class ExtractPose:
@@ -38,11 +37,14 @@ class ExtractPose:
     def for_driving(self, work: Work) -> bool:
         """Make the poses of a clip's driving file, if it follows one; returns whether they were made."""
         key, driving = work.pose_key, work.driving
-        return key is not None and driving is not None and self(driving, recipe_of(work.clip), key)
+        if key is None or driving is None:
+            return False
+        return self(driving, recipe_of(work.clip, self._estimators, driving), key)
 
     def for_reference(self, work: Work) -> bool:
         """Make the keypoints of a clip's reference, if it is retargeted to; returns whether they were made."""
-        estimator, key = ANIMATORS[work.clip.animator].keypoints, work.reference_pose_key
+        facts, key = ANIMATORS[work.clip.animator], work.reference_pose_key
+        estimator = reference_estimator(facts, self._estimators)
         reference = work.reference
         return key is not None and reference is not None and self.of_reference(reference, estimator, key)
 
@@ -76,9 +78,9 @@ class ExtractPose:
         frames = counted(video.read(), video.facts.frames, "finding poses, frame", self._told)
         fps = video.facts.fps
         if recipe.stored == "keypoints":
-            from stages.poses.estimators.load import load_dwpose
+            from stages.poses.estimators.load import load_keypoints
 
-            estimator = load_dwpose(getattr(self._estimators, recipe.estimator), recipe.channels, WEIGHTS)
+            estimator = load_keypoints(self._estimators, recipe.estimator, WEIGHTS, recipe.channels)
             write_keypoints(stored, estimator(frames), video.timestamps, fps)
             return
         if recipe.estimator == "densepose":
@@ -93,11 +95,11 @@ class ExtractPose:
         target = self._layout.poses(key)
         if storage.exists(target):
             return False
-        from stages.poses.estimators.load import load_dwpose
+        from stages.poses.estimators.load import load_keypoints
 
         with tempfile.TemporaryDirectory(prefix="catwalk-pose-") as folder:
             pixels = read_image(fetch_unchanged(reference, Path(folder), self._limits.bytes, self._memo), self._limits)
-            keypoints = load_dwpose(getattr(self._estimators, estimator), "as_trained", WEIGHTS)([pixels])
+            keypoints = load_keypoints(self._estimators, estimator, WEIGHTS)([pixels])
             stored = Path(folder) / "poses.arrow"
             write_keypoints(stored, keypoints, [Fraction(0)], None)
             storage.publish(stored, target)

@@ -9,7 +9,7 @@ from manifests.errors import Rejected
 from manifests.field_error import choose
 from stages.diffusion.animator import Facts
 from stages.diffusion.animators import ANIMATORS, UNUSABLE, facts_of
-from stages.driving import driven, recipe_of
+from stages.driving import driven, recipe_of, reference_estimator
 from stages.poses.recipes import Estimators
 
 
@@ -57,22 +57,32 @@ def _check_inputs(clip: Clip, facts: Facts, estimators: Estimators) -> None:
         return
     if clip.driving is None:
         raise Rejected(f"driving: {facts.name} needs a driving video", "fill in the path of a video")
-    recipe = recipe_of(clip)
-    if recipe.estimator != "none" and getattr(estimators, recipe.estimator) is None:
+    recipe = recipe_of(clip, estimators)
+    if recipe.estimator != "none" and not estimators.has(recipe.estimator):
         raise Rejected(
-            f"driving_kind {clip.driving_kind!r}: no {recipe.estimator} estimator is configured that makes the poses",
-            f"set `estimators.{recipe.estimator}` in the configuration, or give a file that is {facts.pose} already",
+            f"driving_kind {clip.driving_kind!r}: no {recipe.estimator} estimator is configured that makes the poses"
+            if recipe.estimator != "people"
+            else f"driving_kind {clip.driving_kind!r}: the nets that find people are not here",
+            f"{_remedy(recipe.estimator)}, or give a file that is {facts.pose} already",
         )
     if clip.retarget != "none" and not facts.reference:
         raise Rejected(
             f"retarget {clip.retarget!r}: {facts.name} has no reference image to fit the pose to",
             "set retarget to none",
         )
-    if clip.retarget != "none" and (recipe.stored != "keypoints" or getattr(estimators, facts.keypoints) is None):
+    estimator = reference_estimator(facts, estimators)
+    if clip.retarget != "none" and (recipe.stored != "keypoints" or not estimators.has(estimator)):
         raise Rejected(
             f"retarget {clip.retarget!r}: needs keypoints of the driving file and of the reference",
-            "set `estimators.dwpose` in the configuration and drive by video or keypoints, or set retarget to none",
+            f"{_remedy(estimator)}, and drive by video or keypoints; or set retarget to none",
         )
+
+
+def _remedy(estimator: str) -> str:
+    configure = "set `estimators.{}` in the configuration"
+    if estimator == "people":
+        return f"run `catwalk models fetch people`, or {configure.format('dwpose')}"
+    return configure.format(estimator)
 
 
 def _check_heeded(clip: Clip, facts: Facts) -> None:

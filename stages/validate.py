@@ -41,7 +41,7 @@ class NamedFile(NamedTuple):
     """A file that a row names, and what it is to be read as."""
 
     uri: str
-    kind: str  # image, video, keypoints, densepose_uv, lora
+    kind: str  # image, video, keypoints, densepose_uv, lora, people
 
 
 # What is to be around the reading of a file, which may hang or kill its process.
@@ -93,6 +93,8 @@ class Validate:
         asked = self.asked(fields)
         found = {field: self._accepted(field, file) for field, file in asked.files.items()}
         reference, driving, lora = (found.get(field) for field in ("reference", "driving", "lora"))
+        if driving is not None and "people" in found:
+            driving = {**driving, "people": found["people"]["people"]}
         clip, frames, begins = _resolved(asked.clip, asked.facts, reference, driving)
         if frames > self._limits.frames:
             raise Rejected(f"duration: {frames} frames, the limit is {self._limits.frames}", "make a shorter film")
@@ -121,6 +123,8 @@ class Validate:
         if driven(clip, facts):
             kind = clip.driving_kind if clip.driving_kind in ("keypoints", "densepose_uv") else "video"
             files["driving"] = self._named("driving", cast(str, clip.driving), kind)
+            if clip.driving_kind == "video" and facts.keypoints == "drawn" and self._estimators.has("people"):
+                files["people"] = NamedFile(files["driving"].uri, "people")
         if clip.lora is not None:
             files["lora"] = self._named("lora", clip.lora, "lora")
         return Asked(clip, facts, checkpoint, files)
@@ -137,7 +141,7 @@ class Validate:
             stamp, asked = storage.stamp(file.uri), self._as_asked(file)
             with self._probing(file, stamp):
                 found = {**asked, **self._examined(file.uri, file.kind)}
-            self._memo.put(file.uri, stamp, found)
+            self._memo.put(_memo_name(file), stamp, found)
             self._remember(file, found)
         return self._seen[file]
 
@@ -174,7 +178,7 @@ class Validate:
     def _remembered(self, file: NamedFile) -> Found | None:
         """What the memo holds of this very state of the file, if it was examined as it would be now."""
         try:
-            known = self._memo.get(file.uri, storage.stamp(file.uri))
+            known = self._memo.get(_memo_name(file), storage.stamp(file.uri))
         except FileNotFoundError:
             return {"error": "there is no such file", "remedy": f"correct the path, relative to {self._base}"}
         alike = known is not None and all(known.get(name) == value for name, value in self._as_asked(file).items())
@@ -194,9 +198,25 @@ class Validate:
         with tempfile.TemporaryDirectory(prefix="catwalk-validate-") as scratch:
             try:
                 path = storage.fetch(uri, Path(scratch), self._limits.bytes)
+                if kind == "people":
+                    return {"found": {"people": self._people_of(path)}}
                 return {"found": {"digest": storage.sha256_file(path), **_probed(kind, path, self._limits)}}
             except Rejected as rejected:
                 return {"error": rejected.error, "remedy": rejected.remedy}
+
+    def _people_of(self, path: Path) -> str:
+        """Whether a video shows drawn people, as far as the net that knows them is sure, or real ones."""
+        from stages.poses.estimators.drawn_or_real import people_of
+        from stages.poses.estimators.load import load_dwpose
+        from stages.poses.estimators.weights import WEIGHTS
+
+        frames, net = Frames(path, self._limits), load_dwpose(self._estimators.drawn, "as_trained", WEIGHTS)
+        return people_of(frames.read(), frames.facts.frames, net)
+
+
+def _memo_name(file: NamedFile) -> str:
+    """Under which the memo keeps it: what is asked beside the rest of a file has a place of its own."""
+    return f"{file.uri} people" if file.kind == "people" else file.uri
 
 
 def _is_whole(found: Found) -> bool:
@@ -280,6 +300,8 @@ def _resolved(clip: Clip, facts: Facts, reference: Found | None, driving: Found 
         "overlap": min(facts.overlap, window // 4) if clip.overlap is None else clip.overlap,
         "options": facts.options(**clip.options).model_dump(),
     }
+    if driving is not None and driving.get("people") == "real" and "retarget" not in clip.model_fields_set:
+        resolved["retarget"] = "bone_length"  # a drawn person has other proportions than who was filmed
     clip = clip.model_copy(update=resolved)
     if driving is None:
         return clip, clip.frame_count or max(1, round(clip.duration * fps)), 0.0

@@ -13,7 +13,7 @@ from typing import Self
 
 import numpy as np
 
-from stages.poses.wholebody import POINTS
+from stages.poses.wholebody import FACE, POINTS
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,12 @@ class Keypoints:
         """The people present in one frame, in the order of their slots."""
         there = self.present[frame]
         return People(self.points[frame, there], self.scores[frame, there], self.boxes[frame, there])
+
+    def without_hands_and_face(self) -> Keypoints:
+        """The same people, of whom only body and feet are seen."""
+        scores = self.scores.copy()
+        scores[..., FACE.start :] = 0
+        return replace(self, scores=scores)
 
     def part(self, frames: range) -> Keypoints:
         """The sequence of those frames alone."""

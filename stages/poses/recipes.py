@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +17,10 @@ from stages.poses.wholebody import WHOLE_IMAGE
 
 if TYPE_CHECKING:
     from manifests.clip import Clip
+
+
+# Raised by one when the estimator `people` finds other keypoints with the same nets.
+PEOPLE_ALGORITHM = 1
 
 
 class _Section(BaseModel):
@@ -104,6 +109,16 @@ class Estimators(_Section):
         settings = getattr(self, estimator, None)
         return settings.files() if settings else []
 
+    def has(self, estimator: str) -> bool:
+        """Whether an estimator is configured, and its nets are there where it comes set without them."""
+        if estimator == "people":
+            return _are_there(tuple(self.people.files()))
+        return getattr(self, estimator) is not None
+
+    def for_keypoints(self, parity: bool = False) -> Literal["dwpose", "people"]:
+        """The estimator of real people: DWPose where it is configured, and in parity mode; else `people`."""
+        return "dwpose" if parity or self.dwpose is not None else "people"
+
     def moved(self, resolve: Callable[[str], str]) -> Estimators:
         """The same with every URI put through `resolve`."""
         return Estimators(**{name: settings and settings.moved(resolve) for name, settings in self})
@@ -121,6 +136,8 @@ class Recipe:
     channels: str = "as_trained"  # a name of `dwpose.CALLERS`
 
 
+KeypointEstimator = Literal["dwpose", "people", "drawn"]
+
 _RECIPES = {
     ("densepose", "densepose"): Recipe("none", "frames"),
     ("skeleton", "skeleton"): Recipe("none", "frames"),
@@ -135,8 +152,8 @@ _RECIPES = {
 }
 
 
-def recipe_for(pose: str, clip: Clip, keypoints: Literal["dwpose", "drawn"] = "dwpose") -> Recipe:
-    """The recipe for an animator driven by `pose`, whose `keypoints` that estimator finds.
+def recipe_for(pose: str, clip: Clip, keypoints: KeypointEstimator = "dwpose") -> Recipe:
+    """The recipe for an animator driven by `pose`, where that estimator finds `keypoints`.
 
     Raises `Rejected` when it cannot be driven by such a file.
     Parity shows the networks the channel order that the animator's published code does (SPEC.md, Q1). There is
@@ -165,7 +182,32 @@ def key_parts(recipe: Recipe, estimators: Estimators) -> dict[str, Any]:
     )
     if getattr(settings, "detector", None) == WHOLE_IMAGE:
         results["detector"] = WHOLE_IMAGE
-    return {**asdict(recipe), **results}
+    return {**asdict(recipe), **results, **algorithm_of(recipe.estimator)}
+
+
+def reference_parts(estimator: str) -> dict[str, Any]:
+    """The same for the keypoints of a reference image."""
+    return {"reference": True, **algorithm_of(estimator)}
+
+
+def algorithm_of(estimator: str) -> dict[str, int]:
+    """The number of what is done around an estimator's nets, where it may change without them."""
+    return {"algorithm": PEOPLE_ALGORITHM} if estimator == "people" else {}
+
+
+@functools.lru_cache(maxsize=8)
+def _found(uris: tuple[str, ...]) -> None:
+    for uri in uris:
+        storage.stamp(uri)
+
+
+def _are_there(uris: tuple[str, ...]) -> bool:
+    """Whether all files are there; once they are, they are not asked for again."""
+    try:
+        _found(uris)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def remedy_for(estimator: str) -> str:

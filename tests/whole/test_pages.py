@@ -14,11 +14,13 @@ from manifests.build import build
 from manifests.clip import Clip
 from manifests.errors import Rejected
 from manifests.results import Status
+from manifests.work import Source
 from pipelines import cli
 from pipelines.configuration import RunConfig
 from stages.diffusion.animator import Facts
 from stages.diffusion.animators import ANIMATORS
-from stages.poses.recipes import DensePoseSettings, DWPoseSettings, PeopleSettings, recipe_for
+from stages.driving import recipe_of
+from stages.poses.recipes import DensePoseSettings, DWPoseSettings, Estimators, PeopleSettings
 from tests.conftest import CHECKOUT
 
 # the papers, the model cards and the notes beside recordings are pages too
@@ -209,18 +211,25 @@ def test_what_each_animator_makes_of_each_kind_of_driving_file_is_its_recipe() -
     for row in rows:
         (kind,) = names(row[0])
         for cell, column in zip(row[1:], columns, strict=True):
-            estimators = {estimator_of(facts, kind) for facts in column}
+            estimators = {estimator for facts in column for estimator in estimators_of(facts, kind)}
             told = {name.removeprefix("estimators.") for name in names(cell) if name.startswith("estimators.")}
             assert told == estimators - {None, "none"}, (kind, cell)
             assert ("rejected" in cell or not cell) == (estimators == {None}), (kind, cell)
 
 
-def estimator_of(facts: Facts, kind: str) -> str | None:
-    """Which estimator makes poses of such a file; None where it is rejected."""
+def estimators_of(facts: Facts, kind: str) -> set[str | None]:
+    """Which estimators make poses of such a file, whoever is in it and whatever is configured; None: it is rejected."""
+    net = DWPoseSettings(detector="detector", pose="pose")
+    filmed = Source(uri="v", digest="0", width=1, height=1, people="real")
+    clip = Clip(id="c", animator=facts.name, driving_kind=kind)
     try:
-        return recipe_for(facts.pose, Clip(id="c", animator=facts.name, driving_kind=kind), facts.keypoints).estimator
+        return {
+            recipe_of(clip, estimators, driving).estimator
+            for estimators in (Estimators(), Estimators(dwpose=net))
+            for driving in (None, filmed)
+        }
     except Rejected:
-        return None
+        return {None}
 
 
 def test_the_settings_of_the_estimators_are_told() -> None:

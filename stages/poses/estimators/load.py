@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,7 +12,17 @@ from stages.poses.estimators.densepose import paint, uv_array
 from stages.poses.estimators.dwpose import CALLERS, DWPose
 from stages.poses.estimators.people.estimator import PeopleEstimator
 from stages.poses.estimators.weights import local_file, local_people
-from stages.poses.recipes import DensePoseSettings, DWPoseSettings, PeopleSettings
+from stages.poses.keypoints import Keypoints
+from stages.poses.recipes import DensePoseSettings, DWPoseSettings, Estimators, PeopleSettings
+
+
+def load_keypoints(
+    estimators: Estimators, name: str, scratch: Path, channels: str = "as_trained"
+) -> Callable[[Iterable[np.ndarray]], Keypoints]:
+    """A configured estimator of keypoints by its name; `channels` as `load_dwpose` has them."""
+    if name == "people":
+        return load_people(estimators.people, scratch)
+    return load_dwpose(getattr(estimators, name), channels, scratch)
 
 
 @lru_cache(maxsize=4)  # a run may mix three: two channel orders, and the net for drawn people

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 
 from manifests import storage
 from manifests.errors import Problem
 from stages.poses.people_nets import BODY, FULL, NETS, installed
 from stages.poses.recipes import PeopleSettings, remedy_for
+
+WEIGHTS = Path(tempfile.gettempdir()) / "catwalk"  # local copies of remote weights, kept between rows
 
 
 def local_file(uri: str, scratch: Path) -> Path:
