@@ -205,13 +205,13 @@ class Validate:
                 return {"error": rejected.error, "remedy": rejected.remedy}
 
     def _people_of(self, path: Path) -> str:
-        """Whether a video shows drawn people, as far as the net that knows them is sure, or real ones."""
+        """Whether a video shows drawn people or real ones."""
         from stages.poses.estimators.drawn_or_real import people_of
-        from stages.poses.estimators.load import load_dwpose
+        from stages.poses.estimators.load import load_dwpose, load_people
         from stages.poses.estimators.weights import WEIGHTS
 
         frames, net = Frames(path, self._limits), load_dwpose(self._estimators.drawn, "as_trained", WEIGHTS)
-        return people_of(frames.read(), frames.facts.frames, net)
+        return people_of(frames.read(), frames.facts.frames, net, load_people(self._estimators.people, WEIGHTS))
 
 
 def _memo_name(file: NamedFile) -> str:

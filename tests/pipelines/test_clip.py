@@ -60,7 +60,6 @@ def test_a_configured_animator_comes_before_the_bundled_one(
     ("asked", "lacks"),
     [
         (["--checkpoint", "magicanimate=/models"], "no densepose estimator is configured"),
-        (["--animator", "animate_anyone", "--set", "mode=parity"], "no dwpose estimator is configured"),
         (["--animator", "animate_anyone", "--set", "driving_kind=skeleton"], "none is configured for animate_anyone"),
     ],
 )

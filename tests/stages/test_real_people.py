@@ -21,12 +21,14 @@ from pipelines.settings import settled
 from stages.diffusion.animators import ANIMATORS
 from stages.driving import recipe_of, reference_estimator
 from stages.poses.estimators.drawn_or_real import people_of
-from stages.poses.estimators.load import load_dwpose
+from stages.poses.estimators.load import load_dwpose, load_people
 from stages.poses.people_nets import NETS
 from stages.poses.recipes import DWPoseSettings, Estimators, PeopleSettings, key_parts, reference_parts
 from stages.validate import Validate
 from stages.video.encode import Encoder, EncodeRecipe
+from stages.video.image import read_image
 from stages.video.limits import Limits
+from stages.video.read import Frames
 from tests.made.sample_media import write_driving, write_reference
 
 CATALOGUE = Path(__file__).resolve().parents[2] / "manifests" / "sample" / "catalogue"
@@ -111,10 +113,10 @@ def test_a_row_is_rejected_where_no_net_for_real_people_is_there(tmp_path: Path,
 
 
 def test_drawn_people_are_told_from_others_and_remembered(
-    tmp_path: Path, nets: PeopleSettings, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, people_nets: PeopleSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_reference(tmp_path / "reference.png")
-    estimators, films = Estimators(people=nets), {}
+    estimators, films = Estimators(people=people_nets), {}
     random = np.random.default_rng(0)
     blurred = [cv2.GaussianBlur(random.integers(0, 255, (96, 64, 3), dtype=np.uint8), (0, 0), 9) for _ in range(4)]
     write_film(tmp_path / "other.mp4", blurred)
@@ -132,16 +134,26 @@ def test_drawn_people_are_told_from_others_and_remembered(
     assert validated(tmp_path, estimators, animator="drawn", driving="other.mp4").driving.people == "real"
 
 
-def test_photographs_are_not_taken_for_drawings(shared: Path) -> None:
-    net = load_dwpose(Estimators().drawn, "as_trained", Path("/nowhere"))
-    for photograph in ("people/coco_785.jpg", "people/coco_196141.jpg", "magicanimate/multi1_source.png"):
-        frame = np.ascontiguousarray(cv2.imread(str(shared / "media" / photograph))[..., ::-1])
-        assert people_of([frame], 1, net) == "real", photograph
+def test_photographs_are_not_taken_for_drawings(shared: Path, people_nets: PeopleSettings) -> None:
+    nowhere = Path("/nowhere")
+    nets = load_dwpose(Estimators().drawn, "as_trained", nowhere), load_people(people_nets, nowhere)
+    for photograph in (
+        *("people/coco_785.jpg", "people/coco_196141.jpg", "people/human-pose.jpeg"),
+        *("magicanimate/multi1_source.png", "magicanimate/demo4.png", "animate_anyone/anyone-3.png"),
+    ):
+        assert people_of([read_image(shared / "media" / photograph, Limits())], 1, *nets) == "real", photograph
 
 
-def test_the_result_says_which_estimator_found_the_poses(tmp_path: Path, nets: PeopleSettings) -> None:
+@pytest.mark.parametrize("film", ["dance.mp4", "turn.mp4", "jumping_jack.mp4"])
+def test_the_sample_catalogue_is_driven_by_drawn_people(film: str, people_nets: PeopleSettings) -> None:
+    frames, nowhere = Frames(CATALOGUE / film, Limits()), Path("/nowhere")
+    nets = load_dwpose(Estimators().drawn, "as_trained", nowhere), load_people(people_nets, nowhere)
+    assert people_of(frames.read(), frames.facts.frames, *nets) == "drawn"
+
+
+def test_the_result_says_which_estimator_found_the_poses(tmp_path: Path, people_nets: PeopleSettings) -> None:
     write_reference(tmp_path / "reference.png")
-    config = RunConfig(estimators=Estimators(people=nets))
+    config = RunConfig(estimators=Estimators(people=people_nets))
     keying = Keying(settled(config, str(tmp_path / "manifest.parquet"), str(tmp_path / "out"), None))
     work = keying(validated(tmp_path, config.estimators, animator="drawn", driving=str(CATALOGUE / "dance.mp4")))
     assert of_clip(work, "done").pose_estimator == "drawn"

@@ -73,6 +73,11 @@ class PeopleEstimator:
         height, width = sizes.pop() if sizes else (0, 0)
         return Keypoints.from_people(people, width, height)
 
+    def at_a_glance(self, frame: np.ndarray) -> list[Person]:
+        """The large people of one frame, whatever was before it: one look at the whole of it."""
+        picture = Picture(frame)
+        return [self._parts(picture, body, None) for body in self._search.at_a_glance(picture)]
+
     def follow(self, frames: Iterable[np.ndarray]) -> Iterator[Sight]:
         """One sight per frame, in order. A frame equal to the one before it is not looked at again."""
         lookout, thumb = Lookout(), None
