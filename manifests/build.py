@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from manifests.clip import MAPPINGS, Clip
 from manifests.errors import Problem
 from manifests.source_rows import read_source
 from manifests.table import MANIFEST_SCHEMA, unknown_columns, unknown_notes
+from manifests.temporary import temporary_folder
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ def _absolute(clip: Clip, folder: Path) -> Clip:
 
 
 def _publish(clips: list[Clip], target: str) -> None:
-    with tempfile.TemporaryDirectory(prefix="catwalk-build-") as folder:
-        local = Path(folder) / "manifest.parquet"
+    with temporary_folder("build") as folder:
+        local = folder / "manifest.parquet"
         pq.write_table(to_table(clips), local)
         storage.publish(local, target)
 

@@ -2,10 +2,8 @@
 
 import datetime
 import logging
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeGuard
 
 import pyarrow as pa
@@ -26,6 +24,7 @@ from manifests.errors import Problem
 from manifests.layout import Film, OutputLayout
 from manifests.result_warnings import result_warnings
 from manifests.struct_column import mappings, struct_column
+from manifests.temporary import temporary_folder
 from manifests.work import Work
 
 log = logging.getLogger(__name__)
@@ -264,8 +263,8 @@ def to_table(results: Iterable[Result]) -> pa.Table:
 
 def write(results: Iterable[Result], uri: str) -> None:
     """Publishes the results as one Parquet file, wholly or not at all."""
-    with tempfile.TemporaryDirectory(prefix="catwalk-results-") as folder:
-        local = Path(folder) / "results.parquet"
+    with temporary_folder("results") as folder:
+        local = folder / "results.parquet"
         pq.write_table(to_table(results), local)
         storage.publish(local, uri)
 
@@ -275,8 +274,8 @@ def read(uri: str) -> list[Result]:
 
     Raises FileNotFoundError when there is no file, Problem when it is not a result table.
     """
-    with tempfile.TemporaryDirectory(prefix="catwalk-results-") as folder:
-        local = storage.fetch(uri, Path(folder), None)
+    with temporary_folder("results") as folder:
+        local = storage.fetch(uri, folder, None)
         try:
             with pq.ParquetFile(local) as file:
                 names = [name for name in file.schema_arrow.names if name in Result.model_fields]

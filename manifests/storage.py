@@ -17,9 +17,11 @@ import re
 import shutil
 import stat
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -224,10 +226,10 @@ def written(uri: str) -> float | None:
     Raises `FileNotFoundError` if nothing is there.
     """
     if (local := local_path(uri)) is not None:
-        return os.stat(local).st_mtime
+        return tried(os.stat, local).st_mtime
     fs, path = _remote(uri)
     try:
-        return fs.modified(path).timestamp()
+        return tried(fs.modified, path).timestamp()
     except NotImplementedError:
         return None
 
@@ -454,6 +456,70 @@ def listing(folder: str, recursive: bool = False) -> dict[str, int]:
     files = {info["name"]: int(info["size"]) for info in found if info["type"] == "file"}
     # Consoles mark a folder by an empty object whose name ends in '/'.
     return {file[len(start) :]: size for file, size in files.items() if file.startswith(start) and file[-1] != "/"}
+
+
+class Written(NamedTuple):
+    """A file in a listing."""
+
+    size: int
+    seconds: float  # since 1970 by the clock of its store; now, where the store does not tell
+
+
+def written_files(folder: str) -> dict[str, Written]:
+    """`listing`, of subfolders too, with the time of each file; local files that are still being written as well."""
+    if (local := local_path(folder)) is not None:
+        found = {}
+        for path, _, files in os.walk(local):
+            for file in files:
+                with suppress(FileNotFoundError):  # gone since
+                    state = os.stat(where := Path(path, file))
+                    found[where.relative_to(local).as_posix()] = Written(state.st_size, state.st_mtime)
+        return found
+    fs, path = _remote(folder)
+    try:
+        infos = tried(fs.find, path, detail=True).values()
+    except FileNotFoundError:
+        return {}
+    start = path.rstrip("/") + "/"
+    # as s3fs, adlfs and gcsfs call it
+    times = {info["name"]: info.get("LastModified") or info.get("last_modified") or info.get("mtime") for info in infos}
+    return {
+        info["name"][len(start) :]: Written(int(info["size"]), _seconds(times[info["name"]]))
+        for info in infos
+        if info["type"] == "file" and info["name"].startswith(start) and info["name"][-1] != "/"
+    }
+
+
+def _seconds(moment: Any) -> float:
+    return moment.timestamp() if isinstance(moment, datetime) else time.time()
+
+
+class Upload(NamedTuple):
+    """An upload in parts to S3 that was begun and not ended; its parts are paid for."""
+
+    uri: str
+    id: str
+    seconds: float  # since 1970
+
+
+def uploads(folder: str) -> list[Upload]:
+    """Uploads in parts below `folder`. Other stores than S3 drop theirs by themselves after a week."""
+    scheme, path = _split(folder)
+    if scheme != "s3":
+        return []
+    fs, path = _remote(folder)
+    bucket, _, prefix = path.rstrip("/").partition("/")
+    prefix += "/" if prefix else ""
+    found = tried(fs.call_s3, "list_multipart_uploads", Bucket=bucket, Prefix=prefix).get("Uploads") or []
+    return [Upload(f"s3://{bucket}/{one['Key']}", one["UploadId"], one["Initiated"].timestamp()) for one in found]
+
+
+def abandon(upload: Upload) -> None:
+    """Drop the parts of an upload; no error if it has ended since."""
+    fs, path = _remote(upload.uri)
+    bucket, _, key = path.partition("/")
+    with suppress(FileNotFoundError):
+        tried(fs.call_s3, "abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload.id)
 
 
 def _local_listing(folder: Path, recursive: bool) -> dict[str, int]:

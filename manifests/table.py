@@ -1,10 +1,8 @@
 """Manifests as Parquet: one file, a folder or a glob of them, read as rows whose columns may differ by file."""
 
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -16,6 +14,7 @@ from manifests.errors import Problem
 from manifests.field_error import closest
 from manifests.partitions import ManifestFile, manifest_files
 from manifests.storage_fault import storage_fault
+from manifests.temporary import temporary_folder
 
 _WHOLE = ("width", "height", "first_frame", "frame_count", "seed", "steps", "window", "overlap")
 _TYPES = (
@@ -130,10 +129,10 @@ def read_files(uri: str) -> list[tuple[ManifestFile, pa.Table]]:
 
 def read_file(uri: str) -> pa.Table:
     """One Parquet file of a manifest. Raises Problem, naming it, when it cannot be read whole."""
-    with tempfile.TemporaryDirectory(prefix="catwalk-manifest-") as folder:
+    with temporary_folder("manifest") as folder:
         try:
             # ParquetFile, not read_table: that one would make columns of every folder on the way from the root
-            with pq.ParquetFile(storage.fetch(uri, Path(folder), None)) as file:
+            with pq.ParquetFile(storage.fetch(uri, folder, None)) as file:
                 require_single(uri, file.schema_arrow.names)
                 table = file.read(use_threads=False)
             _validate(table)

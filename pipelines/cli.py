@@ -108,6 +108,7 @@ def build_parser() -> argparse.ArgumentParser:
     _poses(commands)
     _models(commands)
     _doctor(commands)
+    _clean(commands)
     _config(commands)
     return parser
 
@@ -429,6 +430,42 @@ def doctor(arguments: argparse.Namespace) -> int:
     from pipelines.doctor import examine
 
     return OK if examine(config, arguments.output, not arguments.no_ray, say) else BROKE_OFF
+
+
+def _clean(commands: Any) -> None:
+    parser = _command(
+        commands, "clean", clean, "find what dead runs left in an output folder, and remove it", BROKE_OFF
+    )
+    parser.add_argument("output", help="folder or bucket prefix that films were made into")
+    parser.add_argument("--cache", metavar="FOLDER", help="the cache, where it is not in OUTPUT")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML configuration that says where the cache is")
+    parser.add_argument(
+        "--older-than", type=float, default=7, metavar="DAYS", help="age of latents and local weights that may go (7)"
+    )
+    parser.add_argument("--superseded", action="store_true", help="also films of a clip that has a newer one")
+    parser.add_argument("--delete", action="store_true", help="remove it; left out, it is only told")
+    _speech(parser)
+
+
+def clean(arguments: argparse.Namespace) -> int:
+    """`catwalk clean`."""
+    from manifests import storage
+    from manifests.layout import OutputLayout
+    from pipelines.clean import DAY
+    from pipelines.clean import clean as clean_output
+    from pipelines.configuration import RunConfig
+
+    if arguments.older_than < 0:
+        raise WrongUsage(f"--older-than {arguments.older_than:g}", "give 0 days or more")
+    cache = arguments.cache or RunConfig.load(arguments.config).cache
+    output, cache = storage.resolve(arguments.output, os.getcwd()), cache and storage.resolve(cache, os.getcwd())
+    if not storage.is_folder(output):
+        raise WrongUsage(f"output {storage.redact(output)}: there is no such folder", "name one that films are in")
+    seconds, layout = arguments.older_than * DAY, OutputLayout(output, cache)
+    found = clean_output(layout, seconds, arguments.superseded, arguments.delete, arguments.console.say)
+    if arguments.json:
+        print_json({"exit_code": OK, **found})
+    return OK
 
 
 def _config(commands: Any) -> None:

@@ -18,6 +18,7 @@ from manifests.field_error import FieldError, choose, rejection
 from manifests.result_warnings import plan_warnings
 from manifests.results import Result
 from manifests.storage_fault import StorageFault, storage_fault
+from manifests.temporary import temporary_folder
 from manifests.work import Work
 from pipelines import stage_of
 from pipelines.animator_choice import with_animator, with_what_works
@@ -57,8 +58,8 @@ def make_clip(
     fields = with_animator(config, fields, say)
     _require_values(fields)
     require_device(config.animate_pool.device)
-    with tempfile.TemporaryDirectory(prefix="catwalk-clip-") as scratch:
-        chain = StageChain(config.model_copy(update={"cache": cache}), scratch, told)
+    with temporary_folder("clip") as scratch:
+        chain = StageChain(config.model_copy(update={"cache": cache}), str(scratch), told)
         try:
             work = chain.work(fields)
         except Problem as problem:

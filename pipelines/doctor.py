@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,13 +13,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from importlib import metadata
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from manifests import storage
 from manifests.errors import Problem
+from manifests.temporary import temporary_folder
 from pipelines.code_version import code_version
 from pipelines.configuration import RunConfig
 from pipelines.models import REINSTALL, checkpoint, estimator
@@ -130,8 +129,8 @@ def video() -> Findings:
 
     yield _decord()
     program = imageio_ffmpeg.get_ffmpeg_exe()
-    with tempfile.TemporaryDirectory(prefix="catwalk-doctor-") as folder:
-        film = Path(folder) / "film.mp4"
+    with temporary_folder("doctor") as folder:
+        film = folder / "film.mp4"
         try:
             with Encoder(film, 64, 64, Fraction(25), EncodeRecipe()) as encoder:
                 encoder.write(np.full((2, 64, 64, 3), 128, np.uint8))

@@ -12,12 +12,12 @@ import hashlib
 import os
 import subprocess
 import sys
-import tempfile
 import zipfile
 from pathlib import Path
 
 from manifests import storage
 from manifests.errors import Problem
+from manifests.temporary import temporary_folder
 from pipelines.progress import Say
 from stages.poses.people_nets import INSTALLED, NETS, WHEEL, installed
 
@@ -37,8 +37,8 @@ def fetch_people(folder: str | None, say: Say) -> None:
     if all(_is_there(target, name) for name in NETS):
         say(f"people: the nets are in {shown}")
         return
-    with tempfile.TemporaryDirectory(prefix="catwalk-people-") as scratch:
-        files = _unpacked(_wheel(Path(scratch)))
+    with temporary_folder("people") as scratch:
+        files = _unpacked(_wheel(scratch))
     try:
         for name, data in files.items():
             storage.publish_bytes(data, storage.join(target, name))

@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from manifests import storage
 from manifests.errors import Problem, WrongUsage
 from manifests.layout import OutputLayout
+from manifests.processes import machine, started
 from pipelines.output_files import unwritable
 from pipelines.progress import Say
 
@@ -187,24 +187,6 @@ def _age(folder: str, generation: int) -> float | None:
 def holder(state: dict[str, Any]) -> str:
     """A lease's driver in words."""
     return f"process {state.get('pid', '?')} on {state.get('host', 'an unknown host')}"
-
-
-def machine() -> str:
-    """Tells machines apart, and on one the places that number their processes apart (containers); "" if unknown."""
-    try:
-        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
-    except OSError:
-        return ""
-
-
-def started(pid: int) -> str:
-    """When that process of this machine began, in ticks since the boot; "" if there is none."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return ""
-    state, *fields = text.rpartition(")")[2].split()  # the name before may hold anything
-    return "" if state in "ZX" else fields[18]
 
 
 def _uri(folder: str, generation: int) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from manifests.check import Examine
 from manifests.errors import Problem
+from manifests.temporary import temporary_folder
 from pipelines import stage_of
 from pipelines.boundary import explained
 from pipelines.configuration import RunConfig
@@ -22,8 +22,8 @@ def media_examiner(config: RunConfig, manifest: str) -> Iterator[Examine]:
     Weights are not opened. What is found out about a file is kept in the configured cache for the run to find, or,
     without one, until the check is over.
     """
-    with tempfile.TemporaryDirectory(prefix="catwalk-check-") as scratch:
-        validate = stage_of.validate(settled(config, manifest, scratch, None))
+    with temporary_folder("check") as scratch:
+        validate = stage_of.validate(settled(config, manifest, str(scratch), None))
 
         def examine(row: int, fields: dict[str, Any]) -> Problem | None:
             try:

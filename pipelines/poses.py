@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,6 +13,7 @@ import numpy as np
 
 from manifests import storage
 from manifests.errors import WrongUsage
+from manifests.temporary import temporary_folder
 from pipelines.configuration import RunConfig
 from pipelines.output_files import require_writable
 from pipelines.progress import Say
@@ -151,8 +151,8 @@ def _draw(
 
     kept: dict[int, np.ndarray] = {}
     drawn = counted(_overlaid(footage, keypoints, set(wanted), kept), len(footage.shown), _DRAWING, told)
-    with tempfile.TemporaryDirectory(prefix="catwalk-poses-") as scratch:
-        made, still = Path(scratch) / f"poses{film.suffix.lower()}", Path(scratch) / "still.jpg"
+    with temporary_folder("poses") as scratch:
+        made, still = scratch / f"poses{film.suffix.lower()}", scratch / "still.jpg"
         if film.suffix.lower() != ".mp4":
             (picture,) = drawn
             Image.fromarray(picture).save(made, quality=92)

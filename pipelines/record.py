@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
-from pathlib import Path
 from typing import Any, get_args
 
 import pyarrow as pa
@@ -19,6 +17,7 @@ from manifests.errors import WrongUsage
 from manifests.layout import OutputLayout, claim_run
 from manifests.result_summary import exit_code, summarise
 from manifests.results import Result, Status
+from manifests.temporary import temporary_folder
 from pipelines.manifest_reading import ManifestRow
 from pipelines.output_files import unwritable
 from pipelines.plan import Plan
@@ -80,8 +79,8 @@ class RunRecord:
              "reference_left_out": one.reference_left_out}
             for one in ended
         ]  # fmt: skip
-        with tempfile.TemporaryDirectory(prefix="catwalk-plan-") as folder:
-            local = Path(folder) / "plan.parquet"
+        with temporary_folder("plan") as folder:
+            local = folder / "plan.parquet"
             pq.write_table(pa.Table.from_pylist(sorted(rows, key=lambda row: row["row"]), schema=_PLAN), local)
             storage.publish(local, self._uri("plan.parquet"))
 

@@ -7,10 +7,12 @@ animators from outside.
 from __future__ import annotations
 
 from contextlib import nullcontext
+from functools import cache
 from typing import TYPE_CHECKING
 
 from manifests.retries import RETRIES
 from manifests.storage import Allowed
+from manifests.temporary import remove_dead_folders
 from pipelines.settings import RunSettings
 from stages.diffusion.animators import add_animators
 from stages.progress import Told, silent
@@ -25,7 +27,13 @@ if TYPE_CHECKING:
 def _begin(settings: RunSettings) -> None:
     """What every process of a run is told before its first stage."""
     RETRIES.begin(settings.session, settings.config.storage_retries)
+    _remove_dead_folders()
     add_animators(settings.config.animators)
+
+
+@cache  # once in a process
+def _remove_dead_folders() -> None:
+    remove_dead_folders()
 
 
 def validate(settings: RunSettings, probing: Probing = lambda *of: nullcontext()) -> Validate:

@@ -24,6 +24,7 @@ from manifests.errors import Damaged, NotFinite, Problem
 from manifests.layout import Film, OutputLayout, sound_key
 from manifests.results import Result
 from manifests.storage_fault import StorageFault, storage_fault
+from manifests.temporary import temporary_folder
 from manifests.work import Work
 from stages.bundled import bundled
 from stages.cache_entry import fetch_entry, made_anew, read_picture
@@ -123,8 +124,8 @@ class Animate:
         if results.is_marker(marker) and marker["run"] == self._run_id and not outdated(work, marker.get("pose") or {}):
             return results.of_marker(work, marker, "done", self._layout)
         started, timings = datetime.now(UTC), Timings(dict(work.seconds))
-        with tempfile.TemporaryDirectory(prefix="catwalk-animate-") as folder:
-            made = self._finite(work, Path(folder), timings)
+        with temporary_folder("animate") as folder:
+            made = self._finite(work, folder, timings)
             with timings.of("publish"):
                 self._publish(made.movie, made.poster, film)
             film_bytes = made.movie.stat().st_size

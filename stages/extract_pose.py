@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from fractions import Fraction
 from pathlib import Path
 
 from manifests import storage
 from manifests.layout import OutputLayout
 from manifests.source_memo import SourceMemo
+from manifests.temporary import temporary_folder
 from manifests.work import Source, Work
 from stages.diffusion.animators import ANIMATORS
 from stages.driving import fetch_unchanged, recipe_of, reference_estimator
@@ -58,8 +58,7 @@ class ExtractPose:
         target = self._layout.poses(key)
         if storage.exists(target):
             return False
-        with tempfile.TemporaryDirectory(prefix="catwalk-pose-") as folder:
-            scratch = Path(folder)
+        with temporary_folder("pose") as scratch:
             path, stored = fetch_unchanged(driving, scratch, self._limits.bytes, self._memo), scratch / "poses.arrow"
             if recipe.estimator == "none" and recipe.stored == "keypoints":
                 keypoints, fps = import_keypoints(path, self._limits)
@@ -97,10 +96,10 @@ class ExtractPose:
             return False
         from stages.poses.estimators.load import load_keypoints
 
-        with tempfile.TemporaryDirectory(prefix="catwalk-pose-") as folder:
-            pixels = read_image(fetch_unchanged(reference, Path(folder), self._limits.bytes, self._memo), self._limits)
+        with temporary_folder("pose") as folder:
+            pixels = read_image(fetch_unchanged(reference, folder, self._limits.bytes, self._memo), self._limits)
             keypoints = load_keypoints(self._estimators, estimator, WEIGHTS)([pixels])
-            stored = Path(folder) / "poses.arrow"
+            stored = folder / "poses.arrow"
             write_keypoints(stored, keypoints, [Fraction(0)], None)
             storage.publish(stored, target)
         return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,6 +11,7 @@ from PIL import Image
 from manifests import storage
 from manifests.layout import OutputLayout, sound_key
 from manifests.source_memo import SourceMemo
+from manifests.temporary import temporary_folder
 from manifests.work import Source, Work
 from stages.driving import fetch_unchanged, keeps_sound
 from stages.video.image import read_image
@@ -47,9 +47,9 @@ class PrepareInputs:
                 self._store(work.driving, target, partial(extract_sound, begin=work.driving.begin))
 
     def _store(self, source: Source, target: str, convert: Callable[[Path, Path], None]) -> None:
-        with tempfile.TemporaryDirectory(prefix="catwalk-inputs-") as scratch:
-            stored = Path(scratch) / storage.name(target)
-            convert(fetch_unchanged(source, Path(scratch), self._limits.bytes, self._memo), stored)
+        with temporary_folder("inputs") as scratch:
+            stored = scratch / storage.name(target)
+            convert(fetch_unchanged(source, scratch, self._limits.bytes, self._memo), stored)
             storage.publish(stored, target)
 
     def _save_pixels(self, image: Path, target: Path) -> None:

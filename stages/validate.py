@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from manifests.errors import Rejected
 from manifests.frame_rate import FASTEST
 from manifests.source_memo import SourceMemo
 from manifests.storage import Allowed, Stamp
+from manifests.temporary import temporary_folder
 from manifests.work import Source, Weights, Work
 from stages.diffusion.animator import Facts, Shape
 from stages.diffusion.weights.lora_file import probe_lora
@@ -195,9 +195,9 @@ class Validate:
         self._seen[file] = found
 
     def _examined(self, uri: str, kind: str) -> Found:
-        with tempfile.TemporaryDirectory(prefix="catwalk-validate-") as scratch:
+        with temporary_folder("validate") as scratch:
             try:
-                path = storage.fetch(uri, Path(scratch), self._limits.bytes)
+                path = storage.fetch(uri, scratch, self._limits.bytes)
                 if kind == "people":
                     return {"found": {"people": self._people_of(path)}}
                 return {"found": {"digest": storage.sha256_file(path), **_probed(kind, path, self._limits)}}

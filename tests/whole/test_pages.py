@@ -115,6 +115,7 @@ def test_every_command_that_a_page_names_is_one() -> None:
         "models",
         "models fetch",
         "doctor",
+        "clean",
         "config",
     }
     assert commands == {text.removeprefix("catwalk ") for text in usages()}
