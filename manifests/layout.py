@@ -122,6 +122,10 @@ class OutputLayout:
         """Pose sequence of a driving file."""
         return storage.join(self.cache, "poses", f"{key}.arrow")
 
+    def masks(self, key: str) -> str:
+        """Masks of the people in a driving file, beside its pose sequence `key`, where they are asked for."""
+        return storage.join(self.cache, "masks", f"{key}.arrow")
+
     def latents(self, key: str) -> str:
         """Latents of one segment."""
         return storage.join(self.cache, "latents", f"{key}.safetensors")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
+
+import numpy as np
 
 from manifests import storage
 from manifests.layout import OutputLayout
@@ -16,6 +19,7 @@ from stages.poses.estimators.weights import WEIGHTS
 from stages.poses.files.keypoint_file import import_keypoints, write_keypoints
 from stages.poses.files.sequence import write_poses
 from stages.poses.files.uv_file import probe_uv, read_uv
+from stages.poses.keypoints import Keypoints, People
 from stages.poses.recipes import Estimators, Recipe
 from stages.progress import Told, counted, silent
 from stages.video.image import read_image
@@ -53,10 +57,11 @@ class ExtractPose:
 
         It is kept at the driving file's own size and rate: a clip's size, range, frame rate, subject and repair are
         applied when it is animated. Raises `Problem` when the file changed since it was validated, does not decode to
-        its end, or an estimator's weights are wrong.
+        its end, or an estimator's weights are wrong. Masks that are asked for are stored beside the sequence.
         """
         target = self._layout.poses(key)
-        if storage.exists(target):
+        masks = self._layout.masks(key) if recipe.estimator == "people" and self._estimators.people.masks else None
+        if storage.exists(target) and (masks is None or storage.exists(masks)):
             return False
         with temporary_folder("pose") as scratch:
             path, stored = fetch_unchanged(driving, scratch, self._limits.bytes, self._memo), scratch / "poses.arrow"
@@ -69,13 +74,16 @@ class ExtractPose:
                 seconds = [number / (facts.fps or Fraction(1)) for number in range(facts.frames)]
                 write_poses(stored, zip(seconds, read_uv(path, self._limits), strict=True), facts.fps)
             else:
-                self._from_video(Frames(path, self._limits), recipe, stored)
+                self._from_video(Frames(path, self._limits), recipe, stored, masks)
             storage.publish(stored, target)
         return True
 
-    def _from_video(self, video: Frames, recipe: Recipe, stored: Path) -> None:
+    def _from_video(self, video: Frames, recipe: Recipe, stored: Path, masks: str | None) -> None:
         frames = counted(video.read(), video.facts.frames, "finding poses, frame", self._told)
         fps = video.facts.fps
+        if masks is not None:
+            write_keypoints(stored, self._with_masks(video, frames, masks, stored.parent), video.timestamps, fps)
+            return
         if recipe.stored == "keypoints":
             from stages.poses.estimators.load import load_keypoints
 
@@ -88,6 +96,21 @@ class ExtractPose:
             made = densepose_uv if recipe.stored == "uv" else densepose_frames
             frames = made(self._estimators.densepose, frames, WEIGHTS)
         write_poses(stored, zip(video.timestamps, frames, strict=True), fps)
+
+    def _with_masks(self, video: Frames, frames: Iterable[np.ndarray], target: str, scratch: Path) -> Keypoints:
+        """Keypoints of a film's real people, whose masks are stored on the way, frame by frame."""
+        from stages.poses.estimators.load import load_people
+
+        people: list[People] = []
+
+        def masked() -> Iterator[np.ndarray]:
+            for sight in load_people(self._estimators.people, WEIGHTS).follow(frames):
+                people.append(sight.keypoints())
+                yield sight.mask()
+
+        write_poses(scratch / "masks.arrow", zip(video.timestamps, masked(), strict=True), video.facts.fps)
+        storage.publish(scratch / "masks.arrow", target)
+        return Keypoints.from_people(people, video.facts.width, video.facts.height)
 
     def of_reference(self, reference: Source, estimator: str, key: str) -> bool:
         """Make the keypoints of a reference image, which retargeting needs; once per image and estimator."""

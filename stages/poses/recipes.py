@@ -77,6 +77,7 @@ class PeopleSettings(_Section):
         description=f"body net: the word {people_nets.FULL}, or a path or URI of {people_nets.HEAVY}",
     )
     threads: int = Field(2, ge=1, description="CPU threads of each network")
+    masks: bool = Field(False, description="also store masks of the people in driving videos, beside their poses")
 
     def files(self) -> list[str]:
         """URIs of the weights, the body net last; installed ones as paths here."""
@@ -178,7 +179,9 @@ def key_parts(recipe: Recipe, estimators: Estimators) -> dict[str, Any]:
     """What of recipe and settings decides the stored sequence, beside the weights' digest; JSON values."""
     settings = getattr(estimators, recipe.estimator, None)
     results = (
-        settings.model_dump(exclude={"detector", "pose", "model", "folder", "body", "threads"}) if settings else {}
+        settings.model_dump(exclude={"detector", "pose", "model", "folder", "body", "threads", "masks"})
+        if settings
+        else {}
     )
     if getattr(settings, "detector", None) == WHOLE_IMAGE:
         results["detector"] = WHOLE_IMAGE

@@ -14,7 +14,7 @@ from manifests.errors import Problem
 from stages.poses.estimators.people.anchors import Finds, anchors, decoded, suppressed
 from stages.poses.estimators.people.body import Body, refined
 from stages.poses.estimators.people.detector import ROOM
-from stages.poses.estimators.people.estimator import PeopleEstimator
+from stages.poses.estimators.people.estimator import PeopleEstimator, Sight
 from stages.poses.estimators.people.face import IBUG, MESH, Face, head_of
 from stages.poses.estimators.people.hands import Hand, end_of_arm
 from stages.poses.estimators.people.lite_model import LiteModel
@@ -338,3 +338,18 @@ def test_a_net_that_is_missing_or_another_is_named(tmp_path: Path) -> None:
     (tmp_path / "net.tflite").write_bytes(b"no net at all")
     with pytest.raises(Problem, match="cannot be opened"):
         LiteModel(tmp_path / "net.tflite", 224, ((1,),))
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.6])
+def test_a_mask_lies_over_the_picture_where_its_person_is(angle: float) -> None:
+    body = standing(100, 80, 100)
+    region = replace(body.seen_in, angle=angle)
+    mask = Sight([Person(replace(body, seen_in=region), (None, None), None)], False, 200, 160).mask()
+    assert (mask.shape, mask.dtype) == ((160, 200), np.uint8)
+    rows, columns = np.nonzero(mask > 127)
+    places = region.from_picture(np.column_stack([columns, rows]) + 0.5)
+    assert ((places > [89 / 256, 19 / 256]) & (places < [167 / 256, 237 / 256])).all()
+    area = 76 * 216 * (region.side / 256) ** 2
+    assert len(rows) == pytest.approx(area, rel=0.03)
+    assert mask[0, 0] == 0
+    assert not Sight([], False, 20, 16).mask().any()

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from manifests import storage
+from manifests.layout import OutputLayout
+from manifests.work import Source
+from stages.extract_pose import ExtractPose
 from stages.poses.estimators.load import load_people
 from stages.poses.estimators.people.estimator import PeopleEstimator
-from stages.poses.recipes import PeopleSettings
+from stages.poses.files.keypoint_file import read_keypoints
+from stages.poses.files.sequence import PoseSequence
+from stages.poses.recipes import Estimators, PeopleSettings, Recipe
 from stages.poses.wholebody import FACE, LEFT_HAND, RIGHT_HAND, VISIBLE
 from stages.video.image import read_image
 from stages.video.limits import Limits
@@ -82,7 +89,9 @@ def test_a_mirrored_picture_has_the_same_person_with_left_and_right_exchanged(
         assert np.linalg.norm(apart, axis=1).mean() < 6, "of 820 pixels"
         assert (one.scores[0, 0, mine] > VISIBLE).all()
     middle = [0, 1]
-    assert abs((points[[*LEFT, *RIGHT, *middle]] - mirrored[[*RIGHT, *LEFT, *middle]])[:, 0].mean()) < 4, "twice the bias"
+    assert abs((points[[*LEFT, *RIGHT, *middle]] - mirrored[[*RIGHT, *LEFT, *middle]])[:, 0].mean()) < 4, (
+        "twice the bias"
+    )
 
 
 def test_hands_are_on_their_arms_and_faces_on_their_heads(estimator: PeopleEstimator, media: Path) -> None:
@@ -114,6 +123,29 @@ def test_the_same_frames_give_the_same_keypoints_with_any_number_of_threads(
     for one, other in ((estimator(frames), estimator(frames)), (estimator(frames), again(frames))):
         np.testing.assert_array_equal(one.points, other.points)
         np.testing.assert_array_equal(one.scores, other.scores)
+
+
+def test_masks_are_stored_beside_the_poses_where_they_are_asked_for(
+    people_nets: PeopleSettings, media: Path, tmp_path: Path
+) -> None:
+    film, layout, recipe = media / "people" / "street.mp4", OutputLayout(str(tmp_path)), Recipe("people", "keypoints")
+    source = Source(uri=str(film), digest=storage.sha256_file(film), width=960, height=540)
+    with_masks = people_nets.model_copy(update={"masks": True})
+    stages = [ExtractPose(layout, Limits(), Estimators(people=one)) for one in (people_nets, with_masks)]
+    assert [stage(source, recipe, "plain") for stage in (stages[0], stages[0])] == [True, False]
+    assert not storage.exists(layout.masks("plain"))
+    assert stages[1](source, recipe, "plain"), "asked for later"
+    assert not stages[1](source, recipe, "plain")
+    stages[1](source, recipe, "both")
+    assert Path(layout.poses("both")).read_bytes() == Path(layout.poses("plain")).read_bytes()
+    with PoseSequence(Path(layout.masks("both"))) as masks:
+        assert (len(masks), masks.fps, masks[0].shape, masks[0].dtype) == (5, Fraction(5), (540, 960), np.uint8)
+        keypoints, seconds, _ = read_keypoints(Path(layout.poses("both")))
+        assert masks.seconds == seconds
+        for number in range(len(masks)):
+            trunk = keypoints.points[number, keypoints.present[number]][:, [1, 8, 11]].mean(axis=1).round().astype(int)
+            assert (masks[number][trunk[:, 1], trunk[:, 0]] > 200).all()
+            assert 0.02 < (masks[number] > 127).mean() < 0.2
 
 
 def test_no_part_is_left_out_of_the_measures() -> None:

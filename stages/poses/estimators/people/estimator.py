@@ -14,6 +14,7 @@ from stages.poses.estimators.people.body import Body, BodyNet
 from stages.poses.estimators.people.detector import PersonDetector
 from stages.poses.estimators.people.face import FaceNet
 from stages.poses.estimators.people.hands import HandNet
+from stages.poses.estimators.people.lite_model import logistic
 from stages.poses.estimators.people.lookout import Lookout
 from stages.poses.estimators.people.parts import Parts
 from stages.poses.estimators.people.person import Person
@@ -22,6 +23,7 @@ from stages.poses.estimators.people.search import Search, distinct, there
 from stages.poses.keypoints import Keypoints, People
 from stages.poses.wholebody import VISIBLE, openpose_order, outlined
 
+NOBODY = -20.0  # logit of a mask where no region reaches
 CUT = 30.0  # of 255: a mean change of the picture by more is another scene
 _THUMB = (32, 32)
 
@@ -34,6 +36,13 @@ class Sight:
     searched: bool  # whether the detector ran, in a part of the picture at least
     width: int
     height: int
+
+    def mask(self) -> np.ndarray:
+        """uint8 (height, width): how surely each pixel is on somebody, 0 … 255."""
+        surest = np.full((self.height, self.width), NOBODY, np.float32)
+        for person in self.people:
+            np.maximum(surest, person.body.seen_in.laid_out(person.body.mask, self.width, self.height, NOBODY), surest)
+        return np.round(255 * logistic(surest)).astype(np.uint8)
 
     def keypoints(self) -> People:
         """The same in OpenPose's order, with necks; boxes are around the visible points."""

@@ -76,3 +76,12 @@ class Region:
         matrix = np.column_stack([steps, origin])
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         return cv2.warpAffine(level, matrix, (side, side), flags=flags, borderMode=border)
+
+    def laid_out(self, values: np.ndarray, width: int, height: int, beyond: float) -> np.ndarray:
+        """float32 values over the square (side, side) → over a picture (height, width); `beyond` outside the square."""
+        side = len(values)
+        steps = self.axes.T * (side / self.side)
+        origin = self.from_picture(np.array([0.5, 0.5])) * side - 0.5
+        matrix = np.column_stack([steps, origin])
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        return cv2.warpAffine(values, matrix, (width, height), flags=flags, borderValue=beyond)
