@@ -12,7 +12,7 @@ from stages.diffusion.animator import Facts
 from stages.diffusion.animators import ANIMATORS
 from stages.suitability import check_suitable
 
-BUNDLED = "bundled with Catwalk, for drawn people only"
+BUNDLED = "bundled with Catwalk, for drawn references only"
 
 
 def with_animator(config: RunConfig, fields: dict[str, Any], say: Say) -> dict[str, Any]:

@@ -271,7 +271,12 @@ def _probe_uv(path: Path, limits: Limits) -> Found:
 
 def _resolved(clip: Clip, facts: Facts, reference: Found | None, driving: Found | None) -> tuple[Clip, int, float]:
     """The clip with every default filled in, the frames of its film, and the second of driving at its start."""
-    shape = driving or reference
+    real = driving is not None and driving.get("people") == "real"
+    if real and "retarget" not in clip.model_fields_set:
+        # a drawn person has other proportions than who was filmed
+        clip = clip.model_copy(update={"retarget": "bone_length"})
+    # who is given limbs of her own performs in her own picture, however the camera was held
+    shape = reference if real and clip.retarget != "none" else driving or reference
     own = facts.own_defaults(clip, shape)
     width, height = film_size(clip, facts, shape)
     native_fps = Fraction(driving["fps"]) if driving and "fps" in driving else clip.fps
@@ -300,8 +305,6 @@ def _resolved(clip: Clip, facts: Facts, reference: Found | None, driving: Found 
         "overlap": min(facts.overlap, window // 4) if clip.overlap is None else clip.overlap,
         "options": facts.options(**clip.options).model_dump(),
     }
-    if driving is not None and driving.get("people") == "real" and "retarget" not in clip.model_fields_set:
-        resolved["retarget"] = "bone_length"  # a drawn person has other proportions than who was filmed
     clip = clip.model_copy(update=resolved)
     if driving is None:
         return clip, clip.frame_count or max(1, round(clip.duration * fps)), 0.0

@@ -41,7 +41,7 @@ def test_the_first_clip_of_a_new_user_is_made_by_what_is_there(
 ) -> None:
     assert cli.main(["clip", *media, *SHORT]) == cli.OK
     said = capsys.readouterr().err
-    assert "animator drawn: bundled with Catwalk, for drawn people only; for another, --checkpoint NAME=FOLDER" in said
+    assert "animator drawn: bundled with Catwalk, for drawn references only; for another, --checkpoint" in said
     assert Path(media[2]).stat().st_size > 500
 
 
