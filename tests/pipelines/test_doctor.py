@@ -14,7 +14,7 @@ from pipelines.configuration import AnimatePool, RunConfig
 from pipelines.doctor import examine
 from pipelines.settings import settled
 from stages.diffusion.animators import ANIMATORS
-from stages.poses.recipes import DWPoseSettings, Estimators
+from stages.poses.recipes import DWPoseSettings, Estimators, PeopleSettings
 from tests.conftest import CHECKOUT
 
 WEIGHTS = CHECKOUT / "tests" / "golden" / "magicanimate" / "checkpoint"
@@ -126,6 +126,20 @@ def test_a_configured_estimator_whose_file_is_not_there_fails(tmp_path: Path) ->
     assert the_line(said, "FAIL", "estimator dwpose").startswith(f"FAIL    estimator dwpose: {gone} missing")
     gone.write_bytes(b"weights")
     assert examined(CONFIG.model_copy(update={"estimators": estimators}))[0]
+
+
+def test_nets_that_nobody_asked_for_and_are_not_there_are_a_warning_and_configured_ones_fail(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setattr("sys.prefix", str(tmp_path))
+        whole, said = examined()
+    assert whole, said
+    line = the_line(said, "estimator people:", "face_landmark.tflite")
+    assert line.startswith("warning")
+    assert "→ run `catwalk models fetch people`" in line
+    asked = Estimators(people=PeopleSettings(folder=str(tmp_path)))
+    whole, said = examined(CONFIG.model_copy(update={"estimators": asked}))
+    assert not whole
+    assert the_line(said, "estimator people:").startswith("FAIL")
 
 
 @pytest.mark.parametrize("beside", [{}, {"decord2": "3.4.0"}])

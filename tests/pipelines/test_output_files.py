@@ -41,6 +41,7 @@ COMMANDS = {
     "clip with its reference as poster": ("hero.jpg", ["clip", "hero.jpg", "move.mp4", "new.mp4", "--poster", "OUT"]),
     "poses over their video": ("move.mp4", ["poses", "move.mp4", "OUT", *("--detector", "detector.onnx")]),
     "poses' keypoints over the net": ("pose.onnx", ["poses", "move.mp4", "new.mp4", "--json", "OUT"]),
+    "poses' report over their video": ("move.mp4", ["poses", "move.mp4", "new.mp4", "--report", "OUT"]),
     "poses' keypoints over the settings": ("settings.json", ["poses", "move.mp4", "new.mp4", "--json", "OUT"]),
 }
 
