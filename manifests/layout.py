@@ -95,6 +95,7 @@ class Film(NamedTuple):
 
     clip_id: str
     key: str
+    size: int | None = None  # bytes, where it was found
 
 
 class OutputLayout:
@@ -108,6 +109,7 @@ class OutputLayout:
         self.output = output
         self.cache = cache or storage.join(output, "cache")
         self.films = storage.join(output, "films")
+        self.claims = storage.join(output, "claims")
         self.sources = storage.join(self.cache, "sources")
 
     def reference(self, key: str) -> str:
@@ -146,6 +148,10 @@ class OutputLayout:
         """A finished film that could not be put at its place."""
         return storage.join(self.cache, "unpublished", f"{film.clip_id}.{film.key}.mp4")
 
+    def claim(self, film_key: str) -> str:
+        """Says which run is making a film."""
+        return storage.join(self.claims, f"{film_key}.json")
+
     def run(self, run_id: str, *parts: str) -> str:
         """The folder of one run, or something in it."""
         return storage.join(self.output, "runs", run_id, *parts)
@@ -156,8 +162,8 @@ class OutputLayout:
         films: dict[str, Film] = {}
         for name in names:
             clip_id, _, key = name.removesuffix(".json").rpartition(".")
-            if name.endswith(".json") and clip_id and names.get(f"{clip_id}.{key}.mp4"):
-                films[key] = Film(clip_id, key)
+            if name.endswith(".json") and clip_id and (size := names.get(f"{clip_id}.{key}.mp4")):
+                films[key] = Film(clip_id, key, size)
         return films
 
     def read_film_markers(self, films: Sequence[Film]) -> list[dict[str, Any] | None]:

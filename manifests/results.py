@@ -205,7 +205,7 @@ def of_row(row: int, fields: dict[str, Any], status: Status, **ended: Any) -> Re
     return Result.model_validate({**known, "status": status, **ended})
 
 
-_OF_THE_ROW = {"row", "id", "status", "metadata", "attempts", "worker_deaths", "reference", "driving"}
+_OF_THE_ROW = {"row", "id", "status", "metadata", "worker_deaths", "reference", "driving"}
 
 
 def marker(made: Result, run_id: str) -> dict[str, Any]:

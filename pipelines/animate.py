@@ -7,35 +7,40 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from itertools import chain
-from typing import Any, cast
+from typing import Any
 
 import ray
 import ray.data
 
 from cluster.connection import connect
 from cluster.preflight import require
-from manifests import results, table
-from manifests.errors import Problem, Rejected, WrongUsage
-from manifests.layout import Film
+from manifests import table
+from manifests.errors import Rejected, WrongUsage
 from manifests.results import Result
 from manifests.work import Work
+from pipelines.attempts import forgive
 from pipelines.boundary import ended, guarded
 from pipelines.configuration import RunConfig
+from pipelines.console import orders_noted
 from pipelines.disk_space import FILM, LATENTS, require_space
+from pipelines.following import followed
 from pipelines.keying import Keying
-from pipelines.last_tries import last_tries
 from pipelines.lease import held
 from pipelines.manifest_reading import Manifest, ManifestRow, look_at, read_manifest
+from pipelines.night import Night
 from pipelines.output_files import require_apart, require_writable_folder
-from pipelines.plan import Plan, make_plan, reused
+from pipelines.plan import Plan, make_plan
 from pipelines.pools import actors, as_blocks, demands, tasks
-from pipelines.progress import Progress, Say
+from pipelines.progress import Say
 from pipelines.record import RunRecord, RunResults, bad_rows
 from pipelines.settings import RunSettings, require_device, settled
-from pipelines.waiting import Waiting
+from pipelines.watch import Ends
 from pipelines.workers import AnimateWorker, InputsWorker, PoseWorker, outcome, validate_row
 
 ROUNDS = 3  # how often a row is done at most, where a stage asks for it to be done once more
@@ -50,6 +55,9 @@ def run(
     limit: int | None = None,
     only: Collection[str] = (),
     only_failed: bool = False,
+    retry_failed: bool = False,
+    until: datetime | None = None,
+    max_gpu_hours: float | None = None,
     dry_run: bool = False,
     strict: bool = False,
     say: Say = lambda line: None,
@@ -57,31 +65,37 @@ def run(
     """Animate every row of a manifest into `output`.
 
     `limit` and `only` restrict the run to the first rows or to ids, `only_failed` to rows that have no film after the
-    last run here (with `run_id`, that one); `dry_run` stops when the plan stands; `strict` refuses unknown columns.
-    Raises `Problem` when the run cannot begin: what goes wrong later ends in the results.
+    last run here (with `run_id`, that one), `retry_failed` to those of them that were not rejected; no row is begun
+    that would not be finished by `until`, nor beyond `max_gpu_hours`; `dry_run` stops when the plan stands; `strict`
+    refuses unknown columns. Raises `Problem` when the run cannot begin: what goes wrong later ends in the results.
     """
-    settings = settled(config, manifest, output, run_id)
+    ends = Ends(until, max_gpu_hours)
+    settings = replace(settled(config, manifest, output, run_id), until=until)
     require_possible(settings, only, dry_run)
-    wanted = bad_rows(settings.layout, run_id) if only_failed else None
+    require_counted(ends, config)
+    wanted = bad_rows(settings.layout, run_id, rejected=not retry_failed) if only_failed or retry_failed else None
     if dry_run:
         incoming, rows = gathered(settings, limit, only, wanted, strict, say)
         return RunRecord(settings).dry(*planned(rows, settings, say), say)
 
-    with held(settings.layout, settings.run_id, settings.session, say):
+    with held(settings.layout, settings.run_id, settings.session, say) as lease:
         incoming, rows = gathered(settings, limit, only, wanted, strict, say)
         record = RunRecord(settings)
         record.claim(incoming.texts)
+        if wanted:
+            forgive(settings.layout.run(settings.run_id, "attempts"))
         plan, settled_already = planned(rows, settings, say)
         require_room(plan, settings)
         record.write_plan(plan, settled_already)
 
-        made, broke_off = in_rounds(plan, rows, settings, say)
-        about = {work.row: {"id": work.clip.id, "metadata": work.clip.metadata} for work in plan.works()}
-        final = results.reconcile([row.number for row in rows], settled_already + made, about)
-        return record.finish(record.with_earlier(final, len(incoming.rows)), broke_off, say)
+        with orders_noted() as orders:
+            night = Night([row.number for row in rows], len(incoming.rows), settings, record, lease, orders, ends, say)
+            night.begin(settled_already)
+            in_rounds(plan, rows, night, settings, say)
+            return night.end()
 
 
-def graph(groups: Sequence[Sequence[Work]], settings: RunSettings, attempts: int) -> ray.data.Dataset:
+def graph(settings: RunSettings, groups: Sequence[Sequence[Work]], attempts: int) -> ray.data.Dataset:
     """One row is a driving video, then one row is a clip. One heavy row = one block = one task."""
     config = settings.config
     videos = as_blocks([{"works": [work.model_dump_json() for work in group]} for group in groups], len(groups))
@@ -132,6 +146,13 @@ def require_possible(settings: RunSettings, only: Collection[str], dry_run: bool
         require_writable_folder(settings.output)
 
 
+def require_counted(ends: Ends, config: RunConfig) -> None:
+    """Raise `WrongUsage` for a budget of GPU-hours where the workers hold no GPU."""
+    if ends.max_gpu_hours is not None and not config.animate_pool.num_gpus:
+        error = "--max-gpu-hours: the animating workers reserve no GPU, so no GPU-hours pass"
+        raise WrongUsage(error, "add --gpus 1, or give an end with --until")
+
+
 def require_room(plan: Plan, settings: RunSettings) -> None:
     """Raise `Problem` where films and latents will not fit on the disk."""
     require_space(settings.layout.films, plan.todo, FILM)
@@ -174,7 +195,7 @@ def checked_rows(
         given = as_blocks([{"row": row.number, "fields": row.fields} for row in rows], blocks)
         arguments = {"settings": settings, "attempts": attempts}
         checked = given.map(validate_row, fn_kwargs=arguments, **tasks(settings.config.validate_pool))
-        yield from outcomes_of(checked, settings.config)
+        yield from followed(checked, settings.config)
 
 
 def with_keys(works: Sequence[Work], settings: RunSettings) -> tuple[list[Work], list[Result]]:
@@ -185,93 +206,25 @@ def with_keys(works: Sequence[Work], settings: RunSettings) -> tuple[list[Work],
     return [one for one in keyed if isinstance(one, Work)], refused
 
 
-def in_rounds(
-    plan: Plan, rows: Sequence[ManifestRow], settings: RunSettings, say: Say
-) -> tuple[list[Result], str | None]:
+def in_rounds(plan: Plan, rows: Sequence[ManifestRow], night: Night, settings: RunSettings, say: Say) -> None:
     """Do the plan, and once more from validation on what a stage asks it for; every row `ROUNDS` times at most.
 
-    Returns results, and why the run broke off if it did.
+    Rows whose film another living run is making are waited for, and do not count.
     """
-    ended_so: dict[int, Result] = {}
-    for round_number in range(1, ROUNDS + 1):
-        made, again, broke_off = animated(plan, settings, say)
-        made += shared_films(plan, made, settings)
-        ended_so |= {result.row: result for result in made}
-        if broke_off or not again or round_number == ROUNDS:
+    rounds: Counter[int] = Counter()
+    waiting: set[int] = set()
+    while True:
+        again = night.animate(plan, partial(graph, settings))
+        elsewhere = night.made_elsewhere(again)
+        rounds.update(again - elsewhere)
+        waiting |= elsewhere | {row for row in again if rounds[row] < ROUNDS}
+        ready = night.first_ready(waiting)
+        if not ready:
             break
-        say(f"  once more: {len(again)} rows whose files changed or were damaged")
-        plan, refused_or_finished = planned([row for row in rows if row.number in again], settings, say)
-        ended_so |= {result.row: result for result in refused_or_finished}
-    return list(ended_so.values()), broke_off
-
-
-def animated(plan: Plan, settings: RunSettings, say: Say) -> tuple[list[Result], set[int], str | None]:
-    """Run the graph over the plan; returns results, rows to do again, and why the run broke off if it did.
-
-    A clip whose worker died too often gets one last try alone, so that a healthy one is not condemned for its
-    neighbours. Rows that share the film of a row to do again are done again with it.
-    """
-    if not plan.todo:
-        return [], set(), None
-    limit = settings.config.attempts
-    progress = Progress(len(plan.todo), sum(map(plan.cost, plan.todo)), say)
-    by_row = {work.row: work for work in plan.todo}
-    made: dict[int, Result] = {}
-    again: set[int] = set()
-    condemned: list[Work] = []
-    attempts = settings.layout.run(settings.run_id, "attempts")
-    waiting = Waiting(attempts, settings.session, settings.config.idle_seconds, say)
-
-    def take(row: dict[str, Any], last_try: bool) -> None:
-        waiting.row_came()
-        result = outcome(row)
-        work, made[result.row] = by_row[result.row], result
-        if row["then"] == "alone" and not last_try:
-            condemned.append(work)
-            return
-        progress.ended(result, plan.cost(work))
-        if row["then"] == "again":
-            again.update({work.row, *(sharing.row for sharing in plan.duplicates.get(work.film_key, ()))})
-
-    try:
-        for row in outcomes_of(graph(plan.groups(), settings, limit), settings.config):
-            take(row, last_try=False)
-        for work in condemned:
-            say(f"  row {work.row} ({work.clip.id}): {made[work.row].error}; one last try alone")
-        for row in last_tries(condemned, made, settings, waiting.look):
-            take(row, last_try=True)
-    except KeyboardInterrupt:
-        return list(made.values()), again, "interrupted"
-    except Exception as error:
-        return list(made.values()), again, f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
-    return list(made.values()), again, None
-
-
-def outcomes_of(dataset: ray.data.Dataset, config: RunConfig) -> Iterator[dict[str, Any]]:
-    """Rows as soon as their blocks are finished."""
-    # every try is bounded by its worker; for Ray a row that is tried again makes no progress
-    dataset.context.execution_no_progress_timeout_s = (config.attempts + 2) * config.longest_row_seconds
-    dataset.context.max_consecutive_actor_init_deaths = 5
-    for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-        yield from batch.to_pylist()
-
-
-def shared_films(plan: Plan, made: Sequence[Result], settings: RunSettings) -> Iterator[Result]:
-    """Results of rows that asked for the very film another row was making: a copy of it under their own id."""
-    by_key = {result.film_key: result for result in made}
-    for key, works in plan.duplicates.items():
-        first = by_key.get(key)
-        for work in works:
-            if first is None or not first.good:
-                reason = first.error if first else "it did not come back"
-                fault = Problem(f"row {plan.maker(key).row} was to make the same film: {reason}", "run again")
-                yield ended(work, "animate", fault)
-                continue
-
-            film = Film(cast(str, first.id), key)
-            (marker,) = settings.layout.read_film_markers([film])
-            share = partial(reused, work, film, cast(dict, marker), settings.layout, settings.run_id)
-            yield guarded("animate", work, share)
+        waiting -= ready
+        say(f"  once more: {len(ready)} rows whose files changed or were damaged, or whose film another run was making")
+        plan, refused_or_finished = planned([row for row in rows if row.number in ready], settings, say)
+        night.take(refused_or_finished)
 
 
 if __name__ == "__main__":

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import difflib
 import logging
+import math
 import os
 import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -181,7 +183,20 @@ def _animate(commands: Any) -> None:
     parser.add_argument(
         "--only-failed",
         action="store_true",
-        help="only rows that failed or were rejected in the last run here (with --run-id, in that one)",
+        help="only rows without a film after the last run here (with --run-id, that one), those rejected too: for "
+        "a manifest or media that were mended",
+    )
+    parser.add_argument(
+        "--retry-failed",
+        action="store_true",
+        help="the same without rejected rows: what failed or was not reached, for a cluster or store that was mended; "
+        "deaths of workers are forgotten",
+    )
+    parser.add_argument(
+        "--until", metavar="TIME", help="end by then, 06:00 or ISO 8601: no row is begun that would take longer"
+    )
+    parser.add_argument(
+        "--max-gpu-hours", type=float, metavar="N", help="begin no row beyond so many GPU-hours of the run id"
     )
     parser.add_argument("--dry-run", action="store_true", help="validate and plan, make no film")
     parser.add_argument(
@@ -201,8 +216,15 @@ def animate(arguments: argparse.Namespace) -> int:
     """`catwalk animate`."""
     if arguments.limit is not None and arguments.limit < 1:
         raise WrongUsage(f"--limit {arguments.limit}", "give 1 or more")
+    if arguments.max_gpu_hours is not None and not 0 < arguments.max_gpu_hours < math.inf:
+        raise WrongUsage(f"--max-gpu-hours {arguments.max_gpu_hours}", "give a number above 0")
+    if arguments.only_failed and arguments.retry_failed:
+        raise WrongUsage("--only-failed and --retry-failed", "give one: --only-failed is for rejected rows too")
     pool = {"num_gpus": arguments.gpus, "size": arguments.workers}
     config = _configured(arguments, animate_pool=pool)
+    from pipelines.deadline import moment
+
+    until = arguments.until and moment(arguments.until, datetime.now(UTC))
     from pipelines.animate import run
 
     outcome = run(
@@ -213,6 +235,9 @@ def animate(arguments: argparse.Namespace) -> int:
         limit=arguments.limit,
         only=arguments.only,
         only_failed=arguments.only_failed,
+        retry_failed=arguments.retry_failed,
+        until=until,
+        max_gpu_hours=arguments.max_gpu_hours,
         dry_run=arguments.dry_run,
         strict=arguments.strict,
         say=arguments.console.say,

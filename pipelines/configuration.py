@@ -87,6 +87,7 @@ class RunConfig(_Section):
     storage_retries: int = Field(
         1000, ge=0, description="calls to storage tried again in each process of a run, 5 tries each at most; 0: none"
     )
+    grace_seconds: float = Field(20, ge=0, description="for rows in hand once the run has to end")
     cluster_wait: ClusterWait = ClusterWait()
 
     @classmethod

@@ -65,6 +65,37 @@ def print_json(value: dict[str, Any]) -> None:
     print(json.dumps(value, ensure_ascii=False, indent=2), flush=True)  # noqa: T201
 
 
+class Orders:
+    """Which signal told the process to end first: "SIGTERM" or "Ctrl-C"; None while nobody has."""
+
+    def __init__(self) -> None:
+        self.first: str | None = None
+
+
+@contextmanager
+def orders_noted() -> Iterator[Orders]:
+    """Within the block the first SIGTERM or ctrl-C is noted, so that what goes on can end well; a second one is raised.
+
+    Python takes handlers from the main thread alone: in any other one nothing is noted.
+    """
+    orders = Orders()
+    if threading.current_thread() is not threading.main_thread():
+        yield orders
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if orders.first is not None:
+            raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+        orders.first = "SIGTERM" if number == signal.SIGTERM else "Ctrl-C"
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield orders
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 @contextmanager
 def told_to_end() -> Iterator[None]:
     """Within the block, SIGTERM is raised as `Terminated`, so that files in the making are removed."""

@@ -11,10 +11,9 @@ from ray.actor import ActorHandle
 from manifests.results import Result
 from manifests.work import Work
 from pipelines.configuration import Pool
+from pipelines.following import TICK_SECONDS
 from pipelines.settings import RunSettings
 from pipelines.workers import AnimateWorker, InputsWorker, PoseWorker, Row
-
-TICK_SECONDS = 30.0
 
 
 class StageAlone:
@@ -30,11 +29,11 @@ class StageAlone:
 
 
 def last_tries(
-    condemned: Sequence[Work], made: Mapping[int, Result], settings: RunSettings, tick: Callable[[], None]
+    condemned: Sequence[Work], made: Mapping[int, Result], settings: RunSettings, over: Callable[[], bool]
 ) -> Iterator[Row]:
     """The rows of condemned clips, which come back for good. `made` are the results that they were set aside with.
 
-    `tick` is called now and then while one is waited for.
+    `over` is asked every second or so, and ends them when it says so.
     """
     config, attempts = settings.config, settings.config.attempts + 1
     stages = {PoseWorker: config.pose_pool, InputsWorker: config.inputs_pool, AnimateWorker: config.animate_pool}
@@ -43,7 +42,10 @@ def last_tries(
         for works in together(condemned, made):
             rows: list[Row] = [{"works": [work.model_dump_json() for work in works]}]
             for worker in workers:
-                rows = [row for one in rows for row in _answer(worker.rows.remote(one), tick)]
+                answers = [_answer(worker.rows.remote(one), over) for one in rows]
+                rows = [row for answer in answers for row in answer or ()]
+                if None in answers:
+                    return
             yield from rows
     finally:
         for worker in workers:
@@ -68,7 +70,9 @@ def _actor(worker: type, pool: Pool, settings: RunSettings, attempts: int) -> Ac
     return alone.remote(worker, settings, attempts)
 
 
-def _answer(pending: ray.ObjectRef, tick: Callable[[], None]) -> list[Row]:
+def _answer(pending: ray.ObjectRef, over: Callable[[], bool]) -> list[Row] | None:
+    """What comes back; None where it is over before."""
     while not ray.wait([pending], timeout=TICK_SECONDS)[0]:
-        tick()
+        if over():
+            return None
     return ray.get(pending)

@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,7 +33,7 @@ WATCH_SECONDS = 30.0  # where no clock can be trusted: a living driver beats wit
 class Timing:
     """How often a lease is kept fresh, when it is stale, and how long it is watched where its age is not known."""
 
-    beat: float = BEAT_SECONDS
+    beat: float = field(default_factory=lambda: BEAT_SECONDS)
     stale: float = STALE_SECONDS
     watch: float = WATCH_SECONDS
 

@@ -39,8 +39,8 @@ class Plan:
         return chain(self.todo, *self.duplicates.values())
 
     def cost(self, work: Work) -> int:
-        """Relative cost of a clip of this plan; what is only encoded anew is a step at most."""
-        return cost(work) // (work.clip.steps or 1) if work.latents_key in self.latents_ready else cost(work)
+        """Relative cost of a clip of this plan."""
+        return cost(work, work.latents_key in self.latents_ready)
 
     def maker(self, film_key: str) -> Work:
         """The row that makes a film which others share."""
@@ -79,10 +79,10 @@ def model(work: Work) -> tuple[str, str, str, float]:
     return work.clip.animator, work.checkpoint_digest, *lora
 
 
-def cost(work: Work) -> int:
-    """Relative denoising cost of a clip: frames × pixels × steps."""
+def cost(work: Work, latents_ready: bool = False) -> int:
+    """Relative cost of a clip: frames × pixels × steps; what is only encoded anew is a step at most."""
     width, height, steps = cast(tuple[int, int, int], (work.clip.width, work.clip.height, work.clip.steps))  # resolved
-    return work.frames * width * height * steps
+    return work.frames * width * height * (1 if latents_ready else steps)
 
 
 def make_plan(works: Iterable[Work], layout: OutputLayout, run_id: str) -> Plan:
@@ -99,7 +99,8 @@ def make_plan(works: Iterable[Work], layout: OutputLayout, run_id: str) -> Plan:
     films = layout.finished_films()
     finished = [work for work in works if work.film_key in films]
     markers = layout.read_film_markers([films[work.film_key] for work in finished])
-    known = {work.row: marker for work, marker in zip(finished, markers, strict=True) if usable(work, marker)}
+    known = {work.row: marker for work, marker in zip(finished, markers, strict=True)
+             if usable(work, marker, films[work.film_key].size)}  # fmt: skip
     making: set[str] = set()
     for work in works:
         if marker := known.get(work.row):
@@ -112,9 +113,11 @@ def make_plan(works: Iterable[Work], layout: OutputLayout, run_id: str) -> Plan:
     return plan
 
 
-def usable(work: Work, marker: Mapping[str, Any] | None) -> bool:
-    """Whether a finished film may stand: its marker is whole, and its poses would be drawn the same now."""
-    return results.is_marker(marker) and not outdated(work, marker.get("pose") or {})
+def usable(work: Work, marker: Mapping[str, Any] | None, size: int | None) -> bool:
+    """Whether a finished film of that many bytes may stand: it is whole, and its poses would be drawn the same now."""
+    if not results.is_marker(marker) or outdated(work, marker.get("pose") or {}):
+        return False
+    return size == (marker.get("film_bytes") or size)
 
 
 def reused(work: Work, source: Film, marker: dict[str, Any], layout: OutputLayout, run_id: str) -> Result:

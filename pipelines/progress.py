@@ -67,7 +67,7 @@ class Progress:
         self._cost_done += cost
         self._frames += result.frames or 0
         log.info("row %d (%s) %s in %s s", result.row, result.id, result.status, result.seconds)
-        if not result.good:
+        if not result.good and result.status != "not_reached":  # of which there may be thousands
             self._say(f"  {result.status}: row {result.row} ({result.id}) in {result.stage}: {result.error}")
         done = self._counts.total()
         now = time.monotonic()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import tempfile
 import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
@@ -13,16 +16,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from manifests import results, storage
-from manifests.errors import WrongUsage
+from manifests.errors import Problem, WrongUsage
 from manifests.layout import OutputLayout, claim_run
 from manifests.result_summary import exit_code, summarise
 from manifests.results import Result, Status
+from manifests.storage_fault import storage_fault
 from manifests.temporary import temporary_folder
 from pipelines.manifest_reading import ManifestRow
 from pipelines.output_files import unwritable
 from pipelines.plan import Plan
 from pipelines.progress import Say, clock
 from pipelines.settings import RunSettings
+from pipelines.stopping import Stopping
+
+log = logging.getLogger(__name__)
 
 MOST_KINDS = 20
 
@@ -36,10 +43,11 @@ class RunResults:
     summary: dict[str, Any]
     folder: str
     broke_off: str | None = None
+    kept_locally: Path | None = None  # the table, where it could not be put into the folder
 
     @property
     def exit_code(self) -> int:
-        """0 every film is there, 1 the run itself broke off, 3 it finished but rows failed or were rejected."""
+        """0 every film is there, 1 the run broke off or was interrupted, 3 it ended but not all are."""
         return self.exit_code_if(())
 
     def exit_code_if(self, ok: Collection[Status]) -> int:
@@ -53,6 +61,7 @@ class RunRecord:
     def __init__(self, settings: RunSettings) -> None:
         self._settings = settings
         self._began = time.monotonic()
+        self._earlier: list[Result] | None = None
 
     def claim(self, rows: Sequence[str]) -> bool:
         """Begin the run of a manifest's rows, or continue it; returns whether it is continued. Raises `Problem`."""
@@ -62,6 +71,7 @@ class RunRecord:
         except OSError as error:
             raise unwritable(settings.output, error) from None
         storage.delete(self._uri("_SUCCESS"))
+        Stopping(self._uri()).clear()
         return continued
 
     def write_plan(self, plan: Plan, ended: Sequence[Result]) -> None:
@@ -93,53 +103,98 @@ class RunRecord:
             say(line)
         return RunResults(self._settings.run_id, list(ended), {"to_make": len(plan.todo)}, self._uri())
 
-    def finish(self, final: list[Result], broke_off: str | None, say: Say) -> RunResults:
-        """Write results and summary; `_SUCCESS` only if the run came to its end."""
-        results.write(final, self._uri("results.parquet"))
-        summary = {
+    def write_early(self, so_far: list[Result], ending: str) -> None:
+        """Put down what is known when the run is told to end. What goes wrong is said at the end."""
+        with suppress(Exception):
+            results.write(so_far, self._uri("results.parquet"))
+            storage.publish_json(self._summary(so_far, None, ending), self._uri("summary.json"))
+
+    def finish(
+        self, final: list[Result], broke_off: str | None, stopped: str | None, films_there: bool, say: Say
+    ) -> RunResults:
+        """Write results and summary; `_SUCCESS` only if the run came to its end, and all its films are there.
+
+        `stopped` says why it took no more work although nothing went wrong. A table that cannot be put into the run's
+        folder is kept on this machine, which counts as breaking off.
+        """
+        kept = None
+        try:
+            results.write(final, self._uri("results.parquet"))
+        except Exception as error:
+            fault = storage_fault(error)
+            kept = _kept_locally(final, self._settings.run_id)
+            broke_off = f"{self._uri('results.parquet')} could not be written ({fault.error if fault else error})"
+            broke_off += f"; the results are in {kept}" if kept else ", nor could a local file"
+        summary = self._summary(final, broke_off, stopped)
+        try:
+            storage.publish_json(summary, self._uri("summary.json"))
+            if broke_off is None and films_there and not summary["not_reached"]:
+                storage.publish_bytes(b"", self._uri("_SUCCESS"))
+        except Exception as error:
+            broke_off = broke_off or f"{self._uri('summary.json')} could not be written ({error})"
+        for line in summary_lines({**summary, "broke_off": broke_off}):
+            say(line)
+        say(f"results: {kept or self._uri('results.parquet')}")
+        return RunResults(self._settings.run_id, final, summary, self._uri(), broke_off, kept)
+
+    def with_earlier(self, final: list[Result], rows: int) -> list[Result]:
+        """`final` and, of the first `rows` rows, what earlier invocations of this run came to in all the others."""
+        if self._earlier is None:
+            try:
+                self._earlier = results.read(self._uri("results.parquet"))
+            except FileNotFoundError:
+                self._earlier = []
+            except Problem as damaged:
+                log.warning("what earlier sessions came to is lost: %s", damaged)
+                self._earlier = []
+        now = {result.row for result in final}
+        kept = [result for result in self._earlier if result.row not in now and result.row < rows]
+        return sorted(final + kept, key=lambda result: result.row)
+
+    def _summary(self, final: Sequence[Result], broke_off: str | None, stopped: str | None) -> dict[str, Any]:
+        return {
             "run_id": self._settings.run_id,
             "manifest": storage.redact(self._settings.manifest),
             "code": self._settings.code,
             "wall_seconds": round(time.monotonic() - self._began, 1),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "broke_off": broke_off,
+            "stopped": stopped,
             **summarise(final),
         }
-        storage.publish_json(summary, self._uri("summary.json"))
-        if broke_off is None:
-            storage.publish_bytes(b"", self._uri("_SUCCESS"))
-        for line in summary_lines(summary):
-            say(line)
-        say(f"results: {self._uri('results.parquet')}")
-        return RunResults(self._settings.run_id, final, summary, self._uri(), broke_off)
-
-    def with_earlier(self, final: list[Result], rows: int) -> list[Result]:
-        """`final` and, of the first `rows` rows, what earlier invocations of this run came to in all the others."""
-        try:
-            earlier = results.read(self._uri("results.parquet"))
-        except FileNotFoundError:
-            return final
-        now = {result.row for result in final}
-        kept = [result for result in earlier if result.row not in now and result.row < rows]
-        return sorted(final + kept, key=lambda result: result.row)
 
     def _uri(self, *parts: str) -> str:
         return self._settings.layout.run(self._settings.run_id, *parts)
 
 
-def bad_rows(layout: OutputLayout, run_id: str | None) -> Callable[[ManifestRow], bool]:
+def _kept_locally(final: Sequence[Result], run_id: str) -> Path | None:
+    """The table in a file of this machine; None where none takes it."""
+    for folder in (Path(), Path(tempfile.gettempdir())):
+        target = folder / f"catwalk-{run_id}-results.parquet"
+        try:
+            pq.write_table(results.to_table(final), target)
+        except OSError:
+            target.unlink(missing_ok=True)
+        else:
+            return target.absolute()
+    return None
+
+
+def bad_rows(layout: OutputLayout, run_id: str | None, rejected: bool = True) -> Callable[[ManifestRow], bool]:
     """Whether a row has no film after the run of that id, or after the last one that ended here.
 
-    Raises `WrongUsage` where no run has ended.
+    Without `rejected`, rows that were rejected are none of them. Raises `WrongUsage` where no run has ended.
     """
     uri = layout.run(run_id, "results.parquet") if run_id else _last_run(layout)
     try:
-        bad = [result for result in results.read(uri) if not result.good] if uri else None
+        ended = results.read(uri) if uri else None
+        bad = ended and [one for one in ended if not one.good and (rejected or one.status != "rejected")]
     except FileNotFoundError:
         bad = None
     if bad is None:
         which = f"run {run_id!r}" if run_id else "a run"
-        raise WrongUsage(f"--only-failed: {which} has not ended in {storage.redact(layout.output)}", "run without it")
+        option = "--only-failed" if rejected else "--retry-failed"
+        raise WrongUsage(f"{option}: {which} has not ended in {storage.redact(layout.output)}", "run without it")
     ids, numbers = {result.id for result in bad if result.id}, {result.row for result in bad if not result.id}
     return lambda row: row.id in ids or (not row.id and row.number in numbers)
 
@@ -168,6 +223,8 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
              f"in {clock(summary['wall_seconds'])}", *failure_lines(summary["failures"])]  # fmt: skip
     if summary["warned"]:
         lines.append(f"  {summary['warned']} films with warnings: see the column of that name")
+    if summary["stopped"]:
+        lines.append(f"the run ended early: {summary['stopped']}; the same run id continues it")
     if summary["broke_off"]:
         lines.append(f"the run broke off: {summary['broke_off']}; the same run id continues it")
     return lines

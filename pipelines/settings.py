@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from dataclasses import dataclass
+from datetime import datetime
 
 from manifests import storage
 from manifests.errors import WrongUsage
@@ -33,6 +34,7 @@ class RunSettings:
     device: str
     dtype: str  # of all networks, or "auto" for what suits each animator on the device
     code: str
+    until: datetime | None = None  # when the run has to end
 
     @property
     def layout(self) -> OutputLayout:

@@ -14,13 +14,14 @@ log = logging.getLogger(__name__)
 MARKER = "STOP"
 INTERVAL_SECONDS = 2.0
 LONGEST_REASON = 200  # bytes
+CONTINUE = "run again under the same run id: it goes on where it stopped"
 
 
 class NotReached(Problem):
     """The run takes no new work. The row ends as `not_reached`: nothing is wrong with it."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"not begun: {reason}", "run again under the same run id: it goes on where it stopped")
+        super().__init__(f"not begun: {reason}", CONTINUE)
 
 
 class Stopping:

@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -48,40 +48,66 @@ class Waiting:
         self._end = end or end_on_its_node
         self._first_seen: dict[str, float] = {}  # ages by this clock: those of the nodes may differ
         self._ended: set[str] = set()
+        self._back: set[int] = set()
         self._busy = time.monotonic()
 
-    def row_came(self) -> None:
-        """A row has come back."""
+    def row_came(self, row: int) -> None:
+        """A row has come back; what is noted of earlier tries at it were deaths."""
         self._busy = time.monotonic()
+        self._back.add(row)
 
-    def look(self) -> None:
-        """To be called now and then while no row comes. Raises `Problem` when there is nothing to wait for."""
-        now, in_hand = time.monotonic(), []
-        for attempt in self._last_tries():
-            age = now - self._first_seen.setdefault(attempt.file, now)
-            if age <= attempt.limit_seconds + self._margin_seconds:
-                in_hand.append((age, attempt))
+    def goes_again(self, rows: Iterable[int]) -> None:
+        """Rows that have come back are done once more."""
+        self._back.difference_update(rows)
+
+    def in_hand(self) -> list[Attempt]:
+        """Tries that have not ended, longest first, as far as the notes tell; not those that a node was lost with."""
+        nodes = {node["NodeID"]: node["Alive"] for node in ray.nodes()}
+        there = [
+            attempt
+            for attempt in last_tries_of(self._folder, self._session)
+            if attempt.row not in self._back and nodes.get(attempt.node, True)
+        ]
+        return sorted(there, key=self._age, reverse=True)
+
+    def look(self, workers: str = "") -> None:
+        """To be called now and then while no row comes; `workers` tells how many there are.
+
+        Raises `Problem` when there is nothing to wait for.
+        """
+        now, in_time = time.monotonic(), []
+        for attempt in self.in_hand():
+            if self._age(attempt) <= attempt.limit_seconds + self._margin_seconds:
+                in_time.append(attempt)
             elif attempt.file not in self._ended:
                 self._ended.add(attempt.file)
                 self._end_overdue(attempt)
-        if in_hand:
+        if in_time:
             self._busy = now
-            self._say(_in_words(in_hand))
-        elif now - self._busy > self._idle_seconds:
+            self._say(self._in_words(in_time))
+            return
+        nobody = f"no worker has had a row in hand for {clock(now - self._busy)}"
+        there = ", ".join(filter(None, [workers, cluster_in_words()]))
+        if now - self._busy > self._idle_seconds:
             raise Problem(
-                f"no worker has had a row in hand for {clock(now - self._busy)}: {cluster_in_words()}",
+                f"{nobody}: {there}",
                 "look at the cluster (`ray status`): nodes that are gone or full, workers that cannot start (their log "
                 "says why); raise idle_seconds where nodes take longer to come",
             )
+        self._say(f"  {nobody}: {there}")
 
-    def _last_tries(self) -> list[Attempt]:
-        """Tries of this session that no later one followed, and that were not ended for a cause."""
-        latest: dict[tuple[str, str, int], Attempt] = {}
-        for attempt in attempts_in(self._folder):
-            name = attempt.stage, attempt.unit, attempt.row
-            if attempt.session == self._session and (name not in latest or attempt.number > latest[name].number):
-                latest[name] = attempt
-        return [attempt for attempt in latest.values() if not attempt.cause]
+    def _age(self, attempt: Attempt) -> float:
+        now = time.monotonic()
+        return now - self._first_seen.setdefault(attempt.file, now)
+
+    def _in_words(self, attempts: list[Attempt]) -> str:
+        named = [
+            f"row {attempt.row} ({attempt.id}) in {attempt.stage} on {attempt.host}, "
+            f"{clock(self._age(attempt))} of at most {clock(attempt.limit_seconds)}"
+            for attempt in attempts[:NAMED]
+        ]
+        more = [f"{len(attempts) - NAMED} more"] if len(attempts) > NAMED else []
+        return f"  waiting for {'; '.join([*named, *more])}"
 
     def _end_overdue(self, attempt: Attempt) -> None:
         self._say(f"  row {attempt.row} ({attempt.id}): its worker on {attempt.host} does not end itself, and is ended")
@@ -92,15 +118,14 @@ class Waiting:
             log.warning("process %d on %s could not be ended: %s", attempt.pid, attempt.host, error)
 
 
-def _in_words(in_hand: list[tuple[float, Attempt]]) -> str:
-    oldest = sorted(in_hand, key=lambda pair: -pair[0])
-    named = [
-        f"row {attempt.row} ({attempt.id}) in {attempt.stage} on {attempt.host}, "
-        f"{clock(age)} of at most {clock(attempt.limit_seconds)}"
-        for age, attempt in oldest[:NAMED]
-    ]
-    more = [f"{len(oldest) - NAMED} more"] if len(oldest) > NAMED else []
-    return f"  waiting for {'; '.join([*named, *more])}"
+def last_tries_of(folder: str, session: str) -> list[Attempt]:
+    """Tries of a session that no later one followed, and that were not ended for a cause."""
+    latest: dict[tuple[str, str, int], Attempt] = {}
+    for attempt in attempts_in(folder):
+        name = attempt.stage, attempt.unit, attempt.row
+        if attempt.session == session and (name not in latest or attempt.number > latest[name].number):
+            latest[name] = attempt
+    return [attempt for attempt in latest.values() if not attempt.cause]
 
 
 def cluster_in_words() -> str:

@@ -25,7 +25,10 @@ from manifests.work import Work
 from pipelines import stage_of
 from pipelines.attempts import AttemptLedger, Place
 from pipelines.boundary import Then, ended, note_unforeseen, reasons, status_of, then
+from pipelines.claims import Claims
 from pipelines.configuration import CpuPool
+from pipelines.deadline import Deadline
+from pipelines.plan import cost
 from pipelines.settings import RunSettings
 from pipelines.stopping import Stopping
 from pipelines.watchdog import watched
@@ -197,20 +200,37 @@ class AnimateWorker:
         self._limits = settings.config.time_limits
         self._ledger = ledger_of(settings, "animate", attempts, pool)
         self._stopping = Stopping(settings.layout.run(settings.run_id))
+        self._deadline = Deadline(settings.until)
+        self._claims = Claims(settings.layout, settings.run_id, settings.session)
+        self._layout = settings.layout
 
     def __call__(self, row: Row) -> Row:
         """Never raises; rows that have ended pass through."""
         if row["result"]:
             return row
-        work, machine = Work.model_validate_json(row["work"]), self._machine
-        where = {"device": machine.device, "host": machine.host, "worker": machine.worker}
-        return row_after("animate", work, partial(self._animated, work), where)
+        work = Work.model_validate_json(row["work"])
+        where: dict[str, Any] = {}  # filled once there is something to tell
+        return row_after("animate", work, partial(self._animated, work, where), where)
 
-    def _animated(self, work: Work) -> Result:
+    def _animated(self, work: Work, where: dict[str, Any]) -> Result:
         self._stopping.require_going()
-        seconds = self._limits.film(work, self._machine.device)
-        with self._ledger.trying(work.row, work.clip.id, seconds) as attempt:
-            return self._stage(work).model_copy(update={"attempts": attempt})
+        kind, effort = self._effort(work)
+        self._deadline.require(kind, effort)
+        machine, begun = self._machine, time.perf_counter()
+        where |= {"device": machine.device, "host": machine.host, "worker": machine.worker}
+        try:
+            limit = self._limits.film(work, machine.device)
+            with self._claims.held(work.film_key), self._ledger.trying(work.row, work.clip.id, limit) as attempt:
+                result = self._stage(work, attempt)
+        finally:
+            where["gpu_seconds"] = round(since(begun) * machine.gpus, 3)
+        self._deadline.took(kind, effort, since(begun) - result.seconds.get("load", 0.0))
+        return result
+
+    def _effort(self, work: Work) -> tuple[tuple[str, bool], int]:
+        """What rows are compared by where there is a deadline, and their cost."""
+        stored = bool(self._deadline) and storage.exists(self._layout.latents(work.latents_key))
+        return (work.clip.animator, stored), cost(work, stored)
 
 
 def since(begun: float) -> float:

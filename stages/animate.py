@@ -117,19 +117,22 @@ class Animate:
         self._code = code
         self._keep_latents = keep_latents
 
-    def __call__(self, work: Work) -> Result:
-        """Make and publish the film of `work`, or return at once if this run already has (a retry after a death)."""
+    def __call__(self, work: Work, attempt: int = 0) -> Result:
+        """Make and publish the film of `work`, or return at once if it is there: after a death, or by another run.
+
+        `attempt` is the number of the try, where tries are counted.
+        """
         film = Film(work.clip.id, work.film_key)
-        (marker,) = self._layout.read_film_markers([film])
-        if results.is_marker(marker) and marker["run"] == self._run_id and not outdated(work, marker.get("pose") or {}):
-            return results.of_marker(work, marker, "done", self._layout)
+        if (marker := self._made_already(film, work)) is not None:
+            own = marker.get("run") == self._run_id
+            return results.of_marker(work, marker, "done" if own else "cached", self._layout)
         started, timings = datetime.now(UTC), Timings(dict(work.seconds))
         with temporary_folder("animate") as folder:
             made = self._finite(work, folder, timings)
             with timings.of("publish"):
                 self._publish(made.movie, made.poster, film)
             film_bytes = made.movie.stat().st_size
-        marker = results.marker(self._result(work, started, timings, made, film_bytes), self._run_id)
+        marker = results.marker(self._result(work, attempt, started, timings, made, film_bytes), self._run_id)
         storage.publish_json(marker, self._layout.film_marker(film))
         return results.of_marker(work, marker, "done", self._layout)
 
@@ -166,6 +169,17 @@ class Animate:
         if reference is None and (dtype or self._models.dtype(work.clip.animator)) == "float32":
             return made._replace(remarks=["all frames are black"])  # it may be what was asked for
         raise NotFinite("all frames are black")
+
+    def _made_already(self, film: Film, work: Work) -> dict | None:
+        """The marker of a film that is there, whole, and would come out the same now."""
+        (marker,) = self._layout.read_film_markers([film])
+        if not results.is_marker(marker) or outdated(work, marker.get("pose") or {}):
+            return None
+        try:
+            size = storage.stamp(self._layout.film(film)).size
+        except FileNotFoundError:
+            return None
+        return marker if size == (marker.get("film_bytes") or size) else None
 
     def _publish(self, movie: Path, still: Path, film: Film) -> None:
         """Put film and poster at their places. Raises `Problem` naming where the film was kept instead."""
@@ -289,7 +303,9 @@ class Animate:
             raise RuntimeError(f"{written} frames were decoded instead of {work.frames}")
         return movie, still, brightest
 
-    def _result(self, work: Work, started: datetime, timings: Timings, made: Made, film_bytes: int) -> Result:
+    def _result(
+        self, work: Work, attempt: int, started: datetime, timings: Timings, made: Made, film_bytes: int
+    ) -> Result:
         """The result of a film just made, with every figure that its marker keeps."""
         clip, machine = work.clip, self._machine
         held = sum(timings.seconds.get(part, 0.0) for part in ("load", "denoise", "encode", "publish"))
@@ -308,6 +324,7 @@ class Animate:
             gpu_seconds=machine and round(held * machine.gpus, 3),
             seconds=timings.seconds,
             code=self._code,
+            attempts=attempt,
             pose=made.report,
             remarks=made.remarks,
             started=started,

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import pytest
+
+from manifests import results
 from manifests.result_summary import summarise
 from manifests.results import Result
 from pipelines.configuration import RunConfig
@@ -37,3 +41,38 @@ def test_reasons_beyond_the_most_frequent_are_counted() -> None:
     lines = failure_lines(failures)
     assert len(lines) == 2 * MOST_KINDS + 1
     assert lines[-1] == "  and 5 rows for 5 more reasons"
+
+
+def test_a_table_that_cannot_be_written_is_kept_here_and_named_and_the_run_broke_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    record = RunRecord(settled(RunConfig(), str(tmp_path / "m.parquet"), str(tmp_path / "out"), "night"))
+    table = tmp_path / "out" / "runs" / "night" / "results.parquet"
+    table.mkdir(parents=True)  # in the way
+    said: list[str] = []
+    outcome = record.finish([rejected(3, "is wrong")], None, None, True, said.append)
+    kept = tmp_path / "here" / "catwalk-night-results.parquet"
+    assert results.read(str(kept)) == outcome.results
+    assert outcome.exit_code == 1
+    assert f"results: {kept}" in said
+    assert any(f"the results are in {kept}" in line for line in said)
+    assert not (table.parent / "_SUCCESS").exists()
+    shutil.rmtree(tmp_path / "here")
+    assert record.finish([rejected(3, "is wrong")], None, None, True, said.append).exit_code == 1
+
+
+def test_a_run_that_lost_a_film_or_left_rows_out_is_no_success(tmp_path: Path) -> None:
+    record = RunRecord(settled(RunConfig(), str(tmp_path / "m.parquet"), str(tmp_path / "out"), "night"))
+    success = tmp_path / "out" / "runs" / "night" / "_SUCCESS"
+    left = Result(row=1, status="not_reached", error="not begun: the deadline came", remedy="run again")
+    said: list[str] = []
+    for final, stopped, films_there, whole in (
+        ([rejected(0, "is wrong")], None, False, False),
+        ([rejected(0, "is wrong"), left], "the deadline came", True, False),
+        ([rejected(0, "is wrong")], "the deadline came", True, True),
+    ):
+        assert record.finish(final, None, stopped, films_there, said.append).exit_code == 3
+        assert success.exists() == whole
+    assert "the run ended early: the deadline came; the same run id continues it" in said

@@ -30,17 +30,21 @@ def test_what_is_in_hand_is_named_with_its_limit(cluster: str, tmp_path: Path) -
     has_in_hand(tmp_path, replace(TRY, row=8, session="an earlier one"))
     has_in_hand(tmp_path, replace(TRY, row=9, cause="memory"))
     said: list[str] = []
+    has_in_hand(tmp_path, replace(TRY, row=10))  # died before the try that ended the row
     waiting = Waiting(str(tmp_path), "now", 0.2, said.append)
+    waiting.row_came(10)
     time.sleep(0.3)
     waiting.look()
     assert said == ["  waiting for row 7 (dress) in animate on box, 0:00 of at most 10:00"]
 
 
 def test_a_cluster_without_any_worker_at_work_ends_the_run(cluster: str, tmp_path: Path) -> None:
-    waiting = Waiting(str(tmp_path), "now", 0.5, lambda line: None)
-    waiting.look()
+    said: list[str] = []
+    waiting = Waiting(str(tmp_path), "now", 0.5, said.append)
+    waiting.look("AnimateWorker: 0 running, 2 starting")
+    assert "row in hand for 0:00: AnimateWorker: 0 running, 2 starting, 1 nodes, " in said[0]
     time.sleep(0.6)
-    waiting.row_came()
+    waiting.row_came(1)
     waiting.look()
     time.sleep(0.6)
     with pytest.raises(Problem, match=r"no worker has had a row in hand for 0:01: 1 nodes, .* CPU free"):

@@ -1,0 +1,203 @@
+"""One session of a run: its rows as they end, why it ends before them if it does, and the table that it leaves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any, cast
+
+import ray.data
+
+from manifests.errors import Problem
+from manifests.layout import Film
+from manifests.results import Result
+from manifests.work import Work
+from pipelines.boundary import ended, guarded
+from pipelines.claims import Claims
+from pipelines.console import Orders
+from pipelines.following import followed
+from pipelines.last_tries import last_tries
+from pipelines.lease import Lease, Lost
+from pipelines.outcomes import Outcomes, checked, films_of
+from pipelines.partial_results import PartialResults
+from pipelines.plan import Plan, reused
+from pipelines.progress import Progress, Say, clock
+from pipelines.record import RunRecord, RunResults
+from pipelines.settings import RunSettings
+from pipelines.watch import LOOK_SECONDS, QUIET_SECONDS, Ends, Order, Watch
+from pipelines.workers import outcome
+
+Graph = Callable[[Sequence[Sequence[Work]], int], ray.data.Dataset]  # groups of clips, and deaths that set one aside
+
+
+class Night:
+    """What is known of a run's rows while its driver is alive."""
+
+    def __init__(
+        self,
+        rows: Iterable[int],
+        whole: int,
+        settings: RunSettings,
+        record: RunRecord,
+        lease: Lease,
+        orders: Orders,
+        ends: Ends,
+        say: Say,
+    ) -> None:
+        """`rows` are the numbers of those that the run is about, of the `whole` manifest's."""
+        self._whole = whole
+        self._settings = settings
+        self._record = record
+        self._lease = lease
+        self._say = say
+        self._outcomes = Outcomes(rows, settings)
+        self._partial = PartialResults(settings.layout.run(settings.run_id))
+        self._watch = Watch(settings, lease, orders, ends, say, self._write_now, self._partial.write)
+        self._claims = Claims(settings.layout, settings.run_id, settings.session)
+        self._broke_off: str | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is to be begun."""
+        return self._broke_off is not None or self._watch.ending()
+
+    def begin(self, settled_already: Sequence[Result]) -> None:
+        """The plan stands; so have these rows ended already."""
+        self._partial.clear()
+        for result in settled_already:
+            self._watch.spent(result)
+        self.take(settled_already)
+
+    def take(self, results: Sequence[Result]) -> None:
+        """Take in results that will not change any more."""
+        self._outcomes.take(results)
+        self._partial.add(results)
+
+    def animate(self, plan: Plan, graph: Graph) -> set[int]:
+        """Run the graph over the plan; returns the rows that are to be done once more.
+
+        A clip whose worker died too often gets one last try alone, so that a healthy one is not condemned for its
+        neighbours. Rows that share the film of a row to do again are done again with it. Raises `Lost`.
+        """
+        self._outcomes.plan(plan.works())  # which, if done before, came to nothing
+        if not plan.todo or self.over:
+            return set()
+        config, by_row = self._settings.config, {work.row: work for work in plan.todo}
+        self._watch.begins({work.row: plan.cost(work) for work in plan.todo})
+        progress = Progress(len(plan.todo), sum(map(plan.cost, plan.todo)), self._say)
+        made: dict[int, Result] = {}
+        again: set[int] = set()
+        condemned: list[Work] = []
+
+        def take(row: dict[str, Any], last_try: bool) -> None:
+            result = outcome(row)
+            work, made[result.row] = by_row[result.row], result
+            self._watch.heard(result)
+            if row["then"] == "alone" and not last_try:
+                condemned.append(work)
+                return
+            if row["then"] == "again":
+                again.update({work.row, *(sharing.row for sharing in plan.duplicates.get(work.film_key, ()))})
+                return
+            progress.ended(result, plan.cost(work))
+            self.take([result])
+
+        try:
+            for row in followed(graph(plan.groups(), config.attempts), config, self._watch):
+                take(row, last_try=False)
+            if not self.over:
+                for work in condemned:
+                    self._say(f"  row {work.row} ({work.clip.id}): {made[work.row].error}; one last try alone")
+                for row in last_tries(condemned, made, self._settings, self._watch):
+                    take(row, last_try=True)
+        except Lost:
+            raise
+        except Exception as error:
+            self._broke_off = in_one_line(error)
+        shared = {result.row: result for result in shared_films(plan, made, self._settings)}
+        self.take([result for row, result in shared.items() if row not in again])
+        last_words = {**made, **shared}  # also of rows that may be done again: what counts if they are not
+        self._outcomes.take(result for row, result in last_words.items() if not (row in again and self.over))
+        return again
+
+    def made_elsewhere(self, rows: Iterable[int]) -> set[int]:
+        """Those of the rows whose films another living run is making."""
+        return {row for row in rows if self._claims.elsewhere(self._outcomes.work(row).film_key)}
+
+    def first_ready(self, rows: set[int]) -> set[int]:
+        """Rows that need not wait for another run, once there are some; none where the night is over before.
+
+        The wait has an end: no row takes longer than `longest_row_seconds`.
+        """
+        begun = said = time.monotonic()
+        while rows and not self.over:
+            now, elsewhere = time.monotonic(), self.made_elsewhere(rows)
+            if rows - elsewhere or now - begun > self._settings.config.longest_row_seconds:
+                return rows - elsewhere
+            if now - said >= QUIET_SECONDS:
+                said = now
+                row = min(rows)
+                other = self._claims.elsewhere(self._outcomes.work(row).film_key)
+                self._say(f"  waiting for {clock(now - begun)} for {len(rows)} films that run {other!r} is making")
+            time.sleep(LOOK_SECONDS)
+        return set()
+
+    def end(self) -> RunResults:
+        """Account for every row, look for every film, and write it all down."""
+        self._lease.require()
+        layout, names = self._settings.layout, films_of(self._settings.layout)
+        self._outcomes.take(self._outcomes.found(names))
+        final = self._all_rows(self._ending(), self._watch.begun())
+        final, gone = checked(final, names, layout)
+        order = self._watch.order
+        interrupted = order.reason if order and order.interrupted else None
+        stopped = order.reason if order and not order.interrupted else None
+        done = self._record.finish(final, self._broke_off or interrupted, stopped, gone == 0, self._say)
+        if not done.kept_locally:
+            self._partial.clear()
+        with suppress(OSError):
+            self._claims.clear()
+        return done
+
+    def _ending(self) -> str | None:
+        if self._watch.order:
+            return self._watch.order.reason
+        return self._broke_off and f"the run broke off ({self._broke_off})"
+
+    def _write_now(self, order: Order) -> None:
+        """Put down what is known as soon as the order to end is there: a kill may follow."""
+        self._lease.require()
+        self._record.write_early(self._all_rows(order.reason), order.reason)
+
+    def _all_rows(self, ending: str | None, begun: Mapping[int, str] | None = None) -> list[Result]:
+        return self._record.with_earlier(self._outcomes.so_far(ending, begun), self._whole)
+
+
+def in_one_line(error: Exception) -> str:
+    """Why a run breaks off."""
+    if isinstance(error, Problem):
+        return str(error)
+    return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), 'no reason given')}"
+
+
+def shared_films(plan: Plan, made: Mapping[int, Result], settings: RunSettings) -> Iterator[Result]:
+    """Results of rows that asked for the very film another row was making: a copy of it under their own id.
+
+    Where that row was not reached, they have none.
+    """
+    by_key = {result.film_key: result for result in made.values()}
+    for key, works in plan.duplicates.items():
+        first = by_key.get(key)
+        if first is None or first.status == "not_reached":
+            continue
+        for work in works:
+            if not first.good:
+                fault = Problem(f"row {first.row} was to make the same film: {first.error}", "run again")
+                yield ended(work, "animate", fault)
+                continue
+            film = Film(cast(str, first.id), key)
+            (marker,) = settings.layout.read_film_markers([film])
+            share = partial(reused, work, film, cast(dict, marker), settings.layout, settings.run_id)
+            yield guarded("animate", work, share)

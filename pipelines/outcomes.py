@@ -1,0 +1,112 @@
+"""What became of a run's rows: gathered as they end, and accounted for, every one of them, at any moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from manifests import results, storage
+from manifests.layout import Film, OutputLayout
+from manifests.results import Result
+from manifests.work import Work
+from pipelines.boundary import guarded
+from pipelines.plan import reused, usable
+from pipelines.settings import RunSettings
+from pipelines.stopping import CONTINUE
+
+
+class Outcomes:
+    """One result per row of a run, whatever happens."""
+
+    def __init__(self, rows: Iterable[int], settings: RunSettings) -> None:
+        self._rows = list(rows)
+        self._layout = settings.layout
+        self._run_id = settings.run_id
+        self._works: dict[int, Work] = {}
+        self._results: dict[int, Result] = {}
+
+    def plan(self, works: Iterable[Work]) -> None:
+        """Take in clips that are to be made: what they came to before does not count."""
+        for work in works:
+            self._works[work.row] = work
+            self._results.pop(work.row, None)
+
+    def work(self, row: int) -> Work:
+        """The clip of a row that was to be made."""
+        return self._works[row]
+
+    def take(self, ended: Iterable[Result]) -> None:
+        """Take in results. A row's later one counts."""
+        self._results |= {result.row: result for result in ended}
+
+    def so_far(self, ending: str | None, begun: Mapping[int, str] | None = None) -> list[Result]:
+        """Every row: as it ended; not reached, if the run is `ending` for that reason; else vanished.
+
+        `begun` names the stage of rows that were in hand when it ended.
+        """
+        open_rows = [row for row in self._rows if row not in self._results]
+        closed = [] if ending is None else [self._not_reached(row, ending, begun or {}) for row in open_rows]
+        about = {row: _about(self._works[row]) for row in open_rows if row in self._works}
+        return results.reconcile(self._rows, [*self._results.values(), *closed], about)
+
+    def found(self, names: Mapping[str, int]) -> list[Result]:
+        """Results of rows without one, or not reached, whose film is there all the same; `names` as in `films_of`.
+
+        A film may have been published by a worker whose word did not come back.
+        """
+        reached = {row for row, result in self._results.items() if result.status != "not_reached"}
+        works = [self._works[row] for row in self._rows if row in self._works and row not in reached]
+        films = {work.row: Film(work.clip.id, work.film_key) for work in works}
+        there = [work for work in works if _is_there(self._layout, films[work.row], names)]
+        markers = self._layout.read_film_markers([films[work.row] for work in there])
+        kept = []
+        for work, marker in zip(there, markers, strict=True):
+            if marker is not None and usable(work, marker, names[storage.name(self._layout.film(films[work.row]))]):
+                make = partial(reused, work, films[work.row], marker, self._layout, self._run_id)
+                kept.append(guarded("reconcile", work, make))
+        return kept
+
+    def _not_reached(self, row: int, ending: str, begun: Mapping[int, str]) -> Result:
+        error = f"{'not finished' if row in begun else 'not begun'}: {ending}"
+        ended: dict[str, Any] = {"stage": begun.get(row), "error": error, "remedy": CONTINUE}
+        if work := self._works.get(row):
+            return results.of_clip(work, "not_reached", **ended)
+        return Result(row=row, status="not_reached", **ended)
+
+
+def films_of(layout: OutputLayout) -> dict[str, int]:
+    """Names and sizes of all that lies among the films: one listing."""
+    return storage.listing(layout.films)
+
+
+def checked(final: Sequence[Result], names: Mapping[str, int], layout: OutputLayout) -> tuple[list[Result], int]:
+    """Results as they are once their films have been looked for, and how many films are gone or cut short."""
+    looked = [_looked_for(result, names, layout) for result in final]
+    return looked, sum(new is not old for new, old in zip(looked, final, strict=True))
+
+
+def _looked_for(result: Result, names: Mapping[str, int], layout: OutputLayout) -> Result:
+    if not result.good or result.film is None or storage.parent(result.film) != layout.films:
+        return result
+    size = names.get(storage.name(result.film))
+    if size is not None and size == (result.film_bytes or size):
+        return result
+    what = "is not there" if size is None else f"has {size:,} bytes instead of {result.film_bytes:,}"
+    gone = {
+        "status": "failed",
+        "stage": "reconcile",
+        "error": f"film {storage.redact(result.film)}: was made, and {what} at the end of the run",
+        "remedy": "run again under the same run id: it is made again; see that nobody else writes there",
+        "film": None,
+        "poster": None,
+    }
+    return result.model_copy(update=gone)
+
+
+def _is_there(layout: OutputLayout, film: Film, names: Mapping[str, int]) -> bool:
+    return all(names.get(storage.name(place(film))) for place in (layout.film, layout.film_marker))
+
+
+def _about(work: Work) -> dict[str, Any]:
+    return {"id": work.clip.id, "metadata": work.clip.metadata}
