@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from manifests.storage import redact_text
-
 
 class Terminated(KeyboardInterrupt):
     """The process was told to end (SIGTERM): it unwinds as after ctrl-C, and leaves nothing behind."""
@@ -47,17 +45,24 @@ class Console:
     def failed(self, error: str, remedy: str = "") -> None:
         """Why the command ends badly; inside a handler, with the traceback if it is wanted."""
         if self.verbose:
-            self._write(redact_text(traceback.format_exc()))
+            self._write(_traceback())
         self._write(f"catwalk: {error}\n" + (f"  → {remedy}\n" if remedy else ""))
 
     def unforeseen(self) -> None:
         """Inside a handler, an exception that nobody has words for: where it arose, without the secrets of URIs."""
-        self._write(redact_text(traceback.format_exc()))
+        self._write(_traceback())
 
     def _write(self, text: str) -> None:
         clear = "\r\x1b[2K" if self._written_over else ""
         self._written_over = False
         print(clear + text, end="", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _traceback() -> str:
+    """Of the exception that is being handled, without the secrets of URIs."""
+    from manifests.storage import redact_text  # whose packages a command that only explains itself need not load
+
+    return redact_text(traceback.format_exc())
 
 
 def print_json(value: dict[str, Any]) -> None:

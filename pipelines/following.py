@@ -10,6 +10,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 import ray.data
+from ray._private import auto_init_hook
 from ray.data._internal.execution.streaming_executor import StreamingExecutor
 
 from pipelines.configuration import RunConfig
@@ -39,6 +40,7 @@ def followed(
                 break
     except KeyboardInterrupt:
         following.abandoned = True  # at once: the workers end with this process
+        auto_init_hook.enable_auto_connect = False  # or the reader would start a cluster of its own meanwhile
         raise
     finally:
         if not following.abandoned:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
 import time
 from collections.abc import Iterable
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from manifests import results, storage
 from manifests.results import FREE, Result
+from manifests.temporary import temporary_folder
 
 log = logging.getLogger(__name__)
 
