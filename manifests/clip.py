@@ -108,6 +108,7 @@ Uri = Annotated[str, AfterValidator(_uri), Field(min_length=1, max_length=4096)]
 Pixels = Annotated[int, Field(ge=16, le=4096), BeforeValidator(_number)]
 FrameNumber = Annotated[int, Field(ge=0, le=10**9), BeforeValidator(_number)]
 FrameCount = Annotated[int, Field(ge=1, le=10**9), BeforeValidator(_number)]
+Priority = Annotated[int, Field(ge=-1000, le=1000), BeforeValidator(_number)]
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1), BeforeValidator(_number)]
 Steps = Annotated[int, Field(ge=1, le=1000), BeforeValidator(_number)]
 StartSeconds = Annotated[float, Field(ge=0, le=10**9), BeforeValidator(_number)]
@@ -179,6 +180,7 @@ class Clip(BaseModel):
         "none", description="Fit the driving pose to the reference's height, or to all its limb lengths; not in parity."
     )
     audio: Literal["drop", "driving"] = Field("drop", description="Whether the film keeps the driving video's sound.")
+    priority: Priority = Field(0, description="Rows of a higher priority are made first; it changes no film.")
     options: Options = Field({}, description="What only this animator knows, as a JSON object, struct or map.")
     metadata: Metadata = Field({}, description="The owner's own values, passed through to the results.")
 

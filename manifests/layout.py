@@ -33,7 +33,7 @@ POSE_FIELDS = frozenset({"driving_kind"})
 FILM_FIELDS = frozenset({"audio"})
 DIGESTED_FIELDS = frozenset({"reference", "driving", "checkpoint", "lora"})
 LORA_FIELDS = frozenset({"lora_scale"})  # of a clip that has a LoRA, beside LATENTS_FIELDS
-KEYLESS_FIELDS = frozenset({"id", "metadata"})
+KEYLESS_FIELDS = frozenset({"id", "metadata", "priority"})
 
 
 def content_key(stage: str, parts: Mapping[str, Any]) -> str:

@@ -26,17 +26,27 @@ class Plan:
     latents_ready: set[str] = field(default_factory=set)
 
     def groups(self) -> list[list[Work]]:
-        """Clips by driving video: ready poses first, then the longest first; within a group by model, longest first."""
+        """Clips of one priority by driving video; within a group by model, longest first.
+
+        The highest priority comes first; then ready poses; then what takes longest.
+        """
         groups: dict[Any, list[Work]] = {}
         for work in self.todo:
-            # a clip without driving video waits for nobody
-            groups.setdefault(work.pose_key or ("row", work.row), []).append(work)
-        ordered = sorted(groups.values(), key=lambda group: (not self._ready(group[0]), -sum(map(cost, group))))
+            # a clip without driving video waits for nobody; of a video, the important clips do not wait for the others
+            groups.setdefault((self.priority(work), work.pose_key or work.row), []).append(work)
+        ordered = sorted(
+            groups.values(),
+            key=lambda group: (-self.priority(group[0]), not self._ready(group[0]), -sum(map(cost, group))),
+        )
         return [sorted(group, key=lambda work: (*model(work), -cost(work), work.row)) for group in ordered]
 
     def works(self) -> Iterator[Work]:
         """All clips that have no film yet."""
         return chain(self.todo, *self.duplicates.values())
+
+    def priority(self, work: Work) -> int:
+        """The highest of those rows that get this clip's film."""
+        return max(one.clip.priority for one in (work, *self.duplicates.get(work.film_key, ())))
 
     def cost(self, work: Work) -> int:
         """Relative cost of a clip of this plan."""

@@ -44,6 +44,7 @@ given_names = {"reference", "driving", "checkpoint", "lora"}
     [
         ({"id": "b"}, set()),
         ({"metadata": {"sku": 1}}, set()),
+        ({"priority": 10}, set()),
         ({"seed": 1}, {"latents", "film"}),
         ({"steps": 5}, {"latents", "film"}),
         ({"guidance": 2.0}, {"latents", "film"}),

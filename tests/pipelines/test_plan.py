@@ -31,6 +31,20 @@ def test_ready_poses_come_first_then_the_longest(tmp_path: Path) -> None:
     assert rows(make_plan(works, layout, "run").groups()) == [[2], [1], [0, 3]]
 
 
+def test_a_higher_priority_goes_before_ready_poses_and_long_clips(tmp_path: Path) -> None:
+    layout = OutputLayout(str(tmp_path))
+    works = [
+        work(0, "ready", 90),
+        work(1, "short", 5, priority=10),
+        work(2, "ready", 2, priority=10),
+        work(3, "late", 90, priority=-1),
+    ]
+    shared = work(4, "ready", 3)
+    urgent = shared.model_copy(update={"row": 5, "clip": shared.clip.model_copy(update={"id": "c5", "priority": 20})})
+    storage.publish_bytes(b"poses", layout.poses(works[0].pose_key))
+    assert rows(make_plan([*works, shared, urgent], layout, "run").groups()) == [[4], [2], [1], [0], [3]]
+
+
 def test_clips_of_one_model_stand_together(tmp_path: Path) -> None:
     works = [work(row, checkpoint="wv"[row % 2], frames=10 + row) for row in range(4)]
     assert rows(make_plan(works, OutputLayout(str(tmp_path)), "run").groups()) == [[3, 1, 2, 0]]
