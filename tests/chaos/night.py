@@ -25,7 +25,7 @@ from tests.chaos.catalogue import write_catalogue
 from tests.chaos.cluster import STAGES, Nodes, cluster
 from tests.chaos.driver import Driver
 from tests.chaos.onlooker import Onlooker, decoded
-from tests.chaos.painted import IMPLEMENTATION, NAME, WORK_LOG, frames_painted
+from tests.chaos.painted import IMPLEMENTATION, NAME, WORK_LOG, written_down
 from tests.chaos.store import Store, folder_store, s3_store
 from tests.chaos.storm import BLOWS, Blow, Storm
 from tests.chaos.verdict import Verdict
@@ -107,7 +107,7 @@ def run_night(plan: Plan, scratch: Path) -> Verdict:
         verdict.storage_faults = dict(there.faults)
         look_for_leftovers(verdict, nodes, folders["tmp"], there)
         judge(verdict, rows, expected, onlooker, there)
-    verdict.painted = frames_painted(folders["work"])
+    verdict.painted, verdict.encoded = (written_down(folders["work"], what) for what in ("paint", "encode"))
     return verdict
 
 

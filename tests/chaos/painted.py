@@ -68,11 +68,13 @@ class Painted:
         for number in range(segment.start, segment.stop):
             time.sleep(options.seconds / len(segment))
             painted[number - segment.start] = np.roll(ground, clip.seed, axis=1) + resized(poses[number], clip) // 2
-            write_down(f"{clip.id} {number}")
+            write_down(f"paint {clip.id} {number}")
             segment.told(number / segment.stop, 1)
         return torch.from_numpy(painted)
 
     def frames(self, latents: torch.Tensor, clip: Clip) -> Iterator[np.ndarray]:
+        for number in range(len(latents)):
+            write_down(f"encode {clip.id} {number}")
         yield latents.numpy()
 
 
@@ -92,6 +94,7 @@ def write_down(line: str) -> None:
             log.write(line + "\n")
 
 
-def frames_painted(folder: Path) -> int:
-    """How many frames all workers have painted together, those of killed tries too."""
-    return sum(len(log.read_text(encoding="utf-8").splitlines()) for log in folder.glob("*.log"))
+def written_down(folder: Path, what: str) -> int:
+    """How many frames all workers have painted ("paint") or encoded ("encode"), those of killed tries too."""
+    lines = (line for log in folder.glob("*.log") for line in log.read_text(encoding="utf-8").splitlines())
+    return sum(line.startswith(f"{what} ") for line in lines)

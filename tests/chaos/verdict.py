@@ -24,6 +24,7 @@ class Verdict:
     driver_starts: int = 1
     storage_faults: dict[str, int] = field(default_factory=dict)
     painted: int = 0  # frames, those of tries that were killed too
+    encoded: int = 0
     needed: int = 0
     most_attempts: int = 0
     films_put_twice: int = 0  # the same film, whole each time
@@ -34,7 +35,7 @@ class Verdict:
 
     @property
     def redone(self) -> float:
-        """Percent of the work that was done more than once."""
+        """Percent of the frames that were painted more than once."""
         return 100 * (self.painted / self.needed - 1) if self.needed else 0.0
 
     def judge_table(self, table: bytes, rows: list[dict[str, Any]], films: set[str]) -> None:
@@ -73,8 +74,8 @@ class Verdict:
             f"{good} of {self.clips} films in {self.wall_seconds:.0f} s, exit code {self.exit_code}: {self.statuses}",
             f"struck: {blows}; driver started {self.driver_starts} times{'; NOT ALL' if self.unspent else ''}",
             f"faults of storage: {stored}",
-            f"work redone {self.redone:.1f} % ({self.painted} frames for {self.needed}); most tries of a clip "
-            f"{self.most_attempts}; films put twice {self.films_put_twice}",
+            f"work redone {self.redone:.1f} % ({self.painted} frames painted, {self.encoded} encoded for {self.needed}); "
+            f"most tries of a clip {self.most_attempts}; films put twice {self.films_put_twice}",
             f"left behind: {self.left_processes} processes, {self.left_folders} temporary folders, {self.left_parts} "
             "unfinished files",
             *(f"FAULT {fault}" for fault in self.faults[:30]),
