@@ -30,6 +30,7 @@ from pipelines.progress import Say
 from pipelines.settings import RunSettings, require_animators, require_device, settled
 from stages.diffusion.animator import compute_dtype
 from stages.diffusion.animators import ANIMATORS, UNUSABLE
+from stages.poses.recipes import remedy_for
 from stages.progress import Told, silent
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,8 @@ def make_clip(
         except Problem as problem:
             raise with_what_works(problem, config, fields) from None
         say(_in_words(work, chain.settings))
+        if work.pose_estimator == "drawn" and not config.estimators.has("people"):
+            say(f"note: the driving person is taken for a drawn one; for real ones {remedy_for('people')}")
         for warning in plan_warnings(work):
             say(f"warning: {warning}")
         require_space(str(film.absolute().parent), [work], FILM)

@@ -45,6 +45,15 @@ def test_the_first_clip_of_a_new_user_is_made_by_what_is_there(
     assert Path(media[2]).stat().st_size > 500
 
 
+def test_where_no_net_finds_real_people_that_is_said(
+    media: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "settings.yaml").write_text(f"estimators: {{people: {{folder: {tmp_path}}}}}")
+    assert cli.main(["clip", *media, *SHORT, "--config", str(tmp_path / "settings.yaml")]) == cli.OK
+    said = capsys.readouterr().err
+    assert "note: the driving person is taken for a drawn one; for real ones run `catwalk models fetch people`" in said
+
+
 def test_a_configured_animator_comes_before_the_bundled_one(
     media: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
