@@ -20,8 +20,8 @@ from pipelines.console import Console, Terminated, print_json, told_to_end
 
 OK, BROKE_OFF, WRONG_USAGE, SOME_FAILED = 0, 1, 2, 3
 EXIT_CODES = (
-    "exit codes: 0 all done, 1 the run itself failed, 2 wrong usage, 3 finished, but some rows "
-    "were rejected, failed or were not reached"
+    "exit codes: 0 all done, 1 the run itself failed or was interrupted, 2 wrong usage, 3 finished, but some rows "
+    "were rejected, failed or not reached"
 )
 
 

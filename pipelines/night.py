@@ -17,6 +17,7 @@ from manifests.work import Work
 from pipelines.boundary import ended, guarded
 from pipelines.claims import Claims
 from pipelines.console import Orders
+from pipelines.deadline import shown
 from pipelines.following import followed
 from pipelines.last_tries import last_tries
 from pipelines.lease import Lease, Lost
@@ -154,6 +155,8 @@ class Night:
         order = self._watch.order
         interrupted = order.reason if order and order.interrupted else None
         stopped = order.reason if order and not order.interrupted else None
+        if order is None and self._settings.until and any(one.status == "not_reached" for one in final):
+            stopped = f"nothing was left that would be finished by {shown(self._settings.until)}"
         done = self._record.finish(final, self._broke_off or interrupted, stopped, gone == 0, self._say)
         if not done.kept_locally:
             self._partial.clear()

@@ -1,15 +1,124 @@
-"""How much of its budget a run has spent."""
+"""When a night is told to end, and when it has ended."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
 import pytest
+import ray
 
 from manifests.results import Result
-from pipelines.watch import Budget
+from pipelines import watch as watching
+from pipelines.attempts import Attempt
+from pipelines.configuration import RunConfig
+from pipelines.console import Orders
+from pipelines.lease import Lease, held
+from pipelines.settings import RunSettings, settled
+from pipelines.watch import Budget, Ends, Order, Watch
 
 
 def film(row: int, gpu_seconds: float, status: str = "done") -> Result:
     return Result(row=row, status=status, gpu_seconds=gpu_seconds, error="e", remedy="r")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> RunSettings:
+    config = RunConfig.load(None, {"animate_pool": {"num_gpus": 1, "device": "cpu"}, "grace_seconds": 5})
+    return settled(config, str(tmp_path / "m.parquet"), str(tmp_path / "out"), "night")
+
+
+@pytest.fixture
+def lease(settings: RunSettings) -> Iterator[Lease]:
+    with held(settings.layout, "night", settings.session, print) as lease:
+        yield lease
+
+
+@pytest.fixture
+def given() -> list[Order]:
+    """The orders that were acted on."""
+    return []
+
+
+@pytest.fixture
+def folder(settings: RunSettings) -> Path:
+    return Path(settings.layout.run("night"))
+
+
+def watch(settings: RunSettings, lease: Lease, given: list[Order], ends: Ends, orders: Orders | None = None) -> Watch:
+    return Watch(settings, lease, orders or Orders(), ends, print, given.append, lambda: None)
+
+
+def test_a_spent_budget_lets_rows_in_hand_be_finished(
+    cluster: str, settings: RunSettings, lease: Lease, given: list[Order], folder: Path
+) -> None:
+    one = watch(settings, lease, given, Ends(max_gpu_hours=0.01))
+    one.begins({0: 10.0, 1: 10.0})
+    assert not one.ending()
+    one.heard(film(0, 30))
+    assert one.ending()
+    assert given == [Order("the budget of 0.01 GPU-hours is spent", None)]
+    assert (folder / "STOP").read_text() == "the budget of 0.01 GPU-hours is spent", "for the workers"
+
+
+def test_a_signal_goes_before_an_order_that_stands_already(
+    cluster: str, settings: RunSettings, lease: Lease, given: list[Order], folder: Path
+) -> None:
+    orders = Orders()
+    one = watch(settings, lease, given, Ends(until=datetime.now(UTC) + timedelta(hours=1)), orders)
+    assert not one.ending()
+    (folder / "STOP").write_text("by hand")
+    one._stopping._asked = None  # two seconds later
+    assert one.ending()
+    orders.first = "SIGTERM"
+    assert one.ending()
+    assert given == [
+        Order("the run was told to stop (by hand)", None),
+        Order("the run was told to end (SIGTERM)", 5, interrupted=True),
+    ]
+    assert (folder / "STOP").read_text() == "by hand"
+
+
+def test_a_deadline_that_came_gives_rows_in_hand_their_grace(
+    cluster: str, settings: RunSettings, lease: Lease, given: list[Order]
+) -> None:
+    assert watch(settings, lease, given, Ends(until=datetime.now(UTC))).ending()
+    assert (given[0].patience, given[0].interrupted) == (5, False)
+
+
+def test_a_night_has_ended_once_nothing_is_in_hand_or_patience_is_over(
+    cluster: str, settings: RunSettings, lease: Lease, given: list[Order], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TICK_SECONDS", "LOOK_SECONDS", "SEEN_SECONDS", "LAST_WORD_SECONDS"):
+        monkeypatch.setattr(watching, name, 0.1)
+    node = ray.get_runtime_context().get_node_id()
+    attempt = Attempt("animate", 7, "dress", "", "", 1, node=node, session=settings.session, limit_seconds=60)
+    (folder / "attempts").mkdir(parents=True)
+    (folder / "attempts" / attempt.file).write_bytes(attempt.to_json())
+    (folder / "STOP").touch()
+    one = watch(settings, lease, given, Ends())
+
+    def over_within(seconds: float) -> bool:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if one():
+                return True
+            time.sleep(0.02)
+        return False
+
+    assert not over_within(2)
+    assert one.begun() == {7: "animate"}
+    (folder / "attempts" / attempt.file).unlink()
+    assert over_within(10)
+
+    (folder / "attempts" / attempt.file).write_bytes(attempt.to_json())
+    orders = Orders()
+    orders.first = "Ctrl-C"
+    one = watch(settings, lease, given, Ends(), orders)
+    assert not over_within(2)
+    assert over_within(10), "after grace_seconds"
 
 
 def test_a_budget_counts_what_is_in_hand_as_if_it_were_done_and_one_row_more() -> None:
@@ -23,7 +132,7 @@ def test_a_budget_counts_what_is_in_hand_as_if_it_were_done_and_one_row_more() -
     assert budget.exhausted([(10, 3.0), (0, 200.0)])  # 200 s on two GPUs already
 
 
-def test_what_earlier_sessions_spent_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_earlier_sessions_spent_counts() -> None:
     budget = Budget(hours=0.5, gpus=1)
     budget.ended(film(0, 1801))
     assert budget.exhausted([])

@@ -208,8 +208,13 @@ def test_a_driver_whose_run_was_taken_over_breaks_off_and_writes_no_table(
     def take_over() -> None:
         until(lambda: in_hand(folder, 0))
         (record / "results.parquet").write_text("the other driver's")
-        (record / "lease" / "2.json").write_text('{"host": "gpu-7", "pid": 41}')
+        (record / "lease" / "3.json").write_text('{"host": "gpu-7", "pid": 41}')
 
+    with (
+        held(OutputLayout(str(folder / "out")), "night", "session", print),
+        pytest.raises(WrongUsage, match="is alive"),
+    ):
+        run(config, manifest, str(folder / "out"), run_id="night")
     other = meanwhile(take_over)
     with pytest.raises(Lost, match="taken over by process 41 on gpu-7"):
         run(config, manifest, str(folder / "out"), run_id="night")
