@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ import ray
 from manifests.errors import Problem
 
 POLL_SECONDS = 5
+TINY = 1e-6  # what sums of fractions may be wrong by
+
+Resources = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ def require(demands: Sequence[Demand], wait_seconds: float, say: Callable[[str],
     grow, and `Problem` is raised when it has not within that time. (Ray 2.60 tells no driver how far a cluster could
     grow, nor reliably whether it would.)
     """
-    short = shortage(demands)
+    short = shortage(demands, grows=wait_seconds > 0)
     if short is None:
         return
     if not wait_seconds:
@@ -57,7 +61,7 @@ def _wait(demands: Sequence[Demand], short: str | None, wait_seconds: float, say
                 )
             say(f"waiting for the cluster to grow, {left:.0f} s left: {short}")
             time.sleep(min(POLL_SECONDS, left))
-            short = shortage(demands)
+            short = shortage(demands, grows=True)
     finally:
         request_resources(bundles=[])
 
@@ -71,20 +75,82 @@ def totals(demands: Sequence[Demand]) -> dict[str, float]:
     return {name: amount for name, amount in summed.items() if amount}
 
 
-def shortage(demands: Sequence[Demand]) -> str | None:
-    """What is missing now in words, None if nothing is: the sums, and a node large enough for every single worker."""
-    there = ray.cluster_resources()
+def shortage(demands: Sequence[Demand], grows: bool = False) -> str | None:
+    """What the cluster lacks now in words, None if nothing; see `missing`."""
+    return missing(demands, [node["Resources"] for node in ray.nodes() if node["Alive"]], grows)
+
+
+def missing(demands: Sequence[Demand], nodes: Sequence[Resources], grows: bool = False) -> str | None:
+    """What these nodes lack for `demands`, in sum and one by one; None if nothing.
+
+    A worker lives on one node. Ray places workers as they come, not so that all will fit: of a cluster that does not
+    grow, each kind of worker must find a place wherever the others went.
+    """
+    short = _in_sum(demands, nodes) or _one_by_one(demands, nodes)
+    return short if short or grows else _crowded_out(demands, nodes)
+
+
+def _in_sum(demands: Sequence[Demand], nodes: Sequence[Resources]) -> str | None:
     for name, need in totals(demands).items():
-        if need > there.get(name, 0) + 1e-6:
-            wanting = ", ".join(
-                f"{demand.what} {demand.workers} × {demand.resources[name]:g}"
-                for demand in demands
-                if demand.resources.get(name)
-            )
-            return f"{name} {need:g} asked for ({wanting}), {there.get(name, 0):g} there"
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    for demand in demands:
-        if not any(all(node.get(name, 0) >= need for name, need in demand.resources.items()) for node in nodes):
-            asked = ", ".join(f"{name} {need:g}" for name, need in demand.resources.items())
-            return f"no single node has room for one worker of {demand.what} ({asked})"
+        there = sum(node.get(name, 0) for node in nodes)
+        if need > there + TINY:
+            asking = [demand for demand in demands if demand.resources.get(name)]
+            wanting = ", ".join(f"{one.what} {one.workers} × {one.resources[name]:g}" for one in asking)
+            return f"{name} {need:g} asked for ({wanting}), {there:g} there"
     return None
+
+
+def _one_by_one(demands: Sequence[Demand], nodes: Sequence[Resources]) -> str | None:
+    """The first worker that finds no place when the largest are placed first, each on the first node with room."""
+    left = [dict(node) for node in nodes]
+    for demand in _largest_first(demands, nodes):
+        if not any(_fits(demand, node) for node in nodes):
+            return f"no single node has room for one worker of {demand.what} ({_in_words(demand)})"
+        for number in range(demand.workers):
+            place = next((node for node in left if _fits(demand, node)), None)
+            if place is None:
+                found = f"only {number} of {demand.workers} workers of {demand.what} ({_in_words(demand)} each)"
+                return f"{found} find a node with room for them"
+            for name, need in demand.resources.items():
+                place[name] -= need
+    return None
+
+
+def _crowded_out(demands: Sequence[Demand], nodes: Sequence[Resources]) -> str | None:
+    """The first kind of worker that may find no node with room any more, once all others went where they could."""
+    for demand in _largest_first(demands, nodes):
+        hosts = [node for node in nodes if _fits(demand, node)]
+        for name, need in demand.resources.items():
+            others = [one for one in demands if one is not demand and one.resources.get(name)]
+            asked = sum(one.workers * one.resources[name] for one in others)
+            if demand.resources.get("GPU"):  # such nodes Ray fills last with workers that need none
+                asked -= sum(node.get(name, 0) for node in nodes if not node.get("GPU"))
+            room = [node[name] - need for node in hosts]
+            if asked > sum(room) + TINY and _most_filled(others, name, min(room)) >= len(hosts):
+                worker = f"a worker of {demand.what} ({_in_words(demand)})"
+                return f"no node may have room left for {worker} when Ray has spread the others over them"
+    return None
+
+
+def _most_filled(demands: Sequence[Demand], name: str, room: float) -> int:
+    """On how many nodes these can take up more than `room`, at most: large workers alone, small ones together."""
+    large = sum(one.workers for one in demands if one.resources[name] > room + TINY)
+    small = sum(one.workers * one.resources[name] for one in demands if one.resources[name] <= room + TINY)
+    return large + (max(0, math.ceil(small / room - TINY) - 1) if room > TINY else 0)
+
+
+def _largest_first(demands: Sequence[Demand], nodes: Sequence[Resources]) -> list[Demand]:
+    whole = {name: sum(node.get(name, 0) for node in nodes) for name in totals(demands)}
+
+    def share(demand: Demand) -> float:
+        return max((need / whole[name] for name, need in demand.resources.items()), default=0.0)
+
+    return sorted(demands, key=share, reverse=True)
+
+
+def _fits(demand: Demand, node: Resources) -> bool:
+    return all(node.get(name, 0) >= need - TINY for name, need in demand.resources.items())
+
+
+def _in_words(demand: Demand) -> str:
+    return ", ".join(f"{name} {need:g}" for name, need in demand.resources.items())

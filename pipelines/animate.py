@@ -119,7 +119,8 @@ def gathered(
 ) -> tuple[Manifest, list[ManifestRow]]:
     """The manifest, read on a cluster that can hold the run, and those of its rows that the run is about."""
     say(f"run {settings.run_id} on {connect()}")
-    require(demands(settings.config), settings.config.cluster_wait.seconds, say)
+    for together in demands(settings.config):
+        require(together, settings.config.cluster_wait.seconds, say)
     incoming = read_manifest(settings.manifest)
     report_unknown(incoming.unknown, strict, say)
     return incoming, [row for row in incoming.selected(limit, only) if wanted is None or wanted(row)]

@@ -313,7 +313,7 @@ def cluster_and_pools(config: RunConfig) -> Findings:
         raise Problem(f"Ray {ray.__version__} cannot be reached: {error}", remedy) from None
     try:
         yield Finding("ok", f"Ray {ray.__version__}: {there}")
-        short = shortage(demands(config))
+        short = next((short for together in demands(config) if (short := shortage(together))), None)
         if short is None:
             yield Finding("ok", "the configured pools find room")
         else:

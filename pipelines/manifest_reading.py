@@ -19,6 +19,7 @@ from manifests import cell, storage, table
 from manifests.errors import Problem, WrongUsage
 from manifests.field_error import choose
 from manifests.partitions import manifest_files
+from pipelines.pools import READING
 
 
 @dataclass(frozen=True)
@@ -133,9 +134,11 @@ def _read(files: list[str], footers: dict[str, _Footer]) -> dict[str, list[str]]
     """Rows of files of one schema, by file, in order."""
     filesystem, _ = storage.arrow_filesystem(files[0])
     paths = [storage.arrow_filesystem(file)[1] for file in files]
-    dataset = ray.data.read_parquet(paths, filesystem=filesystem, partitioning=None)
+    dataset = ray.data.read_parquet(paths, filesystem=filesystem, partitioning=None, num_cpus=READING)
     dataset.context.execution_options.preserve_order = True
-    encoded = dataset.map_batches(_as_json, batch_format="pyarrow", batch_size=4096, zero_copy_batch=True)
+    encoded = dataset.map_batches(
+        _as_json, batch_format="pyarrow", batch_size=4096, zero_copy_batch=True, num_cpus=READING
+    )
     try:
         with _silent("ray.data"):  # it logs a traceback of 150 lines before it raises what is said here in one
             rows = iter([row["fields"] for row in encoded.iter_rows()])

@@ -10,6 +10,8 @@ import ray.data
 from cluster.preflight import Demand
 from pipelines.configuration import CpuPool, Pool, RunConfig
 
+READING = 0.01  # CPUs reserved by Ray's tasks that read the manifest, which by default are one each
+
 
 def as_blocks(rows: Iterable[dict[str, Any]], blocks: int) -> ray.data.Dataset:
     """Rows as a dataset of that many blocks: blocks are the parallelism."""
@@ -38,13 +40,19 @@ def tasks(pool: CpuPool) -> dict[str, Any]:
     return {"compute": ray.data.TaskPoolStrategy(size=pool.size), "num_cpus": pool.num_cpus}
 
 
-def demands(config: RunConfig) -> list[Demand]:
-    """What all pools of actors reserve at the same time."""
-    return [_demand(name, pool) for name, pool in config if isinstance(pool, Pool)]
+def demands(config: RunConfig) -> list[list[Demand]]:
+    """What is reserved at the same time, in each phase of a run: validation by one task at least, then all actors."""
+    # the manifest is read in tasks that reserve READING each, which any node has; a graph of actors alone has no others
+    return [
+        [_demand("validate_pool", config.validate_pool, 1)],
+        [_demand(name, pool, pool.size) for name, pool in config if isinstance(pool, Pool)],
+    ]
 
 
-def _demand(name: str, pool: Pool) -> Demand:
-    resources = {"CPU": pool.num_cpus, "GPU": pool.num_gpus}
-    if pool.accelerator_type:
-        resources[f"accelerator_type:{pool.accelerator_type}"] = 0.001
-    return Demand(name, pool.size, {key: value for key, value in resources.items() if value})
+def _demand(name: str, pool: CpuPool, workers: int) -> Demand:
+    resources = {"CPU": pool.num_cpus}
+    if isinstance(pool, Pool):
+        resources["GPU"] = pool.num_gpus
+        if pool.accelerator_type:
+            resources[f"accelerator_type:{pool.accelerator_type}"] = 0.001
+    return Demand(name, workers, {key: value for key, value in resources.items() if value})
