@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from manifests.errors import Problem, WrongUsage
-from pipelines.console import Console, Terminated, print_json, told_to_end
+from pipelines.console import Console, Redacting, Terminated, print_json, told_to_end
 
 OK, BROKE_OFF, WRONG_USAGE, SOME_FAILED = 0, 1, 2, 3
 EXIT_CODES = (
@@ -38,7 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return WRONG_USAGE
     arguments.console = Console(getattr(arguments, "quiet", False), getattr(arguments, "verbose", False))
     if arguments.console.verbose:
-        logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
+        log = logging.StreamHandler()
+        log.setFormatter(Redacting("%(name)s: %(message)s"))
+        logging.basicConfig(level=logging.INFO, handlers=[log])
     try:
         with told_to_end():
             return arguments.command(arguments)

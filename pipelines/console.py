@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import signal
 import sys
@@ -16,6 +17,14 @@ from typing import Any
 
 class Terminated(KeyboardInterrupt):
     """The process was told to end (SIGTERM): it unwinds as after ctrl-C, and leaves nothing behind."""
+
+
+class Redacting(logging.Formatter):
+    """Log lines without the secrets of the URIs in them, whoever wrote them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        return _without_secrets(super().format(record))
 
 
 class Console:
@@ -45,12 +54,12 @@ class Console:
     def failed(self, error: str, remedy: str = "") -> None:
         """Why the command ends badly; inside a handler, with the traceback if it is wanted."""
         if self.verbose:
-            self._write(_traceback())
+            self._write(_without_secrets(traceback.format_exc()))
         self._write(f"catwalk: {error}\n" + (f"  → {remedy}\n" if remedy else ""))
 
     def unforeseen(self) -> None:
         """Inside a handler, an exception that nobody has words for: where it arose, without the secrets of URIs."""
-        self._write(_traceback())
+        self._write(_without_secrets(traceback.format_exc()))
 
     def _write(self, text: str) -> None:
         clear = "\r\x1b[2K" if self._written_over else ""
@@ -58,11 +67,11 @@ class Console:
         print(clear + text, end="", file=sys.stderr, flush=True)  # noqa: T201
 
 
-def _traceback() -> str:
-    """Of the exception that is being handled, without the secrets of URIs."""
+def _without_secrets(text: str) -> str:
+    """Any text, without the secrets of URIs."""
     from manifests.storage import redact_text  # whose packages a command that only explains itself need not load
 
-    return redact_text(traceback.format_exc())
+    return redact_text(text)
 
 
 def print_json(value: dict[str, Any]) -> None:

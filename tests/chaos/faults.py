@@ -262,6 +262,7 @@ def _(folder: Path) -> Iterator[str]:
     (folder / "deeper.yaml").write_text("a: " + "{a: " * 3000 + "1" + "}" * 3000)
     for name in ("deep.yaml", "deeper.yaml", "huge.yaml"):
         yield f"{name}: {command('config', '--config', name, folder=folder)}"
+    (folder / "config.yaml").write_text(json.dumps({"animators": {NAME: IMPLEMENTATION}}))
     (row,) = write_catalogue(folder, 1)
     row.pop("options")
     cells = {"guidance of 400 digits": [float("1e308"), 10**400], "seed of 5,000 digits": 10**4299, "steps 1e400": 1}
@@ -273,7 +274,6 @@ def _(folder: Path) -> Iterator[str]:
             text = text.replace('"steps": 1', '"steps": 1e400')
         (folder / "rows.jsonl").write_text(text + "\n")
         ended = command("manifest", "build", "rows.jsonl", "m.parquet", "--config", "config.yaml", folder=folder)
-        (folder / "config.yaml").write_text(json.dumps({"animators": {NAME: IMPLEMENTATION}}))
         yield f"{name}: build: {ended}"
     pq.write_table(
         pa.table({"id": ["a"], **{f"column {number}": [1] for number in range(50_000)}}), folder / "m.parquet"

@@ -74,8 +74,8 @@ class Verdict:
             f"{good} of {self.clips} films in {self.wall_seconds:.0f} s, exit code {self.exit_code}: {self.statuses}",
             f"struck: {blows}; driver started {self.driver_starts} times{'; NOT ALL' if self.unspent else ''}",
             f"faults of storage: {stored}",
-            f"frames painted {self.painted} and encoded {self.encoded} for {self.needed}: {self.redone:.1f} % redone; most "
-            f"tries of a clip {self.most_attempts}; films put twice {self.films_put_twice}",
+            f"frames painted {self.painted} and encoded {self.encoded} for {self.needed}: {self.redone:.1f} % redone",
+            f"most tries of a clip {self.most_attempts}; films put twice {self.films_put_twice}",
             f"left behind: {self.left_processes} processes, {self.left_folders} temporary folders, {self.left_parts} "
             "unfinished files",
             *(f"FAULT {fault}" for fault in self.faults[:30]),

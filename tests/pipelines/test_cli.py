@@ -294,6 +294,18 @@ def test_no_secret_of_a_uri_is_in_the_traceback_of_what_nobody_foresaw(
     assert "SECRET" not in said
 
 
+def test_no_secret_of_a_uri_is_in_the_log() -> None:
+    code = """
+import logging
+from pipelines import cli
+def log(_): logging.getLogger("manifests.retries").info("failed: s3://bucket/a.mp4?sig=SECRET, again")
+cli.animate = log
+cli.main(["animate", "m.parquet", "out", "--verbose"])
+"""
+    ran = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert ran.stderr == "manifests.retries: failed: s3://bucket/a.mp4 again\n"
+
+
 # The demo, as far as it goes without Ray.
 
 
