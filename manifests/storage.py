@@ -30,6 +30,7 @@ from pydantic import BaseModel
 
 from manifests.errors import Damaged, Problem, Rejected
 from manifests.retries import tried
+from manifests.temporary import temporary_folder
 from manifests.transient import Truncated, is_transient
 
 CHUNK = 8 * 2**20
@@ -424,8 +425,8 @@ def copy(src: str, dst: str) -> None:
         fs, path = _remote(src)
         tried(_copied, fs, path, _remote(dst)[1])
     else:
-        with tempfile.TemporaryDirectory() as folder:
-            publish(fetch(src, Path(folder), None), dst)
+        with temporary_folder("copy") as folder:
+            publish(fetch(src, folder, None), dst)
 
 
 def _copied(fs: fsspec.AbstractFileSystem, path: str, target: str) -> None:

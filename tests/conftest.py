@@ -8,6 +8,7 @@ import pytest
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command sets it, before torch is imported
 
 from stages.poses.recipes import PeopleSettings
+from tests.made.azure_server import azure, azure_endpoint  # noqa: F401
 from tests.made.plain_animators import plain_animators  # noqa: F401
 from tests.made.s3_server import s3, s3_endpoint  # noqa: F401
 from tests.made.sample_media import cluster, media  # noqa: F401

@@ -258,6 +258,11 @@ def test_of_eight_racing_writers_exactly_one_wins_although_answers_are_lost(
     assert_one_winner_each(s3 + "/claims", won)
 
 
+def test_of_eight_racing_writers_exactly_one_wins_on_azure(azure: str) -> None:
+    won = race(azure + "/claims")
+    assert_one_winner_each(azure + "/claims", won)
+
+
 def test_a_race_won_whose_answer_was_lost_is_still_won_on_a_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
