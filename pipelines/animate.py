@@ -8,12 +8,10 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from itertools import chain
-from typing import Any
 
 import ray
 import ray.data
@@ -21,27 +19,25 @@ import ray.data
 from cluster.connection import connect
 from cluster.preflight import require
 from manifests import table
-from manifests.errors import Rejected, WrongUsage
+from manifests.errors import WrongUsage
 from manifests.results import Result
-from manifests.work import Work
 from pipelines.attempts import forgive
-from pipelines.boundary import ended, guarded
 from pipelines.configuration import RunConfig
 from pipelines.console import orders_noted
 from pipelines.disk_space import FILM, LATENTS, require_space
-from pipelines.following import followed
-from pipelines.keying import Keying
 from pipelines.lease import held
-from pipelines.manifest_reading import Manifest, ManifestRow, look_at, read_manifest
+from pipelines.manifest_reading import Manifest, ManifestRows, look_at, read_manifest
 from pipelines.night import Night
 from pipelines.output_files import require_apart, require_writable_folder
 from pipelines.plan import Plan, make_plan
-from pipelines.pools import actors, as_blocks, demands, tasks
+from pipelines.planned_clip import PlannedClip
+from pipelines.pools import actors, as_blocks, demands
 from pipelines.progress import Say
 from pipelines.record import RunRecord, RunResults, bad_rows
 from pipelines.settings import RunSettings, require_device, settled
+from pipelines.validation import validated
 from pipelines.watch import Ends
-from pipelines.workers import AnimateWorker, InputsWorker, PoseWorker, outcome, validate_row
+from pipelines.workers import AnimateWorker, InputsWorker, PoseWorker
 
 ROUNDS = 3  # how often a row is done at most, where a stage asks for it to be done once more
 
@@ -81,7 +77,7 @@ def run(
     with held(settings.layout, settings.run_id, settings.session, say) as lease:
         incoming, rows = gathered(settings, limit, only, wanted, strict, say)
         record = RunRecord(settings)
-        record.claim(incoming.texts)
+        record.claim(incoming.texts.to_pylist())
         if wanted:
             forgive(settings.layout.run(settings.run_id, "attempts"))
         plan, settled_already = planned(rows, settings, say)
@@ -89,16 +85,16 @@ def run(
         record.write_plan(plan, settled_already)
 
         with orders_noted() as orders:
-            night = Night([row.number for row in rows], len(incoming.rows), settings, record, lease, orders, ends, say)
+            night = Night(rows.numbers, len(incoming.rows), settings, record, lease, orders, ends, say)
             night.begin(settled_already)
             in_rounds(plan, rows, night, settings, say)
             return night.end()
 
 
-def graph(settings: RunSettings, groups: Sequence[Sequence[Work]], attempts: int) -> ray.data.Dataset:
+def graph(settings: RunSettings, groups: Sequence[Sequence[PlannedClip]], attempts: int) -> ray.data.Dataset:
     """One row is a driving video, then one row is a clip. One heavy row = one block = one task."""
     config = settings.config
-    videos = as_blocks([{"works": [work.model_dump_json() for work in group]} for group in groups], len(groups))
+    videos = as_blocks([{"works": [clip.text for clip in group]} for group in groups], len(groups))
     # a clip is a block of its own as soon as it leaves the pose worker; repartitioning would take tasks of a whole CPU,
     # which may never come free, and wait for the last clip of a video
     videos.context.target_max_block_size = 1
@@ -113,28 +109,28 @@ def gathered(
     settings: RunSettings,
     limit: int | None,
     only: Collection[str],
-    wanted: Callable[[ManifestRow], bool] | None,
+    wanted: Callable[[int, str | None], bool] | None,
     strict: bool,
     say: Say,
-) -> tuple[Manifest, list[ManifestRow]]:
+) -> tuple[Manifest, ManifestRows]:
     """The manifest, read on a cluster that can hold the run, and those of its rows that the run is about."""
     say(f"run {settings.run_id} on {connect()}")
     for together in demands(settings.config):
         require(together, settings.config.cluster_wait.seconds, say)
     incoming = read_manifest(settings.manifest)
     report_unknown(incoming.unknown, strict, say)
-    return incoming, [row for row in incoming.selected(limit, only) if wanted is None or wanted(row)]
+    rows = incoming.selected(limit, only)
+    return incoming, rows if wanted is None else rows.where(wanted)
 
 
-def planned(rows: Sequence[ManifestRow], settings: RunSettings, say: Say) -> tuple[Plan, list[Result]]:
+def planned(rows: ManifestRows, settings: RunSettings, say: Say) -> tuple[Plan, list[Result]]:
     """What there is to do for rows, and the results of those that end here: refused, or finished already."""
-    works, rejected = validated(rows, settings)
-    works, refused = with_keys(works, settings)
-    plan = make_plan(works, settings.layout, settings.run_id)
-    say(plan.in_words(rejected + refused))
+    clips, refused = validated(rows, settings)
+    plan = make_plan(clips, settings.layout, settings.run_id)
+    say(plan.in_words(refused))
     for line in plan.warnings():
         say(line)
-    return plan, rejected + refused + plan.finished
+    return plan, refused + plan.finished
 
 
 def require_possible(settings: RunSettings, only: Collection[str], dry_run: bool) -> None:
@@ -168,46 +164,7 @@ def report_unknown(unknown: Sequence[table.UnknownColumn], strict: bool, say: Sa
         say(note)
 
 
-def validated(rows: Sequence[ManifestRow], settings: RunSettings) -> tuple[list[Work], list[Result]]:
-    """Every row as work, or as a rejected result. Media is probed on CPU workers; duplicate ids are found here."""
-    pool, limit = settings.config.validate_pool, settings.config.attempts
-    duplicates = table.duplicate_rows(row.id for row in rows)
-    checked = list(checked_rows(rows, settings, max(4 * pool.size, len(rows) // 16), limit))
-    condemned = {outcome(row).row for row in checked if row["then"] == "alone"}
-    alone = checked_rows([row for row in rows if row.number in condemned], settings, 1, limit + 1)
-    works, rejected = [], []
-    for row in chain((row for row in checked if row["then"] != "alone"), alone):
-        if row["result"]:
-            rejected.append(outcome(row))
-        else:
-            works.append(Work.model_validate_json(row["work"]))
-    first_of = {rows[later].number: rows[first].number for later, first in duplicates.items()}
-    for work in [work for work in works if work.row in first_of]:
-        fault = Rejected(f"id {work.clip.id!r}: row {first_of[work.row]} has it already", "give every row its own id")
-        rejected.append(ended(work, "validate", fault))
-    return sorted((work for work in works if work.row not in first_of), key=lambda work: work.row), rejected
-
-
-def checked_rows(
-    rows: Sequence[ManifestRow], settings: RunSettings, blocks: int, attempts: int
-) -> Iterator[dict[str, Any]]:
-    """Rows as `validate_row` makes them, in that many blocks."""
-    if rows:
-        given = as_blocks([{"row": row.number, "fields": row.fields} for row in rows], blocks)
-        arguments = {"settings": settings, "attempts": attempts}
-        checked = given.map(validate_row, fn_kwargs=arguments, **tasks(settings.config.validate_pool))
-        yield from followed(checked, settings.config)
-
-
-def with_keys(works: Sequence[Work], settings: RunSettings) -> tuple[list[Work], list[Result]]:
-    """Every clip with its keys; clips whose weights are missing or incomplete end here."""
-    keying = Keying(settings)
-    keyed = [guarded("plan", work, partial(keying, work)) for work in works]
-    refused = [one for one in keyed if isinstance(one, Result)]
-    return [one for one in keyed if isinstance(one, Work)], refused
-
-
-def in_rounds(plan: Plan, rows: Sequence[ManifestRow], night: Night, settings: RunSettings, say: Say) -> None:
+def in_rounds(plan: Plan, rows: ManifestRows, night: Night, settings: RunSettings, say: Say) -> None:
     """Do the plan, and once more from validation on what a stage asks it for; every row `ROUNDS` times at most.
 
     Rows whose film another living run is making are waited for, and do not count.
@@ -224,7 +181,7 @@ def in_rounds(plan: Plan, rows: Sequence[ManifestRow], night: Night, settings: R
             break
         waiting -= ready
         say(f"  once more: {len(ready)} rows whose files changed or were damaged, or whose film another run was making")
-        plan, refused_or_finished = planned([row for row in rows if row.number in ready], settings, say)
+        plan, refused_or_finished = planned(rows.numbered(ready), settings, say)
         night.take(refused_or_finished)
 
 

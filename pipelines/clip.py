@@ -26,6 +26,7 @@ from pipelines.configuration import RunConfig
 from pipelines.disk_space import FILM, LATENTS, require_space
 from pipelines.keying import Keying
 from pipelines.output_files import require_writable
+from pipelines.planned_clip import planned_clip
 from pipelines.progress import Say
 from pipelines.settings import RunSettings, require_animators, require_device, settled
 from stages.diffusion.animator import compute_dtype
@@ -70,8 +71,8 @@ def make_clip(
             say(f"note: the driving person is taken for a drawn one; for real ones {remedy_for('people')}")
         for warning in plan_warnings(work):
             say(f"warning: {warning}")
-        require_space(str(film.absolute().parent), [work], FILM)
-        require_space(chain.settings.layout.cache, [work], LATENTS)
+        require_space(str(film.absolute().parent), [planned_clip(work)], FILM)
+        require_space(chain.settings.layout.cache, [planned_clip(work)], LATENTS)
         try:
             result = chain.film(work)
         except Again as changed:

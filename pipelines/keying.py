@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-
 from manifests import storage
 from manifests.errors import Problem
 from manifests.layout import film_key, latents_key, pose_key, reference_key
@@ -32,9 +29,7 @@ class Keying:
     def __call__(self, work: Work) -> Work:
         """The clip with all its keys. Raises `Problem` when weights are missing or do not go with the compute type."""
         clip, facts = work.clip, ANIMATORS[work.clip.animator]
-        checkpoint = self._once(
-            (clip.animator, work.checkpoint), lambda: checkpoint_digest(bundled(work.checkpoint), facts, self._memo)
-        )
+        checkpoint = self.digest((clip.animator, work.checkpoint))
         reference = reference_key(work.reference.content) if work.reference else None
         poses, reference_pose = self._pose_keys(work, facts)
         segment = (0, work.frames)
@@ -77,18 +72,24 @@ class Keying:
         if not files:
             return None
         try:
-            digests = [self._once((uri,), partial(memoised_digest, uri, self._memo)) for uri in files]
+            digests = [self.digest((uri,)) for uri in files]
         except FileNotFoundError as gone:
             raise Problem(f"estimator {estimator}: {gone}", remedy_for(estimator)) from None
         return storage.sha256_text(" ".join(digests))
 
-    def _once(self, name: tuple[str, ...], take: Callable[[], str]) -> str:
-        if name not in self._digests:
+    def digest(self, weights: tuple[str, ...]) -> str:
+        """The digest of (animator, folder of its weights) or (file,); what could not be read is not tried again."""
+        if weights not in self._digests:
             try:
-                self._digests[name] = take()
+                self._digests[weights] = self._taken(*weights)
             except Exception as refused:
-                self._digests[name] = refused
-        digest = self._digests[name]
+                self._digests[weights] = refused
+        digest = self._digests[weights]
         if isinstance(digest, Exception):
-            raise digest
+            raise digest.with_traceback(None)  # or it would grow with every clip
         return digest
+
+    def _taken(self, name: str, folder: str | None = None) -> str:
+        if folder is None:
+            return memoised_digest(name, self._memo)
+        return checkpoint_digest(bundled(folder), ANIMATORS[name], self._memo)

@@ -9,9 +9,9 @@ import ray
 from ray.actor import ActorHandle
 
 from manifests.results import Result
-from manifests.work import Work
 from pipelines.configuration import Pool
 from pipelines.following import TICK_SECONDS
+from pipelines.planned_clip import PlannedClip
 from pipelines.settings import RunSettings
 from pipelines.workers import AnimateWorker, InputsWorker, PoseWorker, Row
 
@@ -29,7 +29,7 @@ class StageAlone:
 
 
 def last_tries(
-    condemned: Sequence[Work], made: Mapping[int, Result], settings: RunSettings, over: Callable[[], bool]
+    condemned: Sequence[PlannedClip], made: Mapping[int, Result], settings: RunSettings, over: Callable[[], bool]
 ) -> Iterator[Row]:
     """The rows of condemned clips, which come back for good. `made` are the results that they were set aside with.
 
@@ -39,8 +39,8 @@ def last_tries(
     stages = {PoseWorker: config.pose_pool, InputsWorker: config.inputs_pool, AnimateWorker: config.animate_pool}
     workers = [_actor(worker, pool, settings, attempts) for worker, pool in stages.items()] if condemned else []
     try:
-        for works in together(condemned, made):
-            rows: list[Row] = [{"works": [work.model_dump_json() for work in works]}]
+        for clips in together(condemned, made):
+            rows: list[Row] = [{"works": [clip.text for clip in clips]}]
             for worker in workers:
                 answers = [_answer(worker.rows.remote(one), over) for one in rows]
                 rows = [row for answer in answers for row in answer or ()]
@@ -52,12 +52,12 @@ def last_tries(
             ray.kill(worker)
 
 
-def together(condemned: Sequence[Work], made: Mapping[int, Result]) -> list[list[Work]]:
+def together(condemned: Sequence[PlannedClip], made: Mapping[int, Result]) -> list[list[PlannedClip]]:
     """Each clip by itself, but for those whose poses were a worker's death: they stand or fall with their video."""
-    groups: dict[Any, list[Work]] = {}
-    for work in condemned:
-        shared = made[work.row].stage == "pose" and work.pose_key
-        groups.setdefault(shared or work.row, []).append(work)
+    groups: dict[Any, list[PlannedClip]] = {}
+    for clip in condemned:
+        shared = made[clip.row].stage == "pose" and clip.pose_key
+        groups.setdefault(shared or clip.row, []).append(clip)
     return list(groups.values())
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import logging
-from collections.abc import Collection, Iterator
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import ray.data
 from ray.exceptions import RayTaskError
@@ -21,45 +23,63 @@ from manifests.field_error import choose
 from manifests.partitions import manifest_files
 from pipelines.pools import READING
 
+ROWS = pa.schema([("row", pa.int64()), ("id", pa.string()), ("fields", pa.string())])
+
+READ_AT_ONCE = 8192  # rows of one block of the manifest
+
 
 @dataclass(frozen=True)
-class ManifestRow:
-    """One row before it is judged: its number in the manifest and its cells as JSON text."""
+class ManifestRows:
+    """Rows before they are judged, as a table of ROWS: number, id (valid or not), and all cells as JSON text."""
 
-    number: int
-    fields: str
+    table: pa.Table
+
+    def __len__(self) -> int:
+        return self.table.num_rows
 
     @property
-    def id(self) -> str | None:
-        """The row's id, be it valid or not."""
-        return table.row_id(json.loads(self.fields))
+    def numbers(self) -> list[int]:
+        """Number of every row in the manifest."""
+        return self.table["row"].to_pylist()
+
+    @property
+    def ids(self) -> list[str | None]:
+        """Id of every row, be it valid or not."""
+        return self.table["id"].to_pylist()
+
+    def where(self, wanted: Callable[[int, str | None], bool]) -> ManifestRows:
+        """Those rows whose number and id are `wanted`."""
+        kept = [wanted(number, name) for number, name in zip(self.numbers, self.ids, strict=True)]
+        return ManifestRows(self.table.filter(pa.array(kept, pa.bool_())))
+
+    def numbered(self, numbers: Collection[int]) -> ManifestRows:
+        """The rows of these numbers."""
+        return ManifestRows(self.table.filter(pc.is_in(self.table["row"], pa.array(sorted(numbers), pa.int64()))))
+
+    def batches(self, rows: int) -> list[pa.Table]:
+        """The same rows in tables of so many."""
+        return [self.table.slice(first, rows) for first in range(0, len(self), rows)]
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """All rows of a manifest: files in sorted order, rows in file order, numbered from 0."""
+    """All rows of a manifest: files in sorted order, rows in file order, numbered from 0.
+
+    `texts` has every row as text: the same for the same cells, however the table is cut into files and columns ordered.
+    """
 
     uri: str
-    rows: list[ManifestRow]
+    rows: ManifestRows
+    texts: pa.ChunkedArray
     unknown: list[table.UnknownColumn]
 
-    @property
-    def texts(self) -> list[str]:
-        """Every row as text: the same for the same cells, however the table is cut into files and columns ordered."""
-        return [_without_nulls(row.fields) for row in self.rows]
-
-    def selected(self, limit: int | None, only: Collection[str]) -> list[ManifestRow]:
+    def selected(self, limit: int | None, only: Collection[str]) -> ManifestRows:
         """The rows a run is restricted to. Raises `WrongUsage` for an id in `only` that no row has."""
         rows = self.rows
         if only:
-            rows = [row for row in rows if row.id in only]
-            _require_ids(only, {row.id for row in rows})
-        return rows[:limit]
-
-
-def _without_nulls(fields: str) -> str:
-    given = {name: value for name, value in json.loads(fields).items() if value is not None}
-    return json.dumps(given, sort_keys=True, ensure_ascii=False)
+            rows = rows.where(lambda number, name: name in only)
+            _require_ids(only, set(rows.ids))
+        return ManifestRows(rows.table.slice(0, limit))
 
 
 def look_at(uri: str, only: Collection[str] = ()) -> None:
@@ -94,19 +114,23 @@ def read_manifest(uri: str) -> Manifest:
     """Read one Parquet file, a folder or a glob. Raises `Problem` naming the file that is none or is damaged."""
     files = manifest_files(uri)
     footers = {file.uri: _footer(file.uri) for file in files}
-    rows: dict[str, list[str]] = {}
+    read: dict[str, pa.Table] = {}
     # Ray reads files of one schema together; a manifest usually is of one
     by_schema = sorted((str(footer), file) for file, footer in footers.items())
     for _, group in itertools.groupby(by_schema, key=lambda pair: pair[0]):
-        rows |= _read([file for _, file in group], footers)
-    every_row = (_partitioned(fields, file.partitions) for file in files for fields in rows[file.uri])
-    numbered = [ManifestRow(number, fields) for number, fields in enumerate(every_row)]
+        read |= _read([file for _, file in group], footers)
+    every_row = pa.concat_tables(
+        _partitioned(read[file.uri], file.partitions) if file.partitions else read[file.uri] for file in files
+    )
+    numbered = every_row.add_column(0, "row", pa.array(range(every_row.num_rows), pa.int64()))
     names = (name for file in files for name in (*footers[file.uri].schema.names, *file.partitions))
-    return Manifest(uri, numbered, table.unknown_columns(names))
+    rows = ManifestRows(numbered.select(ROWS.names))
+    return Manifest(uri, rows, numbered["text"], table.unknown_columns(names))
 
 
-def _partitioned(fields: str, partitions: dict[str, str | None]) -> str:
-    return _json(partitions | json.loads(fields)) if partitions else fields
+def _partitioned(rows: pa.Table, partitions: dict[str, str | None]) -> pa.Table:
+    """The rows of a file with the columns of its folders' names; one in the file itself wins."""
+    return _encoded(partitions | json.loads(fields) for fields in rows["fields"].to_pylist())
 
 
 @dataclass(frozen=True)
@@ -130,26 +154,33 @@ def _footer(file: str) -> _Footer:
     return footer
 
 
-def _read(files: list[str], footers: dict[str, _Footer]) -> dict[str, list[str]]:
-    """Rows of files of one schema, by file, in order."""
+def _read(files: list[str], footers: dict[str, _Footer]) -> dict[str, pa.Table]:
+    """Rows of files of one schema, by file, in order: id, fields and text of each."""
     filesystem, _ = storage.arrow_filesystem(files[0])
     paths = [storage.arrow_filesystem(file)[1] for file in files]
-    dataset = ray.data.read_parquet(paths, filesystem=filesystem, partitioning=None, num_cpus=READING)
+    counts = [footers[file].rows for file in files]
+    # Ray starts 32 processes for footers, unless it is told how many files' worth there are
+    os.environ["RAY_DATA_PARQUET_FOOTER_NUM_ACTORS"] = str(min(32, 1 + len(files) // 100))
+    blocks = max(1, min(len(files), 64), sum(counts) // READ_AT_ONCE)
+    dataset = ray.data.read_parquet(
+        paths, filesystem=filesystem, partitioning=None, override_num_blocks=blocks, num_cpus=READING
+    )
     dataset.context.execution_options.preserve_order = True
     encoded = dataset.map_batches(
-        _as_json, batch_format="pyarrow", batch_size=4096, zero_copy_batch=True, num_cpus=READING
+        _as_json, batch_format="pyarrow", batch_size=READ_AT_ONCE, zero_copy_batch=True, num_cpus=READING
     )
     try:
         with _silent("ray.data"):  # it logs a traceback of 150 lines before it raises what is said here in one
-            rows = iter([row["fields"] for row in encoded.iter_rows()])
+            batches = list(encoded.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0))
     except RayTaskError as error:
         for file in files:
             table.read_file(file)  # raises what is wrong with it, by its name
         raise Problem(f"the manifest could not be read ({type(error.cause).__name__})", "run again") from error
-    by_file = {file: list(itertools.islice(rows, footers[file].rows)) for file in files}
-    if sum(map(len, by_file.values())) != sum(footers[file].rows for file in files) or next(rows, None) is not None:
+    rows = pa.concat_tables([_ENCODED.empty_table(), *(batch for batch in batches if batch.num_rows)])
+    if rows.num_rows != sum(counts):
         raise Problem("the manifest changed while it was read", "run again when nobody writes to it")
-    return by_file
+    firsts = itertools.accumulate(counts, initial=0)
+    return {file: rows.slice(first, count) for file, first, count in zip(files, firsts, counts, strict=False)}
 
 
 @contextmanager
@@ -163,20 +194,30 @@ def _silent(name: str) -> Iterator[None]:
         log.setLevel(level)
 
 
+_ENCODED = pa.schema([("id", pa.string()), ("fields", pa.string()), ("text", pa.string())])
+
+
 def _as_json(batch: pa.Table) -> pa.Table:
-    return pa.table({"fields": [_text(row) for row in table.rows(batch)]})
+    return _encoded({name: _value(given) for name, given in row.items()} for row in table.rows(batch))
 
 
-def _text(row: dict[str, Any]) -> str:
-    def value(given: Any) -> Any:
-        try:
-            return cell.plain(given, lossless=True)
-        except ValueError:
-            return str(given)
+def _encoded(rows: Iterable[dict[str, Any]]) -> pa.Table:
+    ids, fields, texts = [], [], []
+    for row in rows:
+        ids.append(table.row_id(row))
+        fields.append(_json(row))
+        given = {name: value for name, value in row.items() if value is not None}
+        texts.append(_json(given, sort_keys=True))
+    return pa.table([ids, fields, texts], schema=_ENCODED)
 
-    return _json({name: value(given) for name, given in row.items()})
+
+def _value(given: Any) -> Any:
+    try:
+        return cell.plain(given, lossless=True)
+    except ValueError:
+        return str(given)
 
 
-def _json(fields: dict[str, Any]) -> str:
-    text = json.dumps(fields, ensure_ascii=False)
+def _json(fields: dict[str, Any], sort_keys: bool = False) -> str:
+    text = json.dumps(fields, ensure_ascii=False, sort_keys=sort_keys)
     return text.encode("utf-8", "backslashreplace").decode()  # of a lone surrogate: its JSON escape

@@ -13,7 +13,6 @@ import ray.data
 from manifests.errors import Problem
 from manifests.layout import Film
 from manifests.results import Result
-from manifests.work import Work
 from pipelines.boundary import ended, guarded
 from pipelines.claims import Claims
 from pipelines.console import Orders
@@ -24,13 +23,15 @@ from pipelines.lease import Lease, Lost
 from pipelines.outcomes import Outcomes, checked, films_of
 from pipelines.partial_results import PartialResults
 from pipelines.plan import Plan, reused
+from pipelines.planned_clip import PlannedClip
 from pipelines.progress import Progress, Say, clock
 from pipelines.record import RunRecord, RunResults
 from pipelines.settings import RunSettings
 from pipelines.watch import LOOK_SECONDS, QUIET_SECONDS, Ends, Order, Watch
 from pipelines.workers import outcome
 
-Graph = Callable[[Sequence[Sequence[Work]], int], ray.data.Dataset]  # groups of clips, and deaths that set one aside
+# of groups of clips, and of deaths that set one aside
+Graph = Callable[[Sequence[Sequence[PlannedClip]], int], ray.data.Dataset]
 
 
 class Night:
@@ -82,35 +83,35 @@ class Night:
         A clip whose worker died too often gets one last try alone, so that a healthy one is not condemned for its
         neighbours. Rows that share the film of a row to do again are done again with it. Raises `Lost`.
         """
-        self._outcomes.plan(plan.works())  # which, if done before, came to nothing
+        self._outcomes.plan(plan.clips())  # which, if done before, came to nothing
         if not plan.todo or self.over:
             return set()
-        config, by_row = self._settings.config, {work.row: work for work in plan.todo}
-        self._watch.begins({work.row: plan.cost(work) for work in plan.todo})
+        config, by_row = self._settings.config, {clip.row: clip for clip in plan.todo}
+        self._watch.begins({clip.row: plan.cost(clip) for clip in plan.todo})
         progress = Progress(len(plan.todo), sum(map(plan.cost, plan.todo)), self._say)
         made: dict[int, Result] = {}
         again: set[int] = set()
-        condemned: list[Work] = []
+        condemned: list[PlannedClip] = []
 
         def take(row: dict[str, Any], last_try: bool) -> None:
             result = outcome(row)
-            work, made[result.row] = by_row[result.row], result
+            clip, made[result.row] = by_row[result.row], result
             self._watch.heard(result)
             if row["then"] == "alone" and not last_try:
-                condemned.append(work)
+                condemned.append(clip)
                 return
             if row["then"] == "again":
-                again.update({work.row, *(sharing.row for sharing in plan.duplicates.get(work.film_key, ()))})
+                again.update({clip.row, *(sharing.row for sharing in plan.duplicates.get(clip.film_key, ()))})
                 return
-            progress.ended(result, plan.cost(work))
+            progress.ended(result, plan.cost(clip))
             self.take([result])
 
         try:
             for row in followed(graph(plan.groups(), config.attempts), config, self._watch):
                 take(row, last_try=False)
             if not self.over:
-                for work in condemned:
-                    self._say(f"  row {work.row} ({work.clip.id}): {made[work.row].error}; one last try alone")
+                for clip in condemned:
+                    self._say(f"  row {clip.row} ({clip.id}): {made[clip.row].error}; one last try alone")
                 for row in last_tries(condemned, made, self._settings, self._watch):
                     take(row, last_try=True)
         except Lost:
@@ -125,7 +126,7 @@ class Night:
 
     def made_elsewhere(self, rows: Iterable[int]) -> set[int]:
         """Those of the rows whose films another living run is making."""
-        return {row for row in rows if self._claims.elsewhere(self._outcomes.work(row).film_key)}
+        return {row for row in rows if self._claims.elsewhere(self._outcomes.clip(row).film_key)}
 
     def first_ready(self, rows: set[int]) -> set[int]:
         """Rows that need not wait for another run, once there are some; none where the night is over before.
@@ -140,7 +141,7 @@ class Night:
             if now - said >= QUIET_SECONDS:
                 said = now
                 row = min(rows)
-                other = self._claims.elsewhere(self._outcomes.work(row).film_key)
+                other = self._claims.elsewhere(self._outcomes.clip(row).film_key)
                 self._say(f"  waiting for {clock(now - begun)} for {len(rows)} films that run {other!r} is making")
             time.sleep(LOOK_SECONDS)
         return set()
@@ -191,11 +192,11 @@ def shared_films(plan: Plan, made: Mapping[int, Result], settings: RunSettings) 
     Where that row was not reached, they have none.
     """
     by_key = {result.film_key: result for result in made.values()}
-    for key, works in plan.duplicates.items():
+    for key, clips in plan.duplicates.items():
         first = by_key.get(key)
         if first is None or first.status == "not_reached":
             continue
-        for work in works:
+        for work in (clip.work for clip in clips):
             if not first.good:
                 fault = Problem(f"row {first.row} was to make the same film: {first.error}", "run again")
                 yield ended(work, "animate", fault)

@@ -9,9 +9,9 @@ from typing import Any
 from manifests import results, storage
 from manifests.layout import Film, OutputLayout
 from manifests.results import Result
-from manifests.work import Work
 from pipelines.boundary import guarded
 from pipelines.plan import reused, usable
+from pipelines.planned_clip import PlannedClip
 from pipelines.settings import RunSettings
 from pipelines.stopping import CONTINUE
 
@@ -23,18 +23,18 @@ class Outcomes:
         self._rows = list(rows)
         self._layout = settings.layout
         self._run_id = settings.run_id
-        self._works: dict[int, Work] = {}
+        self._clips: dict[int, PlannedClip] = {}
         self._results: dict[int, Result] = {}
 
-    def plan(self, works: Iterable[Work]) -> None:
+    def plan(self, clips: Iterable[PlannedClip]) -> None:
         """Take in clips that are to be made: what they came to before does not count."""
-        for work in works:
-            self._works[work.row] = work
-            self._results.pop(work.row, None)
+        for clip in clips:
+            self._clips[clip.row] = clip
+            self._results.pop(clip.row, None)
 
-    def work(self, row: int) -> Work:
+    def clip(self, row: int) -> PlannedClip:
         """The clip of a row that was to be made."""
-        return self._works[row]
+        return self._clips[row]
 
     def take(self, ended: Iterable[Result]) -> None:
         """Take in results. A row's later one counts."""
@@ -47,7 +47,8 @@ class Outcomes:
         """
         open_rows = [row for row in self._rows if row not in self._results]
         closed = [] if ending is None else [self._not_reached(row, ending, begun or {}) for row in open_rows]
-        about = {row: _about(self._works[row]) for row in open_rows if row in self._works}
+        vanished = open_rows if ending is None else []
+        about = {row: _about(self._clips[row]) for row in vanished if row in self._clips}
         return results.reconcile(self._rows, [*self._results.values(), *closed], about)
 
     def found(self, names: Mapping[str, int]) -> list[Result]:
@@ -56,12 +57,12 @@ class Outcomes:
         A film may have been published by a worker whose word did not come back.
         """
         reached = {row for row, result in self._results.items() if result.status != "not_reached"}
-        works = [self._works[row] for row in self._rows if row in self._works and row not in reached]
-        films = {work.row: Film(work.clip.id, work.film_key) for work in works}
-        there = [work for work in works if _is_there(self._layout, films[work.row], names)]
-        markers = self._layout.read_film_markers([films[work.row] for work in there])
+        clips = [self._clips[row] for row in self._rows if row in self._clips and row not in reached]
+        films = {clip.row: Film(clip.id, clip.film_key) for clip in clips}
+        there = [clip for clip in clips if _is_there(self._layout, films[clip.row], names)]
+        markers = self._layout.read_film_markers([films[clip.row] for clip in there])
         kept = []
-        for work, marker in zip(there, markers, strict=True):
+        for work, marker in zip((clip.work for clip in there), markers, strict=True):
             if marker is not None and usable(work, marker, names[storage.name(self._layout.film(films[work.row]))]):
                 make = partial(reused, work, films[work.row], marker, self._layout, self._run_id)
                 kept.append(guarded("reconcile", work, make))
@@ -70,8 +71,8 @@ class Outcomes:
     def _not_reached(self, row: int, ending: str, begun: Mapping[int, str]) -> Result:
         error = f"{'not finished' if row in begun else 'not begun'}: {ending}"
         ended: dict[str, Any] = {"stage": begun.get(row), "error": error, "remedy": CONTINUE}
-        if work := self._works.get(row):
-            return results.of_clip(work, "not_reached", **ended)
+        if clip := self._clips.get(row):
+            return results.of_clip(clip.work, "not_reached", **ended)
         return Result(row=row, status="not_reached", **ended)
 
 
@@ -108,5 +109,5 @@ def _is_there(layout: OutputLayout, film: Film, names: Mapping[str, int]) -> boo
     return all(names.get(storage.name(place(film))) for place in (layout.film, layout.film_marker))
 
 
-def _about(work: Work) -> dict[str, Any]:
-    return {"id": work.clip.id, "metadata": work.clip.metadata}
+def _about(clip: PlannedClip) -> dict[str, Any]:
+    return {"id": clip.id, "metadata": clip.work.clip.metadata}

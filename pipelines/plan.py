@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, cast
+from typing import Any
 
 from manifests import results, storage
 from manifests.layout import Film, OutputLayout
-from manifests.result_warnings import plan_warnings
 from manifests.results import Result
 from manifests.work import Work
+from pipelines.planned_clip import PlannedClip
 from stages.poses.outdated import outdated
 
 
@@ -19,83 +19,65 @@ from stages.poses.outdated import outdated
 class Plan:
     """`todo` are clips to make, each film once; `duplicates` are rows whose film another row of `todo` makes."""
 
-    todo: list[Work] = field(default_factory=list)
-    duplicates: dict[str, list[Work]] = field(default_factory=dict)  # film key → rows
+    todo: list[PlannedClip] = field(default_factory=list)
+    duplicates: dict[str, list[PlannedClip]] = field(default_factory=dict)  # film key → rows
     finished: list[Result] = field(default_factory=list)
     poses_ready: set[str] = field(default_factory=set)
     latents_ready: set[str] = field(default_factory=set)
 
-    def groups(self) -> list[list[Work]]:
+    def groups(self) -> list[list[PlannedClip]]:
         """Clips of one priority by driving video; within a group by model, longest first.
 
         The highest priority comes first; then ready poses; then what takes longest.
         """
-        groups: dict[Any, list[Work]] = {}
-        for work in self.todo:
+        groups: dict[tuple[int, str | int], list[PlannedClip]] = {}
+        for clip in self.todo:
             # a clip without driving video waits for nobody; of a video, the important clips do not wait for the others
-            groups.setdefault((self.priority(work), work.pose_key or work.row), []).append(work)
-        ordered = sorted(
-            groups.values(),
-            key=lambda group: (-self.priority(group[0]), not self._ready(group[0]), -sum(map(cost, group))),
-        )
-        return [sorted(group, key=lambda work: (*model(work), -cost(work), work.row)) for group in ordered]
+            groups.setdefault((self.priority(clip), clip.pose_key or clip.row), []).append(clip)
+        costs = {key: sum(clip.cost for clip in group) for key, group in groups.items()}
+        ordered = sorted(groups, key=lambda key: (-key[0], not self._ready(groups[key][0]), -costs[key]))
+        return [sorted(groups[key], key=lambda clip: (clip.model, -clip.cost, clip.row)) for key in ordered]
 
-    def works(self) -> Iterator[Work]:
+    def clips(self) -> Iterator[PlannedClip]:
         """All clips that have no film yet."""
         return chain(self.todo, *self.duplicates.values())
 
-    def priority(self, work: Work) -> int:
+    def priority(self, clip: PlannedClip) -> int:
         """The highest of those rows that get this clip's film."""
-        return max(one.clip.priority for one in (work, *self.duplicates.get(work.film_key, ())))
+        return max(one.priority for one in (clip, *self.duplicates.get(clip.film_key, ())))
 
-    def cost(self, work: Work) -> int:
-        """Relative cost of a clip of this plan."""
-        return cost(work, work.latents_key in self.latents_ready)
-
-    def maker(self, film_key: str) -> Work:
-        """The row that makes a film which others share."""
-        return next(work for work in self.todo if work.film_key == film_key)
+    def cost(self, clip: PlannedClip) -> int:
+        """Relative cost of a clip of this plan; what is only encoded anew is a step at most."""
+        return clip.cost // (clip.steps or 1) if clip.latents_key in self.latents_ready else clip.cost
 
     def in_words(self, refused: Sequence[Result]) -> str:
         """The plan in one line."""
-        encode = [work for work in self.todo if work.latents_key in self.latents_ready]
-        make = [work for work in self.todo if work.latents_key not in self.latents_ready]
-        frames = sum(work.frames for work in make)
-        videos = len({work.pose_key for work in self.todo if work.pose_key} - self.poses_ready)
+        encode = [clip for clip in self.todo if clip.latents_key in self.latents_ready]
+        make = [clip for clip in self.todo if clip.latents_key not in self.latents_ready]
+        frames = sum(clip.frames for clip in make)
+        videos = len({clip.pose_key for clip in self.todo if clip.pose_key} - self.poses_ready)
         shared = sum(map(len, self.duplicates.values()))
         parts = [f"{len(make)} films to make ({frames} frames, poses of {videos} driving videos)"]
-        again = sum(work.frames for work in encode)
+        again = sum(clip.frames for clip in encode)
         parts += [f"{len(encode)} to encode anew from stored latents ({again} frames)"] if encode else []
         parts += [f"{shared} the same as one of these"] if shared else []
         return ", ".join([*parts, f"{len(self.finished)} finished already, {len(refused)} rejected"])
 
     def warnings(self) -> list[str]:
         """What to know of the films to make before they are made, a line for each kind."""
-        cropped = [work for works in (self.todo, *self.duplicates.values()) for work in works if plan_warnings(work)]
+        cropped = sorted((clip for clip in self.clips() if clip.warning), key=lambda clip: clip.row)
         if not cropped:
             return []
-        worst = max(cropped, key=lambda work: work.reference_left_out or 0.0)
-        rows = ", ".join(str(work.row) for work in sorted(cropped, key=lambda work: work.row)[:5])
+        worst = max(cropped, key=lambda clip: clip.reference_left_out or 0.0)
+        rows = ", ".join(str(clip.row) for clip in cropped[:5])
         more = f" and {len(cropped) - 5} more" if len(cropped) > 5 else ""
-        return [f"warning (row {rows}{more}), the worst of them in row {worst.row}: {plan_warnings(worst)[0]}"]
+        return [f"warning (row {rows}{more}), the worst of them in row {worst.row}: {worst.warning}"]
 
-    def _ready(self, work: Work) -> bool:
-        return work.pose_key is None or work.pose_key in self.poses_ready
-
-
-def model(work: Work) -> tuple[str, str, str, float]:
-    """What has to be loaded for a clip."""
-    lora = (work.lora.digest, work.clip.lora_scale) if work.lora else ("", 0.0)
-    return work.clip.animator, work.checkpoint_digest, *lora
+    def _ready(self, clip: PlannedClip) -> bool:
+        return clip.pose_key is None or clip.pose_key in self.poses_ready
 
 
-def cost(work: Work, latents_ready: bool = False) -> int:
-    """Relative cost of a clip: frames × pixels × steps; what is only encoded anew is a step at most."""
-    width, height, steps = cast(tuple[int, int, int], (work.clip.width, work.clip.height, work.clip.steps))  # resolved
-    return work.frames * width * height * (1 if latents_ready else steps)
-
-
-def make_plan(works: Iterable[Work], layout: OutputLayout, run_id: str) -> Plan:
+def make_plan(clips: Iterable[PlannedClip], layout: OutputLayout, run_id: str) -> Plan:
     """Three listings and one small read per finished clip; nothing is decoded.
 
     A film that this very run made before it was interrupted counts as done, one of an earlier run as cached.
@@ -105,21 +87,24 @@ def make_plan(works: Iterable[Work], layout: OutputLayout, run_id: str) -> Plan:
         for place in (layout.poses, layout.latents)
     )
     plan = Plan(poses_ready=poses, latents_ready=latents)
-    works = list(works)
+    clips = list(clips)
     films = layout.finished_films()
-    finished = [work for work in works if work.film_key in films]
-    markers = layout.read_film_markers([films[work.film_key] for work in finished])
-    known = {work.row: marker for work, marker in zip(finished, markers, strict=True)
-             if usable(work, marker, films[work.film_key].size)}  # fmt: skip
+    finished = [clip for clip in clips if clip.film_key in films]
+    markers = layout.read_film_markers([films[clip.film_key] for clip in finished])
+    known: dict[int, Result] = {}
+    for clip, marker in zip(finished, markers, strict=True):
+        film = films[clip.film_key]
+        if results.is_marker(marker) and usable(work := clip.work, marker, film.size):
+            known[clip.row] = reused(work, film, marker, layout, run_id)
     making: set[str] = set()
-    for work in works:
-        if marker := known.get(work.row):
-            plan.finished.append(reused(work, films[work.film_key], marker, layout, run_id))
-        elif work.film_key in making:
-            plan.duplicates.setdefault(work.film_key, []).append(work)
+    for clip in clips:
+        if result := known.get(clip.row):
+            plan.finished.append(result)
+        elif clip.film_key in making:
+            plan.duplicates.setdefault(clip.film_key, []).append(clip)
         else:
-            making.add(work.film_key)
-            plan.todo.append(work)
+            making.add(clip.film_key)
+            plan.todo.append(clip)
     return plan
 
 

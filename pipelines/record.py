@@ -23,9 +23,9 @@ from manifests.result_summary import exit_code, summarise
 from manifests.results import Result, Status
 from manifests.storage_fault import storage_fault
 from manifests.temporary import temporary_folder
-from pipelines.manifest_reading import ManifestRow
 from pipelines.output_files import unwritable
 from pipelines.plan import Plan
+from pipelines.planned_clip import PlannedClip
 from pipelines.progress import Say, clock
 from pipelines.settings import RunSettings
 from pipelines.stopping import Stopping
@@ -77,22 +77,18 @@ class RunRecord:
 
     def write_plan(self, plan: Plan, ended: Sequence[Result]) -> None:
         """One row per manifest row: its keys and what is going to happen to it."""
-        rows: list[dict[str, Any]] = [
-            {"row": work.row, "id": work.clip.id, "intent": intent, "frames": work.frames, "pose_key": work.pose_key,
-             "latents_key": work.latents_key, "film_key": work.film_key,
-             "reference_left_out": work.reference_left_out}
-            for intent, works in (("make", plan.todo), ("share", chain.from_iterable(plan.duplicates.values())))
-            for work in works
-        ]  # fmt: skip
-        rows += [
-            {"row": one.row, "id": one.id, "intent": one.status, "frames": one.frames, "pose_key": one.pose_key,
-             "latents_key": one.latents_key, "film_key": one.film_key,
-             "reference_left_out": one.reference_left_out}
-            for one in ended
-        ]  # fmt: skip
+        names = [name for name in _PLAN.names if name != "intent"]
+        intents: chain[tuple[str, PlannedClip | Result]] = chain(
+            (("make", clip) for clip in plan.todo),
+            (("share", clip) for clip in chain.from_iterable(plan.duplicates.values())),
+            ((one.status, one) for one in ended),
+        )
+        ordered = sorted(intents, key=lambda pair: pair[1].row)
+        columns = {name: [getattr(one, name) for _, one in ordered] for name in names}
+        columns["intent"] = [intent for intent, _ in ordered]
         with temporary_folder("plan") as folder:
             local = folder / "plan.parquet"
-            pq.write_table(pa.Table.from_pylist(sorted(rows, key=lambda row: row["row"]), schema=_PLAN), local)
+            pq.write_table(pa.table(columns, schema=_PLAN), local)
             storage.publish(local, self._uri("plan.parquet"))
 
     def dry(self, plan: Plan, ended: Sequence[Result], say: Say) -> RunResults:
@@ -181,8 +177,8 @@ def _kept_locally(final: Sequence[Result], run_id: str) -> Path | None:
     return None
 
 
-def bad_rows(layout: OutputLayout, run_id: str | None, rejected: bool = True) -> Callable[[ManifestRow], bool]:
-    """Whether a row has no film after the run of that id, or after the last one that ended here.
+def bad_rows(layout: OutputLayout, run_id: str | None, rejected: bool = True) -> Callable[[int, str | None], bool]:
+    """Whether a row of that number and id has no film after the run of that id, or after the last one that ended here.
 
     Without `rejected`, rows that were rejected are none of them. Raises `WrongUsage` where no run has ended.
     """
@@ -197,7 +193,7 @@ def bad_rows(layout: OutputLayout, run_id: str | None, rejected: bool = True) ->
         option = "--only-failed" if rejected else "--retry-failed"
         raise WrongUsage(f"{option}: {which} has not ended in {storage.redact(layout.output)}", "run without it")
     ids, numbers = {result.id for result in bad if result.id}, {result.row for result in bad if not result.id}
-    return lambda row: row.id in ids or (not row.id and row.number in numbers)
+    return lambda row, name: name in ids or (not name and row in numbers)
 
 
 def _last_run(layout: OutputLayout) -> str | None:

@@ -6,36 +6,33 @@ A row of the graph is metadata only: {"work": JSON of a clip, "result": JSON of 
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import ray
 
-from manifests import results, storage, table
-from manifests.layout import KEY_LENGTH, sound_key
+from manifests import storage
+from manifests.layout import sound_key
 from manifests.results import Result
-from manifests.storage import Stamp
 from manifests.work import Work
 from pipelines import stage_of
 from pipelines.attempts import AttemptLedger, Place
-from pipelines.boundary import Then, ended, note_unforeseen, reasons, status_of, then
+from pipelines.boundary import Then, ended, then
 from pipelines.claims import Claims
 from pipelines.configuration import CpuPool
 from pipelines.deadline import Deadline
-from pipelines.plan import cost
+from pipelines.planned_clip import cost
 from pipelines.settings import RunSettings
 from pipelines.stopping import Stopping
 from pipelines.watchdog import watched
 from stages.driving import keeps_sound
 
 if TYPE_CHECKING:
-    from stages.validate import NamedFile
+    pass
 
 Row = dict[str, Any]
 
@@ -78,29 +75,6 @@ def ledger_of(settings: RunSettings, stage: str, deaths: int, pool: CpuPool) -> 
         partial(watched, memory_bytes=pool.memory_bytes),
         settings.config.longest_row_seconds,
     )
-
-
-def validate_row(row: Row, settings: RunSettings, attempts: int) -> Row:
-    """{"row", "fields"} → {"work", "result", "then"}; a rejected row has no work. Never raises: what is wrong is in it.
-
-    `attempts`, here and below, are the deaths of a worker after which what killed it is not tried again.
-    """
-    fields, begun = json.loads(row["fields"]), time.perf_counter()
-    ledger = ledger_of(settings, "validate", attempts, settings.config.validate_pool)
-
-    def probing(file: NamedFile, stamp: Stamp) -> AbstractContextManager[int]:
-        seconds = settings.config.time_limits.probing(stamp.size)
-        unit = storage.sha256_text(json.dumps([file.uri, *stamp]))[:KEY_LENGTH]
-        what = f"{file.kind} {storage.redact(file.uri)}"
-        return ledger.trying(row["row"], table.row_id(fields), seconds, unit, what)
-
-    try:
-        work = stage_of.validate(settings, probing)(row["row"], fields)
-    except Exception as error:
-        note_unforeseen(f"row {row['row']} failed in validate", error)
-        end = results.of_row(row["row"], fields, status_of(error), stage="validate", **reasons(error))
-        return row_of(end, then=then(error))
-    return row_of(work.timed("validate", since(begun)))
 
 
 class PoseWorker:

@@ -90,7 +90,10 @@ class Validate:
 
     def __call__(self, row: int, fields: dict[str, Any]) -> Work:
         """The work of a manifest row, its defaults resolved. Raises `Rejected` naming field, value and remedy."""
-        asked = self.asked(fields)
+        return self.work(row, self.asked(fields))
+
+    def work(self, row: int, asked: Asked) -> Work:
+        """The work of a row that asks for this. Raises `Rejected` for what its files do not give."""
         found = {field: self._accepted(field, file) for field, file in asked.files.items()}
         reference, driving, lora = (found.get(field) for field in ("reference", "driving", "lora"))
         if driving is not None and "people" in found:

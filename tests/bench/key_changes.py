@@ -17,6 +17,7 @@ from typing import Any
 from manifests.errors import Problem
 from pipelines.clip import StageChain
 from pipelines.plan import make_plan
+from pipelines.planned_clip import planned_clip
 from tests.made.sample_media import CHECKPOINT, clip_row, config, write_driving, write_reference
 
 STAGES = {"reference": "cache/references", "pose": "cache/poses", "denoise": "cache/latents", "encode": "films"}
@@ -70,7 +71,7 @@ def make(home: Path, fields: dict[str, Any], settings: dict[str, Any]) -> None:
     """Plan one clip and make it if the plan says so, as a run does."""
     chain = StageChain(config(**settings), str(home))
     work = chain.work({**clip_row("a"), **fields})
-    if make_plan([work], chain.settings.layout, "run").todo:
+    if make_plan([planned_clip(work)], chain.settings.layout, "run").todo:
         chain.film(work)
 
 

@@ -15,7 +15,7 @@ import psutil
 
 OBJECT_STORE = 80_000_000  # bytes per node: Ray's least is 75 MB
 # what a worker of each stage has in its process title
-STAGES = {"validate": "validate_row", "pose": "PoseWorker", "inputs": "InputsWorker", "animate": "AnimateWorker"}
+STAGES = {"validate": "validate_source", "pose": "PoseWorker", "inputs": "InputsWorker", "animate": "AnimateWorker"}
 
 
 class Nodes:
@@ -101,7 +101,7 @@ class Nodes:
 
 def has_row(worker: psutil.Process) -> bool:
     """Whether a worker is at work: "ray::MapWorker(Map(AnimateWorker)).submit"; one that waits lacks the method."""
-    return _title(worker).endswith((".submit", "(validate_row)"))
+    return _title(worker).endswith((".submit", "(validate_source)"))
 
 
 def _title(process: psutil.Process) -> str:

@@ -12,11 +12,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import ray
 
 from manifests import table
 from manifests.check import check
 from manifests.clip import Clip, parse_clip
-from manifests.errors import Problem
+from manifests.errors import Problem, WrongUsage
 from pipelines.manifest_reading import read_manifest
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -64,7 +65,7 @@ def test_a_run_and_a_check_see_the_same_clips_and_the_same_errors(name: str, tmp
     uri = write(tmp_path, MANIFESTS[name])
     checked = [parsed(file.partitions | row) for file, part in table.read_files(uri) for row in table.rows(part)]
     manifest = read_manifest(uri)
-    ran = [parsed(json.loads(row.fields)) for row in manifest.rows]
+    ran = [parsed(json.loads(fields)) for fields in manifest.rows.table["fields"].to_pylist()]
     assert len(ran) == sum(len(file["columns"]) for file in MANIFESTS[name])
     assert ran == checked
     # a check says of the manifest as a whole what a run says of its columns
@@ -93,7 +94,7 @@ def test_no_cell_ends_a_run_before_it_begins(tmp_path: Path) -> None:
     }
     uri = write_columns(tmp_path / "m.parquet", **columns)
     checked = [row for _, part in table.read_files(uri) for row in table.rows(part)]
-    ran = [json.loads(row.fields) for row in read_manifest(uri).rows]
+    ran = [json.loads(fields) for fields in read_manifest(uri).rows.table["fields"].to_pylist()]
     assert list(map(parsed, ran)) == list(map(parsed, checked))
     assert list(map(table.row_metadata, ran)) == list(map(table.row_metadata, checked))
     assert [[error.field for error in parse_clip(table.split_row(row))[1]] for row in ran] == [
@@ -124,3 +125,23 @@ def test_both_readers_say_the_same_of_a_file_that_cannot_be_read(
         read_manifest(str(tmp_path))
     assert str(raised.value) == said
     assert not caplog.records, "no traceback of Ray's beside it"
+
+
+def test_a_small_manifest_starts_no_crowd_of_processes(tmp_path: Path) -> None:
+    def readers() -> int:
+        return sum(actor["ActorClassName"] == "FooterReader" for actor in ray._private.state.actors().values())
+
+    uri, before = write_columns(tmp_path / "m.parquet", sku=pa.array(["x"] * 100)), readers()
+    assert len(read_manifest(uri).rows) == 100
+    assert readers() - before == 1  # Ray's own choice is 32
+
+
+def test_rows_are_chosen_by_number_and_id_and_keep_their_order(tmp_path: Path) -> None:
+    manifest = read_manifest(write_columns(tmp_path / "m.parquet", sku=pa.array(["x"] * 5)))
+    assert manifest.selected(2, ()).ids == ["r0", "r1"]
+    assert manifest.selected(None, {"r4", "r1"}).numbers == [1, 4]
+    assert manifest.selected(1, {"r4", "r1"}).numbers == [1]
+    with pytest.raises(WrongUsage, match="r9"):
+        manifest.selected(None, {"r9"})
+    chosen = manifest.rows.where(lambda row, name: row == 3 or name == "r0")
+    assert (len(chosen), chosen.numbers, [len(batch) for batch in manifest.rows.batches(2)]) == (2, [0, 3], [2, 2, 1])

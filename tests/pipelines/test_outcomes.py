@@ -14,6 +14,7 @@ from manifests.results import Result
 from manifests.work import Work
 from pipelines.configuration import RunConfig
 from pipelines.outcomes import Outcomes, checked, films_of
+from pipelines.planned_clip import planned_clip
 from pipelines.settings import RunSettings, settled
 
 
@@ -43,7 +44,7 @@ def test_rows_without_a_result_are_not_reached_where_the_run_was_ended_and_vanis
     settings: RunSettings,
 ) -> None:
     outcomes = Outcomes(range(4), settings)
-    outcomes.plan([work(0), work(1), work(2)])
+    outcomes.plan(map(planned_clip, [work(0), work(1), work(2)]))
     outcomes.take([publish(settings, work(0))])
     ended = outcomes.so_far("the run was told to end (SIGTERM)", {1: "pose"})
     assert [one.status for one in ended] == ["done", "not_reached", "not_reached", "not_reached"]
@@ -61,15 +62,15 @@ def test_rows_without_a_result_are_not_reached_where_the_run_was_ended_and_vanis
 
 def test_a_row_that_is_done_once_more_has_no_result_until_it_comes_back(settings: RunSettings) -> None:
     outcomes = Outcomes([0], settings)
-    outcomes.plan([work(0)])
+    outcomes.plan(map(planned_clip, [work(0)]))
     outcomes.take([results.of_clip(work(0), "failed", error="damaged", remedy="wait")])
-    outcomes.plan([work(0)])
+    outcomes.plan(map(planned_clip, [work(0)]))
     assert outcomes.so_far("the deadline came")[0].status == "not_reached"
 
 
 def test_a_film_whose_worker_was_not_heard_any_more_is_found(settings: RunSettings) -> None:
     outcomes = Outcomes(range(4), settings)
-    outcomes.plan([work(row) for row in range(4)])
+    outcomes.plan(map(planned_clip, [work(row) for row in range(4)]))
     publish(settings, work(1))
     publish(settings, work(2), run="another night")
     os.unlink(settings.layout.film_marker(Film("c2", work(2).film_key)))

@@ -8,7 +8,9 @@ from manifests.clip import Clip
 from manifests.layout import Film, OutputLayout
 from manifests.results import marker, of_clip
 from manifests.work import Source, Work
-from pipelines.plan import make_plan
+from pipelines.plan import Plan
+from pipelines.plan import make_plan as plan_of
+from pipelines.planned_clip import PlannedClip, planned_clip
 
 
 def work(row: int, driving: str = "d", frames: int = 10, checkpoint: str = "w", **fields: object) -> Work:
@@ -20,7 +22,11 @@ def work(row: int, driving: str = "d", frames: int = 10, checkpoint: str = "w", 
     return Work(row=row, clip=clip, driving=video, frames=frames, **keys)
 
 
-def rows(groups: list[list[Work]]) -> list[list[int]]:
+def make_plan(works: list[Work], layout: OutputLayout, run_id: str) -> Plan:
+    return plan_of(map(planned_clip, works), layout, run_id)
+
+
+def rows(groups: list[list[PlannedClip]]) -> list[list[int]]:
     return [[one.row for one in group] for group in groups]
 
 
@@ -56,7 +62,6 @@ def test_rows_that_ask_for_the_same_film_are_planned_once(tmp_path: Path) -> Non
     plan = make_plan([first, again, work(2)], OutputLayout(str(tmp_path)), "run")
     assert [one.row for one in plan.todo] == [0, 2]
     assert {key: [one.row for one in works] for key, works in plan.duplicates.items()} == {first.film_key: [1]}
-    assert plan.maker(first.film_key).row == 0
 
 
 def test_a_film_with_frames_of_nobody_is_made_again_and_every_other_is_kept(tmp_path: Path) -> None:

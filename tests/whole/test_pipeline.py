@@ -22,6 +22,7 @@ from manifests.errors import Problem
 from manifests.work import Work
 from pipelines.animate import graph, run
 from pipelines.following import followed
+from pipelines.planned_clip import planned_clip
 from pipelines.record import RunResults
 from pipelines.settings import settled
 from tests.made.sample_media import clip_row, config, write_driving, write_manifest, write_reference
@@ -211,8 +212,9 @@ def test_a_clip_that_kills_every_worker_fails_alone(media: Path) -> None:
 
 def test_no_user_media_is_decoded_beside_the_model(media: Path) -> None:
     settings = settled(config(), str(media / "m.parquet"), str(media / "out"), "night")
-    bare = Work(row=0, clip=Clip(id="a", animator="magicanimate"), frames=1)  # fails in the last stage
-    whole = graph(settings, [[bare]], 3)
+    clip = Clip(id="a", animator="magicanimate", width=48, height=64, steps=1)
+    bare = Work(row=0, clip=clip, frames=1)  # fails in the last stage
+    whole = graph(settings, [[planned_clip(bare)]], 3)
     list(followed(whole, settings.config))
     operators = [line for line in whole.stats().splitlines() if "AnimateWorker" in line]
     assert operators

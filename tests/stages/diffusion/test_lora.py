@@ -21,7 +21,7 @@ from manifests.storage import Allowed
 from manifests.work import Weights, Work
 from pipelines.clip import StageChain
 from pipelines.configuration import RunConfig
-from pipelines.plan import model
+from pipelines.planned_clip import model
 from stages.checkpoint_files import local_lora
 from stages.diffusion.animator import Segment
 from stages.diffusion.animators import ANIMATORS, load_animator
