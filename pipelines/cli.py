@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from manifests.errors import Problem, WrongUsage
-from pipelines.console import Console, Redacting, Terminated, print_json, told_to_end
+from pipelines.console import Console, Redacting, Terminated, print_json, print_text, told_to_end
 
 OK, BROKE_OFF, WRONG_USAGE, SOME_FAILED = 0, 1, 2, 3
 EXIT_CODES = (
@@ -430,7 +430,7 @@ def models(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json({"models": [model.to_dict() for model in found]})
     else:
-        print("\n".join(map(str, found)))  # noqa: T201
+        print_text("\n".join(map(str, found)))
     return OK
 
 
@@ -504,7 +504,7 @@ def _config(commands: Any) -> None:
 
 def config(arguments: argparse.Namespace) -> int:
     """`catwalk config`."""
-    print(_configured(arguments).to_yaml(), end="")  # noqa: T201
+    print_text(_configured(arguments).to_yaml().rstrip("\n"))
     return OK
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import logging
 import shutil
 import signal
@@ -76,7 +77,15 @@ def _without_secrets(text: str) -> str:
 
 def print_json(value: dict[str, Any]) -> None:
     """For other programs, on stdout."""
-    print(json.dumps(value, ensure_ascii=False, indent=2), flush=True)  # noqa: T201
+    print_text(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def print_text(text: str) -> None:
+    """What a command was asked for, on stdout; a reader who has read enough, such as `head`, may close it."""
+    try:
+        print(text, flush=True)  # noqa: T201
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
 
 
 class Orders:

@@ -25,6 +25,8 @@ COMMANDS = [
     ["manifest", "build"],
     ["manifest", "check"],
     ["poses"],
+    ["models"],
+    ["models", "fetch"],
     ["doctor"],
     ["config"],
 ]
@@ -39,6 +41,16 @@ def json_lines(path: Path, *rows: dict) -> Path:
 
 
 # It explains itself.
+
+
+@pytest.mark.parametrize("command", [["config"], ["models", "--json"]], ids=" ".join)
+def test_a_reader_who_has_read_enough_may_go(command: list[str]) -> None:
+    program = [sys.executable, "-m", "pipelines.cli", *command]
+    with subprocess.Popen(program, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stdout
+        assert running.stderr
+        running.stdout.close()
+        assert (running.stderr.read(), running.wait(timeout=60)) == ("", cli.OK)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
