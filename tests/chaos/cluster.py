@@ -15,7 +15,7 @@ import psutil
 
 OBJECT_STORE = 80_000_000  # bytes per node: Ray's least is 75 MB
 # what a worker of each stage has in its process title
-STAGES = {"validate": "validate_source", "pose": "PoseWorker", "inputs": "InputsWorker", "animate": "AnimateWorker"}
+STAGES = {"validate": "validate_", "pose": "PoseWorker", "inputs": "InputsWorker", "animate": "AnimateWorker"}
 
 
 class Nodes:
@@ -100,8 +100,17 @@ class Nodes:
 
 
 def has_row(worker: psutil.Process) -> bool:
-    """Whether a worker is at work: "ray::MapWorker(Map(AnimateWorker)).submit"; one that waits lacks the method."""
-    return _title(worker).endswith((".submit", "(validate_source)"))
+    """Whether a worker is at work: "ray::MapWorker(Map(AnimateWorker)).submit"; one that waits lacks the method.
+
+    A task has its title, "ray::Map(validate_source)", while it runs.
+    """
+    title = _title(worker)
+    return title.endswith(".submit") or STAGES["validate"] in title
+
+
+def is_starting(worker: psutil.Process) -> bool:
+    """Whether an actor is not yet what it is to be."""
+    return _title(worker).endswith(".__init__")
 
 
 def _title(process: psutil.Process) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from tests.chaos.cluster import STAGES, Nodes, has_row, send
+from tests.chaos.cluster import STAGES, Nodes, has_row, is_starting, send
 from tests.chaos.driver import Driver
 
 POLL = 0.03  # seconds: the first rows of a stage pass quickly
@@ -32,8 +32,8 @@ class Storm:
     """Blows one after the other, from the main thread, where alone Ray starts nodes; `struck` counts what it did.
 
     Every `interval` seconds a worker of the next stage dies, until `kills` are done: one with a row in hand, if there
-    is one within `patience` seconds. A frozen node stands still for `out_seconds`, and a lost one is replaced after as
-    long.
+    is one within `patience` seconds, else one that waits for a row. A frozen node stands still for `out_seconds`, and a
+    lost one is replaced after as long.
     """
 
     nodes: Nodes
@@ -81,7 +81,7 @@ class Storm:
         there = self.nodes.workers()
         stages = list(STAGES)
         for stage in sorted(stages, key=lambda stage: self.struck.get(f"{stage} worker", 0)):
-            found = [worker for worker in there[stage] if not busy or has_row(worker)]
+            found = [worker for worker in there[stage] if has_row(worker) or not (busy or is_starting(worker))]
             if found and send(self._random.choice(found), signal.SIGKILL):
                 self.struck[f"{stage} worker"] = self.struck.get(f"{stage} worker", 0) + 1
                 self._next_kill = time.monotonic() + self.interval
