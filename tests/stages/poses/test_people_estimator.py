@@ -21,7 +21,7 @@ from stages.poses.estimators.people.lite_model import LiteModel
 from stages.poses.estimators.people.lookout import LONGEST_PAUSE, Lookout
 from stages.poses.estimators.people.person import Person
 from stages.poses.estimators.people.region import Picture, Region
-from stages.poses.estimators.people.search import Search, distinct, squares
+from stages.poses.estimators.people.search import SURE, Search, distinct, squares, there
 from stages.poses.wholebody import LEFT_HAND, RIGHT_HAND
 
 TURNED = Region(np.array([40.0, 30.0]), 20.0, np.pi / 6)
@@ -152,6 +152,21 @@ def test_an_arm_is_no_person_and_a_head_has_one_body() -> None:
     bust = replace(standing(100, 38, 50))
     bust = replace(bust, points=bust.points + person.points[0] - bust.points[0])
     assert distinct([person, bust]) == [person]
+
+
+def test_whose_points_are_unsure_or_outside_the_picture_is_nobody() -> None:
+    picture = Picture(np.zeros((200, 200, 3), np.uint8))
+    body = standing(100, 100)
+    assert there(body, picture, SURE)
+    unsure = replace(body, scores=np.full(33, 0.4))
+    assert not there(unsure, picture, SURE)
+    assert there(unsure, picture), "who was there in the frame before"
+    assert not there(replace(body, points=body.points + 500), picture)
+    bust = replace(
+        body, points=(body.points - [100, 58]) * 4 + [100, 100], scores=np.where(np.arange(33) < 13, 0.9, 0.05)
+    )
+    assert there(bust, picture, SURE), "of whom no more is in the picture"
+    assert not there(replace(body, flag=0.3), picture)
 
 
 def test_the_body_is_put_in_the_order_of_coco() -> None:

@@ -66,6 +66,13 @@ def test_each_part_is_found_as_exactly_as_was_measured(
     assert found[3] >= seen
 
 
+def test_nobody_is_found_where_nobody_is(estimator: PeopleEstimator, media: Path) -> None:
+    piste = read_image(media / "people" / "coco_785.jpg", Limits())[:, :270]
+    noise = np.random.default_rng(0).integers(0, 255, (300, 400, 3), dtype=np.uint8)
+    for picture in (piste, noise, np.full((300, 400, 3), 128, np.uint8)):
+        assert not estimator([np.ascontiguousarray(picture)]).present.any()
+
+
 def test_a_film_of_one_person_is_followed_without_the_detector(
     estimator: PeopleEstimator, media: Path, tmp_path: Path
 ) -> None:

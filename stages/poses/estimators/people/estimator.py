@@ -106,7 +106,7 @@ class PeopleEstimator:
         owners: list[tuple[Body, Person | None]] = []
         for person in known:
             body = self._body(picture, person.body.next)
-            if there(body):
+            if there(body, picture):
                 owners.append((body, person))
             else:
                 lookout.lost(number, person.body.next)

@@ -14,10 +14,12 @@ SMALLEST = 32  # pixels of a square's side: below it there is nothing to see
 MOST = 64  # regions that the body net is asked about, at most
 CLOSE_HEADS = 0.5  # times the larger one's size: nobody's head is nearer to another's
 INSIDE = 0.7  # of a find's joints lie on a surer and larger person: it is an arm or a leg of theirs
-SAME_PLACE = 0.15  # of a region's side: centres of regions that show the same
-SAME_SIZE = 1.3  # times as large, at most
+SAME = 0.2  # of a region's side: those that differ by less show the same
+SETTLED = 0.1  # likewise, of the region that a body was seen in and the one that the net sees it in
+LOOKS = 4  # of the body net at somebody new, two at least
 ALIKE = 0.08  # of a person's extent: joints of one person seen twice are nearer, half of them at least
 ENOUGH = 4  # joints seen, to be anybody
+SURE, STILL_SURE = 0.5, 0.25  # sureness of somebody new, and of somebody who was there in the frame before
 
 
 def whole(picture: Picture) -> Region:
@@ -63,13 +65,19 @@ class Search:
     def _confirmed(self, picture: Picture, finds: list[tuple[float, Region]]) -> list[Body]:
         bodies: list[Body] = []
         for region in _different([region for _, region in sorted(finds, key=lambda find: -find[0])])[:MOST]:
-            # the detector's region is rough: the net's own, from there, is what it was trained on
-            body = self._body(picture, region)
-            if body.flag >= THERE:
-                body = self._body(picture, body.next)
-            if there(body):
+            body = self._settled(picture, region)
+            if there(body, picture, SURE):
                 bodies.append(body)
         return distinct(sorted(bodies, key=lambda body: -sureness(body, picture)))
+
+    def _settled(self, picture: Picture, region: Region) -> Body:
+        """The body in a region of the detector's, which is rough: looked at again where the net itself sees it."""
+        body = self._body(picture, region)
+        for _ in range(LOOKS - 1):
+            if body.flag < THERE or (body.seen_in is not region and _same(body.seen_in, body.next, SETTLED)):
+                break
+            body = self._body(picture, body.next)
+        return body
 
 
 def _different(regions: list[Region]) -> list[Region]:
@@ -80,15 +88,15 @@ def _different(regions: list[Region]) -> list[Region]:
     return kept
 
 
-def _same(one: Region, other: Region) -> bool:
-    larger, smaller = max(one.side, other.side), min(one.side, other.side)
-    apart = float(np.linalg.norm(one.centre - other.centre))
-    return larger < SAME_SIZE * smaller and apart < SAME_PLACE * smaller
+def _same(one: Region, other: Region, tolerance: float = SAME) -> bool:
+    """Whether centres and sizes differ by less than that share of the smaller one's side."""
+    smaller = min(one.side, other.side)
+    return max(abs(one.side - other.side), float(np.linalg.norm(one.centre - other.centre))) < tolerance * smaller
 
 
-def there(body: Body) -> bool:
-    """Whether somebody is in the region that a body was seen in."""
-    return body.flag >= THERE and int((body.scores > SEEN).sum()) >= ENOUGH
+def there(body: Body, picture: Picture, least: float = STILL_SURE) -> bool:
+    """Whether somebody is in the region that a body was seen in, as surely as that at least."""
+    return body.flag >= THERE and int((body.scores > SEEN).sum()) >= ENOUGH and sureness(body, picture) >= least
 
 
 def sureness(body: Body, picture: Picture) -> float:
