@@ -36,7 +36,7 @@ from pipelines.progress import Say
 from pipelines.record import RunRecord, RunResults, bad_rows
 from pipelines.settings import RunSettings, require_device, settled
 from pipelines.validation import validated
-from pipelines.watch import Ends
+from pipelines.watch import Ends, Silence
 from pipelines.workers import AnimateWorker, InputsWorker, PoseWorker
 
 ROUNDS = 3  # how often a row is done at most, where a stage asks for it to be done once more
@@ -125,7 +125,7 @@ def gathered(
 
 def planned(rows: ManifestRows, settings: RunSettings, say: Say) -> tuple[Plan, list[Result]]:
     """What there is to do for rows, and the results of those that end here: refused, or finished already."""
-    clips, refused = validated(rows, settings)
+    clips, refused = validated(rows, settings, Silence(settings, say))
     plan = make_plan(clips, settings.layout, settings.run_id)
     say(plan.in_words(refused))
     for line in plan.warnings():

@@ -9,6 +9,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 
+import pyarrow as pa
 import ray.data
 from ray._private import auto_init_hook
 from ray.data._internal.execution.streaming_executor import StreamingExecutor
@@ -21,10 +22,16 @@ END_SECONDS = 10.0
 Row = dict[str, Any]
 
 
-def followed(
-    dataset: ray.data.Dataset, config: RunConfig, over: Callable[[Following], bool] = lambda following: False
-) -> Iterator[Row]:
-    """Rows as soon as their blocks are finished.
+def followed(dataset: ray.data.Dataset, config: RunConfig, over: Callable[[Following], bool]) -> Iterator[Row]:
+    """The rows of `followed_tables`."""
+    for table in followed_tables(dataset, config, over):
+        yield from table.to_pylist()
+
+
+def followed_tables(
+    dataset: ray.data.Dataset, config: RunConfig, over: Callable[[Following], bool]
+) -> Iterator[pa.Table]:
+    """Blocks as soon as they are finished.
 
     `over` is asked every second or so, be there rows or not. Once it says so the graph is ended: its workers are
     killed, and what they had in hand does not come back.
@@ -34,8 +41,8 @@ def followed(
     dataset.context.max_consecutive_actor_init_deaths = 5
     following = Following(dataset)
     try:
-        while (rows := following.next(TICK_SECONDS)) is not None:
-            yield from rows
+        while not following.ended:
+            yield from following.next(TICK_SECONDS)
             if over(following):
                 break
     except KeyboardInterrupt:
@@ -53,19 +60,21 @@ class Following:
     def __init__(self, dataset: ray.data.Dataset) -> None:
         self.abandoned = False
         self._dataset = dataset
-        self._read: SimpleQueue[list[Row] | BaseException | None] = SimpleQueue()
+        self.ended = False  # all of it has been read
+        self._read: SimpleQueue[pa.Table | BaseException | None] = SimpleQueue()
         self._reader = threading.Thread(target=self._follow, name="catwalk-following", daemon=True)
         self._reader.start()
 
-    def next(self, seconds: float) -> list[Row] | None:
-        """Rows that have come, [] when none have within that time, None at the end. Raises what the graph raised."""
+    def next(self, seconds: float) -> list[pa.Table]:
+        """The block that came within that time, if one did. Raises what the graph raised."""
         try:
             read = self._read.get(timeout=seconds)
         except Empty:
             return []
         if isinstance(read, BaseException):
             raise read
-        return read
+        self.ended = read is None
+        return [] if read is None else [read]
 
     def end(self) -> None:
         """End the graph if it still runs."""
@@ -91,7 +100,7 @@ class Following:
         try:
             batches = self._dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
             for batch in batches:
-                self._read.put(batch.to_pylist())
+                self._read.put(batch)
         except BaseException as error:
             self._read.put(error)
         self._read.put(None)

@@ -28,11 +28,13 @@ from manifests.work import Work
 from pipelines import stage_of
 from pipelines.attempts import WorkerDied
 from pipelines.boundary import ended, guarded, note_unforeseen, reasons, status_of, then
+from pipelines.following import followed_tables
 from pipelines.keying import Keying
 from pipelines.manifest_reading import ManifestRows
 from pipelines.planned_clip import CLIPS, PlannedClip, clips_of, planned_clip
 from pipelines.pools import as_blocks, tasks
 from pipelines.settings import RunSettings
+from pipelines.watch import Silence
 from pipelines.workers import ledger_of, since
 
 if TYPE_CHECKING:
@@ -55,24 +57,27 @@ class Call(NamedTuple):
     attempts: int  # deaths of a worker after which what killed it is not tried again
 
 
-def validated(rows: ManifestRows, settings: RunSettings) -> tuple[list[PlannedClip], list[Result]]:
-    """Every row as a clip with its keys, or as its rejected or failed result. Duplicate ids are found here."""
+def validated(rows: ManifestRows, settings: RunSettings, silence: Silence) -> tuple[list[PlannedClip], list[Result]]:
+    """Every row as a clip with its keys, or as its rejected or failed result. Duplicate ids are found here.
+
+    `silence` says what is waited for when nothing has come back for a while.
+    """
     if not len(rows):
         return [], []
     call = Call(settings, secrets.token_hex(8), settings.config.attempts)
     size = min(MOST_AT_ONCE, 1 + len(rows) // (4 * settings.config.validate_pool.size))
-    sources = distinct(mapped(rows.batches(size), validate_names, call))
-    waited = read(sources, call)
+    sources = distinct(mapped(rows.batches(size), validate_names, call, silence))
+    waited = read(sources, call, silence)
     clips: list[PlannedClip] = []
     refused: list[Result] = []
-    for judged in mapped(annotated(rows, waited).batches(size), validate_rows, call):
+    for judged in mapped(annotated(rows, waited).batches(size), validate_rows, call, silence):
         good = judged["result"].is_null()
         clips += clips_of(judged.filter(good))
         refused += map(Result.model_validate_json, judged["result"].drop_null().to_pylist())
     return sorted(clips, key=lambda clip: clip.row), refused
 
 
-def read(sources: Sequence[dict[str, Any]], call: Call) -> Counter[int]:
+def read(sources: Sequence[dict[str, Any]], call: Call, silence: Silence) -> Counter[int]:
     """Read each source once; returns the seconds it took, under the number of the row that named it first.
 
     One whose worker died too often gets a last try alone, so that it is not condemned for its neighbours.
@@ -82,26 +87,27 @@ def read(sources: Sequence[dict[str, Any]], call: Call) -> Counter[int]:
     for attempts, blocks in ((call.attempts, max(4 * pool.size, len(sources) // 16)), (call.attempts + 1, 1)):
         arguments = {"call": call._replace(attempts=attempts)}
         done = as_blocks(sources, blocks).map(validate_source, fn_kwargs=arguments, **tasks(pool)) if sources else None
-        outcomes = [row for batch in (tables_of(done, call) if done else ()) for row in batch.to_pylist()]
+        outcomes = [row for batch in (tables_of(done, call, silence) if done else ()) for row in batch.to_pylist()]
         waited.update({row["row"]: row["seconds"] for row in outcomes})
         sources = [row for row in outcomes if row["then"] == "alone"]
     return waited
 
 
-def mapped(batches: Sequence[pa.Table], work: Callable[..., pa.Table], call: Call) -> Iterator[pa.Table]:
+def mapped(
+    batches: Sequence[pa.Table], work: Callable[..., pa.Table], call: Call, silence: Silence
+) -> Iterator[pa.Table]:
     """What a function makes of every batch, in any order."""
     given = ray.data.from_arrow(batches)
     pool = tasks(call.settings.config.validate_pool)
     done = given.map_batches(work, batch_size=None, batch_format="pyarrow", fn_kwargs={"call": call}, **pool)
-    return tables_of(done, call)
+    return tables_of(done, call, silence)
 
 
-def tables_of(dataset: ray.data.Dataset, call: Call) -> Iterator[pa.Table]:
+def tables_of(dataset: ray.data.Dataset, call: Call, silence: Silence) -> Iterator[pa.Table]:
     """The blocks of a dataset as soon as they are finished."""
-    config = call.settings.config
-    # every try is bounded by its worker; for Ray what is tried again makes no progress
-    dataset.context.execution_no_progress_timeout_s = (config.attempts + 2) * config.longest_row_seconds
-    yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+    for made in followed_tables(dataset, call.settings.config, silence):
+        silence.broken()
+        yield made
 
 
 def distinct(tables: Iterable[pa.Table]) -> list[dict[str, Any]]:

@@ -53,8 +53,12 @@ class Waiting:
 
     def row_came(self, row: int) -> None:
         """A row has come back; what is noted of earlier tries at it were deaths."""
-        self._busy = time.monotonic()
+        self.something_came()
         self._back.add(row)
+
+    def something_came(self) -> None:
+        """Somebody is at work."""
+        self._busy = time.monotonic()
 
     def goes_again(self, rows: Iterable[int]) -> None:
         """Rows that have come back are done once more."""

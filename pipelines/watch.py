@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -75,6 +75,44 @@ class Budget:
         return self._spent + coming + usual > self.hours * 3600
 
 
+class Silence:
+    """Says what is waited for when nothing has come back for a while, and sees to it."""
+
+    def __init__(self, settings: RunSettings, say: Say) -> None:
+        folder = settings.layout.run(settings.run_id, "attempts")
+        self._waiting = Waiting(folder, settings.session, settings.config.idle_seconds, say)
+        self.broken()
+
+    def broken(self) -> None:
+        """Something came back."""
+        self._waiting.something_came()
+        self._heard, self._quiet = time.monotonic(), QUIET_SECONDS
+
+    def begins(self, rows: Iterable[int]) -> None:
+        """Rows are to be done, once more maybe."""
+        self._waiting.goes_again(rows)
+        self.broken()
+
+    def row_came(self, row: int) -> None:
+        """A row has come back."""
+        self._waiting.row_came(row)
+        self.broken()
+
+    def in_hand(self) -> list[Attempt]:
+        """Tries that have not ended."""
+        return self._waiting.in_hand()
+
+    def __call__(self, following: Following | None = None) -> bool:
+        """Look whether it lasts; it never ends what is followed. Raises `Problem` when there is nothing to wait for."""
+        if time.monotonic() - self._heard >= self._quiet:
+            self._quiet = min(2 * self._quiet, self._quiet + LONGEST_QUIET_SECONDS)
+            try:
+                self._waiting.look(following.in_words() if following else "")
+            except OSError as error:  # of the store
+                log.warning("what is in hand could not be looked at: %s", error)
+        return False
+
+
 class Watch:
     """Sees signals, the STOP marker, the deadline, the budget, a lost lease, and that nothing comes back any more."""
 
@@ -104,11 +142,8 @@ class Watch:
         self._costs: dict[int, float] = {}
         self._looked = self._counted = 0.0
         self._in_hand: list[Attempt] = []
-        folder = settings.layout.run(settings.run_id, "attempts")
-        self._waiting = Waiting(folder, settings.session, settings.config.idle_seconds, say)
+        self._silence = Silence(settings, say)
         self._ordered_at = self._idle_since = 0.0
-        self._heard = time.monotonic()
-        self._quiet = QUIET_SECONDS
 
     def spent(self, result: Result) -> None:
         """Take in a row that an earlier session of the run did."""
@@ -118,13 +153,11 @@ class Watch:
     def begins(self, costs: dict[int, float]) -> None:
         """A graph begins; `costs` of its rows."""
         self._costs = costs
-        self._waiting.goes_again(costs)
-        self._heard, self._quiet = time.monotonic(), QUIET_SECONDS
+        self._silence.begins(costs)
 
     def heard(self, result: Result) -> None:
         """A row came back."""
-        self._waiting.row_came(result.row)
-        self._heard, self._quiet = time.monotonic(), QUIET_SECONDS
+        self._silence.row_came(result.row)
         if self.budget:
             self.budget.ended(result, self._costs.get(result.row, 0.0))
 
@@ -137,13 +170,7 @@ class Watch:
         self._now_and_then()
         if self.ending():
             return self._drained(now)
-        if now - self._heard >= self._quiet:
-            self._quiet = min(2 * self._quiet, self._quiet + LONGEST_QUIET_SECONDS)
-            try:
-                self._waiting.look(following.in_words() if following else "")
-            except OSError as error:  # of the store
-                log.warning("what is in hand could not be looked at: %s", error)
-        return False
+        return self._silence(following)
 
     def ending(self) -> bool:
         """Whether no new work is taken. Raises `Lost` where another driver has taken the run over."""
@@ -202,7 +229,7 @@ class Watch:
         now = time.monotonic()
         if now - self._counted >= LOOK_SECONDS:
             with suppress(OSError):
-                self._in_hand = self._waiting.in_hand()
+                self._in_hand = self._silence.in_hand()
                 self._counted = now
         return self._in_hand
 

@@ -17,7 +17,7 @@ from pipelines.configuration import RunConfig
 from pipelines.console import Orders
 from pipelines.lease import Lease, held
 from pipelines.settings import RunSettings, settled
-from pipelines.watch import Budget, Ends, Order, Watch
+from pipelines.watch import Budget, Ends, Order, Silence, Watch
 
 
 def film(row: int, gpu_seconds: float, status: str = "done") -> Result:
@@ -136,3 +136,23 @@ def test_what_earlier_sessions_spent_counts() -> None:
     budget = Budget(hours=0.5, gpus=1)
     budget.ended(film(0, 1801))
     assert budget.exhausted([])
+
+
+def test_after_a_while_of_silence_it_is_said_what_is_waited_for_and_then_less_and_less_often(
+    cluster: str, settings: RunSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "QUIET_SECONDS", 0.3)
+    said: list[str] = []
+    silence = Silence(settings, said.append)
+    assert not silence()
+    assert said == []
+    time.sleep(0.4)
+    silence.broken()
+    silence()
+    assert said == []
+    time.sleep(0.4)
+    silence()
+    silence()
+    assert len(said) == 1
+    assert "no worker has had a row in hand" in said[0]
+    assert "CPU free" in said[0]

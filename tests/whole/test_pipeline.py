@@ -215,7 +215,7 @@ def test_no_user_media_is_decoded_beside_the_model(media: Path) -> None:
     clip = Clip(id="a", animator="magicanimate", width=48, height=64, steps=1)
     bare = Work(row=0, clip=clip, frames=1)  # fails in the last stage
     whole = graph(settings, [[planned_clip(bare)]], 3)
-    list(followed(whole, settings.config))
+    list(followed(whole, settings.config, lambda following: False))
     operators = [line for line in whole.stats().splitlines() if "AnimateWorker" in line]
     assert operators
     assert not [line for line in operators if "->Map(AnimateWorker)" in line]
