@@ -37,8 +37,8 @@ def recipe_of(clip: Clip, estimators: Estimators, driving: Source | None = None)
 def reference_estimator(facts: Facts, estimators: Estimators) -> KeypointEstimator:
     """Which estimator measures references that are retargeted to: the one that knows the animator's pictures.
 
-    It is that of the driving film too, but where a real person drives a drawn one: limbs get the lengths that are
-    measured here, and a drawn person's are best known to the net that was made for them.
+    It is that of the driving film too, but where a real person drives a drawn one: measured by the net made for drawn
+    people, their bones come out a quarter more exactly (tests/bench/RESULTS.md).
     """
     return "drawn" if facts.keypoints == "drawn" else estimators.for_keypoints()
 
