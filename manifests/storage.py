@@ -444,6 +444,13 @@ def delete(uri: str) -> None:
             tried(fs.rm_file, path)
 
 
+def delete_empty(folder: str) -> None:
+    """Remove the folder if nothing is in it; object stores have no empty ones."""
+    if (local := local_path(folder)) is not None:
+        with suppress(OSError):
+            local.rmdir()
+
+
 def listing(folder: str, recursive: bool = False) -> dict[str, int]:
     """`{name relative to folder: size in bytes}` of the files there now; empty if there is no such folder."""
     if (local := local_path(folder)) is not None:

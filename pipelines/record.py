@@ -92,10 +92,12 @@ class RunRecord:
             storage.publish(local, self._uri("plan.parquet"))
 
     def dry(self, plan: Plan, ended: Sequence[Result], say: Say) -> RunResults:
-        """What a run would begin with, said with every kind of rejection; nothing is written.
+        """What a run would begin with, said with every kind of rejection; nothing is left in the run's folder.
 
         Rows that would be made have no result.
         """
+        for emptied in (self._uri("attempts"), self._uri(), storage.parent(self._uri())):  # of tries to read files
+            storage.delete_empty(emptied)
         for line in failure_lines(summarise(ended)["failures"]):
             say(line)
         return RunResults(self._settings.run_id, list(ended), {"to_make": len(plan.todo)}, self._uri())
