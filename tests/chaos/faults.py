@@ -357,6 +357,21 @@ def _(folder: Path) -> Iterator[str]:
 SMALL = {"pose_pool": {"num_cpus": 0.1}, "inputs_pool": {"num_cpus": 0.1}}
 
 
+@fault("F4")
+def _(folder: Path) -> Iterator[str]:
+    rows = write_catalogue(folder, 8)
+    rows[2]["options"] = {"seconds": 1e6}
+    limits = {"time_limits": {"base": 30, "animate_cpu": 0}}
+    with one_node(folder) as env:
+        for workers in (1, 2):
+            shutil.rmtree(folder / "out", ignore_errors=True)
+            config = {**limits, "animate_pool": {"size": workers, "threads": 1}}
+            ended = animate(folder, rows, "--run-id", "night", config=config, **env)
+            yield f"one of 8 hangs, {workers} worker(s): {ended}; {table_of(folder)}"
+            ended = animate_again(folder, "--run-id", "night", config=config, **env)
+            yield f"the same run id again: {ended}; {table_of(folder)}"
+
+
 @fault("F6")
 def _(folder: Path) -> Iterator[str]:
     yield from _ended_by(folder, signal.SIGTERM)
