@@ -14,6 +14,7 @@ from manifests.work import Source
 from stages.extract_pose import ExtractPose
 from stages.poses.estimators.load import load_people
 from stages.poses.estimators.people.estimator import PeopleEstimator
+from stages.poses.estimators.people.hands import HandNet
 from stages.poses.files.keypoint_file import read_keypoints
 from stages.poses.files.sequence import PoseSequence
 from stages.poses.recipes import Estimators, PeopleSettings, Recipe
@@ -112,6 +113,21 @@ def test_hands_are_on_their_arms_and_faces_on_their_heads(estimator: PeopleEstim
                 hands += 1
                 assert np.linalg.norm(points[hand][0] - points[wrist]) < 25
     assert (len(found.points[0]), hands) == (2, 3), "the fourth is outside the picture"
+
+
+def test_a_hand_that_is_followed_costs_one_look(
+    estimator: PeopleEstimator, media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+    net = HandNet.__call__
+    monkeypatch.setattr(HandNet, "__call__", lambda self, *of: looks.append(1) or net(self, *of))
+    pixels = read_image(media / "animate_anyone" / "anyone-3.png", Limits())
+    counts = []
+    for sight in estimator.follow([np.roll(pixels, 3 * number, axis=1) for number in range(4)]):
+        assert all(sight.people[0].hands)
+        counts.append(len(looks))
+    assert np.diff(counts).tolist() == [2, 2, 2], "one for each hand"
+    assert counts[0] == 4, "two for each on a first look"
 
 
 def test_pedestrians_from_behind_have_no_face(estimator: PeopleEstimator, media: Path) -> None:
