@@ -7,12 +7,13 @@ name it; then every row is judged, and gets its keys, from what is known by then
 from __future__ import annotations
 
 import json
+import math
 import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -159,6 +160,11 @@ class Validation:
         with ThreadPoolExecutor(LOOK_UPS) as pool:
             return [file for file, there in zip(files, pool.map(known, files), strict=True) if not there]
 
+    def digesting(self, source: Mapping[str, Any]) -> AbstractContextManager[int]:
+        """The try at digesting weights, whose size nobody asks for first."""
+        unit, what = storage.sha256_text(source["uri"])[:KEY_LENGTH], f"weights of {json.loads(source['uri'])[0]}"
+        return self._ledger.trying(source["row"], source["id"], math.inf, unit, what)
+
     @contextmanager
     def _probing(self, file: NamedFile, stamp: Stamp) -> Iterator[None]:
         if file in self._deadly:
@@ -210,7 +216,8 @@ def validate_source(source: dict[str, Any], call: Call) -> dict[str, Any]:
     of, begun, after = validation_of(call), time.perf_counter(), ""
     try:
         if source["kind"] == "weights":
-            of.keying.digest(tuple(json.loads(source["uri"])))
+            with of.digesting(source):
+                of.keying.digest(tuple(json.loads(source["uri"])))
         else:
             with of.on_behalf_of(source):
                 of.stage.examine(NamedFile(source["uri"], source["kind"]))

@@ -11,6 +11,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,12 @@ from stages.diffusion.animator import Facts, Segment
 from stages.extract_pose import ExtractPose
 from stages.prepare_inputs import PrepareInputs
 from stages.validate import Validate
+from tests.made.sample_media import clip_row, write_driving, write_reference
 
 STAGES = ("validate", "pose", "inputs", "animate")
 DEADLY = ("kills", "hangs", "allocates")
 KINDS = (*DEADLY, "raises")
+STILL = {"animator": "still", "driving_kind": "skeleton", "steps": None}
 
 
 def choke(stage: str, name: str) -> None:
@@ -47,6 +50,23 @@ def choke(stage: str, name: str) -> None:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
     elif kind == "raises":
         raise RuntimeError(f"{name} was poison")
+
+
+def poisoned(media: Path, stage: str, kind: str, number: int) -> dict[str, object]:
+    """A row with that poison, in files of its own where files are what is poisonous."""
+    name, fields = f"{stage}-{kind}-{number}", {}
+    if stage in ("validate", "inputs"):
+        fields["reference"] = write_reference(media / f"{name}.png", seed=100 + number).name
+    if stage == "pose":
+        fields["driving"] = write_driving(media / f"{name}.mp4", seed=100 + number).name
+    return clip_row(name, seed=number, **STILL, **fields)
+
+
+def bounds(seconds: float, attempts: int) -> dict[str, Any]:
+    """A configuration under which poison is soon known for what it is; memory that a worker with torch stays below."""
+    pools = {f"{stage}_pool": {"memory_bytes": 1_500_000_000} for stage in STAGES}
+    limits = {"base": seconds, "animate_cpu": 0, "pose_frame": 0}
+    return {"animators": {"still": "tests.made.poison:Still"}, "time_limits": limits, "attempts": attempts, **pools}
 
 
 class Still:

@@ -11,30 +11,10 @@ import pytest
 from manifests import results
 from pipelines.animate import run
 from pipelines.attempts import attempts_in
-from pipelines.configuration import RunConfig
-from tests.made.sample_media import clip_row, config, write_driving, write_manifest, write_reference
+from tests.made.poison import STILL, bounds, poisoned
+from tests.made.sample_media import clip_row, config, write_manifest
 
 pytestmark = pytest.mark.usefixtures("cluster")
-
-STILL = {"animator": "still", "driving_kind": "skeleton", "steps": None}
-
-
-def poisonable(**fields: object) -> RunConfig:
-    """Limits of seconds, and memory that a worker with torch stays below."""
-    pools = {f"{name}_pool": {"memory_bytes": 1_500_000_000} for name in ("validate", "pose", "inputs", "animate")}
-    limits = {"base": 5, "animate_cpu": 0, "pose_frame": 0}
-    return config(animators={"still": "tests.made.poison:Still"}, time_limits=limits, attempts=1, **pools, **fields)
-
-
-def poisoned(media: Path, stage: str, kind: str, number: int) -> dict[str, object]:
-    """A row with that poison."""
-    name = f"{stage}-{kind}-{number}"
-    fields: dict[str, object] = {}
-    if stage in ("validate", "inputs"):
-        fields["reference"] = write_reference(media / f"{name}.png", seed=100 + number).name
-    if stage == "pose":
-        fields["driving"] = write_driving(media / f"{name}.mp4", seed=100 + number).name
-    return clip_row(name, seed=number, **STILL, **fields)
 
 
 def test_poison_of_every_kind_ends_its_own_rows_by_name_and_no_others(media: Path) -> None:
@@ -42,10 +22,10 @@ def test_poison_of_every_kind_ends_its_own_rows_by_name_and_no_others(media: Pat
     poison = [
         ("validate", "kills", "its worker died 2 times in validate"),
         ("validate", "allocates", "its worker was ended 2 times: more than 1.5 GB of memory"),
-        ("pose", "hangs", "its worker was ended 2 times: no end after 5 s in pose"),
+        ("pose", "hangs", "its worker was ended 2 times: no end after 8 s in pose"),
         ("pose", "raises", "was poison"),
         ("inputs", "kills", "its worker died 2 times in inputs"),
-        ("animate", "hangs", "its worker was ended 2 times: no end after 5 s in animate"),
+        ("animate", "hangs", "its worker was ended 2 times: no end after 8 s in animate"),
         ("animate", "allocates", "its worker was ended 2 times: more than 1.5 GB of memory"),
         ("animate", "breaks", "its worker was ended 2 times: CUDA error: an illegal memory access"),
     ]
@@ -55,7 +35,9 @@ def test_poison_of_every_kind_ends_its_own_rows_by_name_and_no_others(media: Pat
     shared = poisoned(media, "validate", "kills", 0)
     rows.append({**shared, "id": "sharing", "seed": 99})
     begun = time.monotonic()
-    outcome = run(poisonable(), write_manifest(media / "m.parquet", rows), str(media / "out"), run_id="night")
+    outcome = run(
+        config(**bounds(8, attempts=1)), write_manifest(media / "m.parquet", rows), str(media / "out"), run_id="night"
+    )
     by_id = {result.id: result for result in outcome.results}
     assert {name: by_id[name].status for name in by_id if name.startswith("good")} == dict.fromkeys(
         (f"good{number}" for number in range(4)), "done"
@@ -70,7 +52,9 @@ def test_poison_of_every_kind_ends_its_own_rows_by_name_and_no_others(media: Pat
     assert outcome.exit_code == 3
     assert time.monotonic() - begun < 600
     deaths = attempts_in(f"{outcome.folder}/attempts")
-    second = run(poisonable(), write_manifest(media / "m.parquet", rows), str(media / "out"), run_id="night")
+    second = run(
+        config(**bounds(8, attempts=1)), write_manifest(media / "m.parquet", rows), str(media / "out"), run_id="night"
+    )
     assert attempts_in(f"{outcome.folder}/attempts") == deaths, "what is condemned is tried again under its run id"
     assert [result.status for result in second.results] == [result.status for result in outcome.results]
     assert results.read(f"{outcome.folder}/results.parquet") == second.results
