@@ -42,9 +42,7 @@ class Claims:
         while not storage.create_exclusive(uri, self._content):
             if (other := self.elsewhere(film_key)) is not None:
                 raise Elsewhere(other)
-            if self._holder(film_key) == self._run_id:
-                break  # of a try whose worker died
-            storage.delete(uri)
+            storage.delete(uri)  # of a dead run, or of a try of this one whose worker died
         try:
             yield
         finally:

@@ -78,6 +78,17 @@ def test_a_film_with_frames_of_nobody_is_made_again_and_every_other_is_kept(tmp_
     assert [one.row for one in plan.finished] == [0, 2, 3]
 
 
+def test_a_film_that_was_cut_short_is_made_again(tmp_path: Path) -> None:
+    layout = OutputLayout(str(tmp_path))
+    works = [work(0), work(1)]
+    for made, data in zip(works, (b"film", b"fi"), strict=True):
+        film = Film(made.clip.id, made.film_key)
+        storage.publish_bytes(data, layout.film(film))
+        storage.publish_json(marker(of_clip(made, "done", film_bytes=4), "before"), layout.film_marker(film))
+    plan = make_plan(works, layout, "run")
+    assert ([one.row for one in plan.todo], [one.row for one in plan.finished]) == ([1], [0])
+
+
 def test_a_retargeted_film_that_cropped_its_reference_unseen_is_looked_at_again(tmp_path: Path) -> None:
     layout = OutputLayout(str(tmp_path))
     report = {"frames": 10, "present": 10, "repairs": {"filled_frames": 0}}
