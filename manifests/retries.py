@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ParamSpec, TypeVar
 
 from tenacity import (
@@ -36,23 +38,44 @@ class Retries:
         self._lock = threading.Lock()
         self._session = ""
         self._budget = budget
+        self._elsewhere: dict[str, int] = {}
         self.used = 0
 
     def begin(self, session: str, budget: int) -> None:
         """Count from nought for another session of a run; the same one goes on."""
         with self._lock:
             if session != self._session:
-                self._session, self.used = session, 0
+                self._session, self.used, self._elsewhere = session, 0, {}
             self._budget = budget
+
+    @property
+    def spent(self) -> bool:
+        """Whether nothing may be tried again any more."""
+        return self.used >= self._budget
 
     def help(self, error: BaseException) -> bool:
         """Whether to try again after this error."""
-        return self.used < self._budget and is_transient(error)
+        return not self.spent and is_transient(error)
+
+    def known(self) -> dict[str, int]:
+        """How often each process of the run has tried again, as far as this one has heard."""
+        own = {f"{socket.gethostname()} {os.getpid()}": self.used} if self.used else {}
+        return {**self._elsewhere, **own}
+
+    def hear(self, known: Mapping[str, int]) -> None:
+        """Take note of what another process knew."""
+        with self._lock:
+            for process, used in known.items():
+                self._elsewhere[process] = max(used, self._elsewhere.get(process, 0))
+
+    def count(self) -> None:
+        """One more try, here or in a store's own library."""
+        with self._lock:
+            self.used += 1
 
     def note(self, state: RetryCallState) -> None:
         """Count a call that is about to be tried again."""
-        with self._lock:
-            self.used += 1
+        self.count()
         error = state.outcome and state.outcome.exception()
         said = (str(error).strip() or "no message").splitlines()[0][:200]
         log.info("storage: try %d failed (%s), again: %s", state.attempt_number, type(error).__name__, said)

@@ -19,6 +19,7 @@ import stat
 import tempfile
 import time
 import uuid
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -29,7 +30,7 @@ import fsspec
 from pydantic import BaseModel
 
 from manifests.errors import Damaged, Problem, Rejected
-from manifests.retries import tried
+from manifests.retries import RETRIES, tried
 from manifests.temporary import temporary_folder
 from manifests.transient import Truncated, is_transient
 
@@ -100,7 +101,18 @@ def _remote(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
     fs, path = _opened(uri, **_patience(scheme))
     if scheme == "s3":
         fs.retries = 1  # s3fs's own tries multiply botocore's, twice over while reading
+        if fs.s3 not in _COUNTED:
+            fs.s3.meta.events.register("needs-retry.s3", _counted)
+            _COUNTED.add(fs.s3)
     return fs, path
+
+
+_COUNTED: weakref.WeakSet[Any] = weakref.WeakSet()  # botocore's clients that tell of their tries
+
+
+def _counted(attempts: int, **_: Any) -> None:
+    if attempts > 1:
+        RETRIES.count()
 
 
 def _opened(uri: str, **options: Any) -> tuple[fsspec.AbstractFileSystem, str]:
@@ -122,7 +134,7 @@ def _patience(scheme: str) -> dict[str, Any]:
     """
     configured = fsspec.config.conf.get(scheme, {})
     if scheme == "s3":
-        retries = {"mode": "standard", "total_max_attempts": REQUEST_TRIES}
+        retries = {"mode": "standard", "total_max_attempts": 1 if RETRIES.spent else REQUEST_TRIES}
         own = {"connect_timeout": CONNECT_SECONDS, "read_timeout": SILENT_SECONDS, "retries": retries}
         return {"config_kwargs": {**own, **configured.get("config_kwargs", {})}}
     if scheme == "gs" and "requests_timeout" not in configured:

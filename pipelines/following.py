@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import ray.data
 from ray._private import auto_init_hook
 from ray.data._internal.execution.streaming_executor import StreamingExecutor
 
+from manifests.retries import RETRIES
 from pipelines.configuration import RunConfig
 
 TICK_SECONDS = 1.0
@@ -23,9 +25,11 @@ Row = dict[str, Any]
 
 
 def followed(dataset: ray.data.Dataset, config: RunConfig, over: Callable[[Following], bool]) -> Iterator[Row]:
-    """The rows of `followed_tables`."""
+    """The rows of `followed_tables`, and what their workers tell of tries of storage."""
     for table in followed_tables(dataset, config, over):
-        yield from table.to_pylist()
+        for row in table.to_pylist():
+            RETRIES.hear(json.loads(row["retried"]))
+            yield row
 
 
 def followed_tables(

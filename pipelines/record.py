@@ -21,6 +21,7 @@ from manifests.errors import Problem, WrongUsage
 from manifests.layout import OutputLayout, claim_run
 from manifests.result_summary import exit_code, summarise
 from manifests.results import Result, Status
+from manifests.retries import RETRIES
 from manifests.storage_fault import storage_fault
 from manifests.temporary import temporary_folder
 from pipelines.output_files import unwritable
@@ -158,6 +159,7 @@ class RunRecord:
             "wall_seconds": round(time.monotonic() - self._began, 1),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "broke_off": broke_off,
+            "storage_retries": sum(RETRIES.known().values()),
             "stopped": stopped,
             **summarise(final),
         }
@@ -220,6 +222,8 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
     counts = ", ".join(f"{summary[status]} {status.replace('_', ' ')}" for status in counted)
     lines = [f"{summary['rows']} rows: {counts}; {summary['frames']} frames, {summary['film_seconds']:.1f} s of film, "
              f"in {clock(summary['wall_seconds'])}", *failure_lines(summary["failures"])]  # fmt: skip
+    if summary["storage_retries"]:
+        lines.append(f"  storage was tried again {summary['storage_retries']} times")
     if summary["warned"]:
         lines.append(f"  {summary['warned']} films with warnings: see the column of that name")
     if summary["stopped"]:

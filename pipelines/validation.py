@@ -24,6 +24,7 @@ from manifests import results, storage, table
 from manifests.errors import Rejected
 from manifests.layout import KEY_LENGTH
 from manifests.results import Result
+from manifests.retries import RETRIES
 from manifests.storage import Stamp
 from manifests.work import Work
 from pipelines import stage_of
@@ -89,6 +90,8 @@ def read(sources: Sequence[dict[str, Any]], call: Call, silence: Silence) -> Cou
         arguments = {"call": call._replace(attempts=attempts)}
         done = as_blocks(sources, blocks).map(validate_source, fn_kwargs=arguments, **tasks(pool)) if sources else None
         outcomes = [row for batch in (tables_of(done, call, silence) if done else ()) for row in batch.to_pylist()]
+        for row in outcomes:
+            RETRIES.hear(json.loads(row["retried"]))
         waited.update({row["row"]: row["seconds"] for row in outcomes})
         sources = [row for row in outcomes if row["then"] == "alone"]
     return waited
@@ -223,7 +226,7 @@ def validate_source(source: dict[str, Any], call: Call) -> dict[str, Any]:
                 of.stage.examine(NamedFile(source["uri"], source["kind"]))
     except Exception as error:  # is met again by the rows that name it, which can be told
         after = then(error)
-    return {**source, "seconds": since(begun), "then": after}
+    return {**source, "seconds": since(begun), "then": after, "retried": json.dumps(RETRIES.known())}
 
 
 def validate_rows(batch: pa.Table, call: Call) -> pa.Table:

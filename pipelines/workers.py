@@ -1,11 +1,13 @@
 """The stages as Ray Data runs them: actors where there is something to load, tasks where there is not.
 
 A row of the graph is metadata only: {"work": JSON of a clip, "result": JSON of its result, or "" while it goes on,
-"then": what the run does with a row that came back: "" nothing, "alone" one last try alone, "again" once more}.
+"then": what the run does with a row that came back: "" nothing, "alone" one last try alone, "again" once more,
+"retried": how often processes have tried storage again, as JSON}.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import time
@@ -18,6 +20,7 @@ import ray
 from manifests import storage
 from manifests.layout import sound_key
 from manifests.results import Result
+from manifests.retries import RETRIES
 from manifests.work import Work
 from pipelines import stage_of
 from pipelines.attempts import AttemptLedger, Place
@@ -40,8 +43,10 @@ Row = dict[str, Any]
 def row_of(made: Work | Result, work: Work | None = None, then: Then = "") -> Row:
     """What a stage made of a clip as a row of the graph; `work` is the clip behind a result, if there was one."""
     if isinstance(made, Work):
-        return {"work": made.model_dump_json(), "result": "", "then": then}
-    return {"work": work.model_dump_json() if work else "", "result": made.model_dump_json(), "then": then}
+        row = {"work": made.model_dump_json(), "result": ""}
+    else:
+        row = {"work": work.model_dump_json() if work else "", "result": made.model_dump_json()}
+    return {**row, "then": then, "retried": json.dumps(RETRIES.known())}
 
 
 def row_after(stage: str, work: Work, call: Callable[[], Work | Result], where: Mapping[str, Any] | None = None) -> Row:
@@ -139,6 +144,7 @@ class InputsWorker:
         if row["result"]:
             return row
         work = Work.model_validate_json(row["work"])
+        RETRIES.hear(json.loads(row["retried"]))
         return row_after("inputs", work, partial(self._prepared, work))
 
     def _prepared(self, work: Work) -> Work:
@@ -183,6 +189,7 @@ class AnimateWorker:
         if row["result"]:
             return row
         work = Work.model_validate_json(row["work"])
+        RETRIES.hear(json.loads(row["retried"]))
         where: dict[str, Any] = {}  # filled once there is something to tell
         return row_after("animate", work, partial(self._animated, work, where), where)
 

@@ -166,6 +166,18 @@ def test_a_budget_that_is_spent_ends_it_and_another_session_has_its_own(monkeypa
     assert not budget.help(TimeoutError())
 
 
+def test_what_processes_have_heard_of_each_other_adds_up_once() -> None:
+    driver, worker, other = Retries(), Retries(), Retries()
+    worker.used = 3
+    other.hear({**worker.known(), "host 7": 2})
+    worker.used = 4
+    for known in (other.known(), worker.known(), other.known()):
+        driver.hear(known)
+    assert sum(driver.known().values()) == 6
+    driver.begin("next night", 1)
+    assert driver.known() == {}
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_every_call_survives_a_store_that_fails_now_and_then(
     fault: str, s3: str, through: Callable[..., Any], tmp_path: Path
@@ -208,6 +220,17 @@ def test_a_store_that_is_away_is_given_up_within_bounds(s3: str, through: Callab
             storage.publish_bytes(b"", s3 + "/film.mp4")
         assert proxy.requests == retries.TRIES, "tries are multiplied by those of a library"
     assert time.monotonic() - begun < 60
+
+
+def test_the_tries_of_the_library_count_too(
+    s3: str, through: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "REQUEST_TRIES", 3)
+    before = RETRIES.used
+    with through(0.3, seed=2, faults=["unavailable"]) as proxy:
+        for number in range(6):
+            storage.publish_bytes(b"", f"{s3}/{number}")
+        assert RETRIES.used - before == proxy.done.total() > 0
 
 
 RACE = """

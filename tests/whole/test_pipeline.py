@@ -13,6 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -25,6 +26,8 @@ from pipelines.following import followed
 from pipelines.planned_clip import planned_clip
 from pipelines.record import RunResults
 from pipelines.settings import settled
+from stages.video.limits import Limits
+from stages.video.read import Frames
 from tests.made.sample_media import clip_row, config, write_driving, write_manifest, write_reference
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -32,6 +35,11 @@ pytestmark = pytest.mark.usefixtures("cluster")
 
 def by_id(outcome: RunResults) -> dict[str, results.Result]:
     return {result.id: result for result in outcome.results}
+
+
+def pixels(path: str) -> np.ndarray:
+    """uint8 (frames, height, width, 3) of a film."""
+    return np.stack(list(Frames(Path(path), Limits()).read()))
 
 
 def film_facts(path: str) -> tuple[int, Fraction, Fraction, int, int]:
@@ -279,6 +287,22 @@ def test_a_damaged_manifest_breaks_the_run_off_with_its_name(media: Path) -> Non
     (media / "m.parquet").write_bytes(b"PAR1 and nothing more")
     with pytest.raises(Problem, match=r"m\.parquet"):
         run(config(), str(media / "m.parquet"), str(media / "out"))
+
+
+def test_a_cache_that_was_damaged_as_a_whole_is_made_anew_in_one_run(media: Path) -> None:
+    manifest, output = write_manifest(media / "m.parquet", [clip_row("a"), clip_row("b", seed=1)]), media / "out"
+    whole = by_id(run(config(), manifest, str(output)))
+    pictures = {clip: pixels(result.film) for clip, result in whole.items()}
+    entries = [path for path in (output / "cache").rglob("*") if path.is_file()]
+    assert {path.parent.name for path in entries} == {"latents", "poses", "references", "sources"}
+    for path in (*entries, *(output / "films").glob("*.json")):
+        path.write_bytes(b"")
+    said: list[str] = []
+    again = by_id(run(config(), manifest, str(output), say=said.append))
+    assert {clip: result.status for clip, result in again.items()} == {"a": "done", "b": "done"}
+    assert sum("once more" in line for line in said) <= 2, "a loop"
+    assert all(np.array_equal(pixels(result.film), pictures[clip]) for clip, result in again.items())
+    assert all(path.stat().st_size for path in entries)
 
 
 def test_the_whole_path_runs_on_object_storage(media: Path, s3: str) -> None:
