@@ -33,6 +33,7 @@ import pyarrow.parquet as pq
 
 from tests.chaos.catalogue import painted_row, write_catalogue
 from tests.chaos.cluster import cluster
+from tests.chaos.onlooker import decoded
 from tests.chaos.painted import IMPLEMENTATION, NAME
 from tests.conftest import CHECKOUT
 from tests.made.sample_media import write_manifest, write_reference
@@ -434,7 +435,7 @@ def _(folder: Path) -> Iterator[str]:
     with one_node(folder) as env:
         yield f"first: {animate(folder, rows, '--run-id', 'first', **env)}"
         table = pq.read_table(folder / "out" / "runs" / "first" / "results.parquet").to_pylist()
-        cache = folder / "out" / "cache"
+        cache, before = folder / "out" / "cache", frames_of(folder)
         for row, (folder_name, how) in zip(table, DAMAGE, strict=False):
             for path in (folder / "out" / "films").glob(f"{row['id']}.*"):
                 path.unlink()
@@ -449,7 +450,16 @@ def _(folder: Path) -> Iterator[str]:
             + str(animate_again(folder, "--run-id", "second", **env))
             + f"; {table_of(folder, 'second')}"
         )
+        after = frames_of(folder)
+        other = [number for number, row in enumerate(rows) if after[row["id"]] != before[row["id"]]]
+        yield f"rows whose films have other frames than before: {other}"
         yield f"again: {animate_again(folder, '--run-id', 'third', **env)}; {table_of(folder, 'third')}"
+
+
+def frames_of(folder: Path) -> dict[str, str]:
+    """Digest of the decoded frames of every film, by the clip's id."""
+    films = (folder / "out" / "films").glob("*.mp4")
+    return {path.name.rsplit(".", 2)[0]: decoded(path.read_bytes())[0] for path in films}
 
 
 DAMAGE = (("latents", "truncated"), ("latents", "zeroed"), ("poses", "truncated"), ("poses", "zeroed"),
