@@ -50,7 +50,7 @@ def connect() -> str:
     context.print_on_execution_start = False
     resources = ray.cluster_resources()
     amounts = f"{resources.get('CPU', 0):g} CPU, {resources.get('GPU', 0):g} GPU"
-    return f"{len(ray.nodes())} node(s), {amounts}"
+    return f"{sum(node['Alive'] for node in ray.nodes())} node(s), {amounts}"
 
 
 @contextmanager
