@@ -62,16 +62,17 @@ class Budget:
         if result.status == "cached" or not result.gpu_seconds:
             return
         self._spent += result.gpu_seconds
+        self._rows += 1
         if cost:
-            self._rows += 1
             self._cost += cost
             self._paced += result.gpu_seconds
 
     def exhausted(self, in_hand: Sequence[tuple[float, float]]) -> bool:
         """Whether one row more would be too much; `in_hand` are (cost, seconds so far) of rows that are being made."""
-        pace = self._paced / self._cost if self._cost else 0.0
-        coming = sum(max(cost * pace, seconds * self._gpus) for cost, seconds in in_hand)
-        usual = self._paced / self._rows if self._rows else 0.0
+        usual = self._spent / self._rows if self._rows else 0.0
+        pace = self._paced / self._cost if self._cost else None
+        whole = [usual if pace is None else cost * pace for cost, _ in in_hand]
+        coming = sum(max(all_of_it, took * self._gpus) for all_of_it, (_, took) in zip(whole, in_hand, strict=True))
         return self._spent + coming + usual > self.hours * 3600
 
 

@@ -134,7 +134,10 @@ def test_a_budget_counts_what_is_in_hand_as_if_it_were_done_and_one_row_more() -
 
 def test_what_earlier_sessions_spent_counts() -> None:
     budget = Budget(hours=0.5, gpus=1)
-    budget.ended(film(0, 1801))
+    budget.ended(film(0, 700))
+    assert not budget.exhausted([])
+    assert budget.exhausted([(10, 0.0)]), "their rows tell how much one takes"
+    budget.ended(film(1, 1101))
     assert budget.exhausted([])
 
 
