@@ -2,8 +2,9 @@
 
 import datetime
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from itertools import islice
 from typing import Annotated, Any, Literal, Self, TypeGuard
 
 import pyarrow as pa
@@ -65,6 +66,8 @@ RESULTS_SCHEMA = pa.schema(
 )
 
 FREE = ("pose", "metadata")
+
+AT_ONCE = 5000  # rows that are Python objects at the same time while a table is read or written
 
 _UTC = datetime.UTC
 
@@ -245,20 +248,23 @@ def of_marker(work: Work, marker: Mapping[str, Any], status: Status, layout: Out
 
 def to_table(results: Iterable[Result]) -> pa.Table:
     """The results as a table of RESULTS_SCHEMA and the FREE columns, sorted by row number."""
-    ordered = sorted(results, key=lambda result: result.row)
-    rows = [
-        {
-            **result.model_dump(exclude=set(FREE)),
-            "fps_float": None if result.fps is None else float(Fraction(result.fps)),
-            "film_seconds": result.film_seconds,
-        }
-        for result in ordered
-    ]
-    made = pa.Table.from_pylist(rows, schema=RESULTS_SCHEMA)
-    for name in FREE:
-        kind, cells = struct_column([getattr(result, name) for result in ordered])
+    free: dict[str, list[Any]] = {name: [] for name in FREE}
+    parts = [RESULTS_SCHEMA.empty_table()]
+    given = iter(results)
+    while some := list(islice(given, AT_ONCE)):
+        parts.append(pa.Table.from_pylist([_cells(result) for result in some], schema=RESULTS_SCHEMA))
+        for name, cells in free.items():
+            cells += (getattr(result, name) for result in some)
+    made = pa.concat_tables(parts)
+    for name, values in free.items():
+        kind, cells = struct_column(values)
         made = made.append_column(pa.field(name, kind), pa.array(cells, kind))
-    return made
+    return made.sort_by("row")
+
+
+def _cells(result: Result) -> dict[str, Any]:
+    rate = None if result.fps is None else float(Fraction(result.fps))
+    return {**result.model_dump(exclude=set(FREE)), "fps_float": rate, "film_seconds": result.film_seconds}
 
 
 def write(results: Iterable[Result], uri: str) -> None:
@@ -270,7 +276,12 @@ def write(results: Iterable[Result], uri: str) -> None:
 
 
 def read(uri: str) -> list[Result]:
-    """The results that `write` published; columns of a later version are left out.
+    """The results that `write` published, as `stored` has them."""
+    return list(stored(uri))
+
+
+def stored(uri: str) -> Iterator[Result]:
+    """The results that `write` published, one at a time; columns of a later version are left out.
 
     Raises FileNotFoundError when there is no file, Problem when it is not a result table.
     """
@@ -279,13 +290,15 @@ def read(uri: str) -> list[Result]:
         try:
             with pq.ParquetFile(local) as file:
                 names = [name for name in file.schema_arrow.names if name in Result.model_fields]
-                stored = file.read(columns=names, use_threads=False)
-            free = {name: mappings(stored[name]) for name in FREE if name in names}
-            rows = stored.drop_columns(list(free)).to_pylist()
-            for name, cells in free.items():
-                for row, value in zip(rows, cells, strict=True):
-                    row[name] = value
-            return [Result.model_validate(row) for row in rows]
+                there = file.read(columns=names, use_threads=False)
+            for start in range(0, there.num_rows, AT_ONCE):
+                some = there.slice(start, AT_ONCE)
+                free = {name: mappings(some[name]) for name in FREE if name in names}
+                rows = some.drop_columns(list(free)).to_pylist()
+                for name, cells in free.items():
+                    for row, value in zip(rows, cells, strict=True):
+                        row[name] = value
+                yield from map(Result.model_validate, rows)
         except (pa.ArrowException, OSError, ValueError) as error:
             reason = (
                 "a row is not a result" if isinstance(error, ValidationError) else " ".join(str(error).split())[:200]

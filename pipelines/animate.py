@@ -20,7 +20,7 @@ from cluster.connection import connect
 from cluster.preflight import require
 from manifests import table
 from manifests.errors import WrongUsage
-from manifests.results import Result
+from manifests.kept_results import KeptResults
 from pipelines.attempts import forgive
 from pipelines.configuration import RunConfig
 from pipelines.console import orders_noted
@@ -123,14 +123,15 @@ def gathered(
     return incoming, rows if wanted is None else rows.where(wanted)
 
 
-def planned(rows: ManifestRows, settings: RunSettings, say: Say) -> tuple[Plan, list[Result]]:
+def planned(rows: ManifestRows, settings: RunSettings, say: Say) -> tuple[Plan, KeptResults]:
     """What there is to do for rows, and the results of those that end here: refused, or finished already."""
     clips, refused = validated(rows, settings, Silence(settings, say))
     plan = make_plan(clips, settings.layout, settings.run_id)
     say(plan.in_words(refused))
     for line in plan.warnings():
         say(line)
-    return plan, refused + plan.finished
+    refused.extend(plan.finished)
+    return plan, refused
 
 
 def require_possible(settings: RunSettings, only: Collection[str], dry_run: bool) -> None:

@@ -11,6 +11,7 @@ from typing import Any, cast
 import ray.data
 
 from manifests.errors import Problem
+from manifests.kept_results import KeptResults
 from manifests.layout import Film
 from manifests.results import Result
 from pipelines.boundary import ended, guarded
@@ -65,17 +66,18 @@ class Night:
         """Whether nothing more is to be begun."""
         return self._broke_off is not None or self._watch.ending()
 
-    def begin(self, settled_already: Sequence[Result]) -> None:
+    def begin(self, settled_already: KeptResults) -> None:
         """The plan stands; so have these rows ended already."""
         self._partial.clear()
         for result in settled_already:
             self._watch.spent(result)
         self.take(settled_already)
 
-    def take(self, results: Sequence[Result]) -> None:
+    def take(self, results: Iterable[Result]) -> None:
         """Take in results that will not change any more."""
-        self._outcomes.take(results)
-        self._partial.add(results)
+        kept = KeptResults(results)
+        self._outcomes.take(kept)
+        self._partial.add(kept)
 
     def animate(self, plan: Plan, graph: Graph) -> set[int]:
         """Run the graph over the plan; returns the rows that are to be done once more.
@@ -89,13 +91,15 @@ class Night:
         config, by_row = self._settings.config, {clip.row: clip for clip in plan.todo}
         self._watch.begins({clip.row: plan.cost(clip) for clip in plan.todo})
         progress = Progress(len(plan.todo), sum(map(plan.cost, plan.todo)), self._say)
-        made: dict[int, Result] = {}
+        made: dict[int, Result] = {}  # of rows that are not over yet, or whose film others share
         again: set[int] = set()
         condemned: list[PlannedClip] = []
 
         def take(row: dict[str, Any], last_try: bool) -> None:
             result = outcome(row)
-            clip, made[result.row] = by_row[result.row], result
+            clip = by_row[result.row]
+            if row["then"] or result.row in made or clip.film_key in plan.duplicates:
+                made[result.row] = result
             self._watch.heard(result)
             if row["then"] == "alone" and not last_try:
                 condemned.append(clip)
@@ -175,7 +179,7 @@ class Night:
         self._lease.require()
         self._record.write_early(self._all_rows(order.reason), order.reason)
 
-    def _all_rows(self, ending: str | None, begun: Mapping[int, str] | None = None) -> list[Result]:
+    def _all_rows(self, ending: str | None, begun: Mapping[int, str] | None = None) -> KeptResults:
         return self._record.with_earlier(self._outcomes.so_far(ending, begun), self._whole)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from manifests import results, storage
+from manifests.kept_results import KeptResults
 from manifests.layout import Film, OutputLayout
 from manifests.results import Result
 from pipelines.boundary import guarded
@@ -24,7 +25,8 @@ class Outcomes:
         self._layout = settings.layout
         self._run_id = settings.run_id
         self._clips: dict[int, PlannedClip] = {}
-        self._results: dict[int, Result] = {}
+        self._results: dict[int, str] = {}  # as text
+        self._unreached: set[int] = set()
 
     def plan(self, clips: Iterable[PlannedClip]) -> None:
         """Take in clips that are to be made: what they came to before does not count."""
@@ -38,9 +40,12 @@ class Outcomes:
 
     def take(self, ended: Iterable[Result]) -> None:
         """Take in results. A row's later one counts."""
-        self._results |= {result.row: result for result in ended}
+        kept = KeptResults(ended)
+        self._results |= kept.texts()
+        self._unreached -= {row for row, _ in kept.texts()}
+        self._unreached |= {result.row for result in kept if result.status == "not_reached"}
 
-    def so_far(self, ending: str | None, begun: Mapping[int, str] | None = None) -> list[Result]:
+    def so_far(self, ending: str | None, begun: Mapping[int, str] | None = None) -> KeptResults:
         """Every row: as it ended; not reached, if the run is `ending` for that reason; else vanished.
 
         `begun` names the stage of rows that were in hand when it ended.
@@ -49,14 +54,18 @@ class Outcomes:
         closed = [] if ending is None else [self._not_reached(row, ending, begun or {}) for row in open_rows]
         vanished = open_rows if ending is None else []
         about = {row: _about(self._clips[row]) for row in vanished if row in self._clips}
-        return results.reconcile(self._rows, [*self._results.values(), *closed], about)
+        made = KeptResults(results.reconcile(open_rows, closed, about))
+        for row in self._rows:
+            if row in self._results:
+                made.add(row, self._results[row])
+        return made.in_order()
 
     def found(self, names: Mapping[str, int]) -> list[Result]:
         """Results of rows without one, or not reached, whose film is there all the same; `names` as in `films_of`.
 
         A film may have been published by a worker whose word did not come back.
         """
-        reached = {row for row, result in self._results.items() if result.status != "not_reached"}
+        reached = self._results.keys() - self._unreached
         clips = [self._clips[row] for row in self._rows if row in self._clips and row not in reached]
         films = {clip.row: Film(clip.id, clip.film_key) for clip in clips}
         there = [clip for clip in clips if _is_there(self._layout, films[clip.row], names)]
@@ -81,23 +90,31 @@ def films_of(layout: OutputLayout) -> dict[str, int]:
     return storage.listing(layout.films)
 
 
-def checked(final: Sequence[Result], names: Mapping[str, int], layout: OutputLayout) -> tuple[list[Result], int]:
+def checked(final: Iterable[Result], names: Mapping[str, int], layout: OutputLayout) -> tuple[KeptResults, int]:
     """Results as they are once their films have been looked for, and how many films are gone or cut short."""
-    looked = [_looked_for(result, names, layout) for result in final]
-    return looked, sum(new is not old for new, old in zip(looked, final, strict=True))
+    looked, gone = KeptResults(), 0
+    for result in final:
+        there = _is_whole(result, names, layout)
+        looked.extend([result if there else _without_film(result, names)])
+        gone += not there
+    return looked, gone
 
 
-def _looked_for(result: Result, names: Mapping[str, int], layout: OutputLayout) -> Result:
+def _is_whole(result: Result, names: Mapping[str, int], layout: OutputLayout) -> bool:
     if not result.good or result.film is None or storage.parent(result.film) != layout.films:
-        return result
+        return True
     size = names.get(storage.name(result.film))
-    if size is not None and size == (result.film_bytes or size):
-        return result
+    return size is not None and size == (result.film_bytes or size)
+
+
+def _without_film(result: Result, names: Mapping[str, int]) -> Result:
+    film = cast(str, result.film)
+    size = names.get(storage.name(film))
     what = "is not there" if size is None else f"has {size:,} bytes instead of {result.film_bytes:,}"
     gone = {
         "status": "failed",
         "stage": "reconcile",
-        "error": f"film {storage.redact(result.film)}: was made, and {what} at the end of the run",
+        "error": f"film {storage.redact(film)}: was made, and {what} at the end of the run",
         "remedy": "run again under the same run id: it is made again; see that nobody else writes there",
         "film": None,
         "poster": None,

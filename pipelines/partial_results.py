@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from manifests import results, storage
+from manifests.kept_results import KeptResults
 from manifests.results import FREE, Result
 from manifests.temporary import temporary_folder
 
@@ -30,12 +31,12 @@ class PartialResults:
         self._folder = storage.join(folder, "results")
         self._interval = INTERVAL_SECONDS if interval is None else interval
         self._began = self._written = time.monotonic()
-        self._waiting: list[Result] = []
+        self._waiting = KeptResults()
         self._parts = 0
 
     def add(self, ended: Iterable[Result]) -> None:
         """Take in results that will not change any more."""
-        self._waiting += ended
+        self._waiting.extend(ended)
 
     def write(self) -> None:
         """Write what has come since the last part, if that is a while ago. What cannot be written is kept for later."""
@@ -52,7 +53,7 @@ class PartialResults:
             log.warning("partial results could not be written: %s", error)
             return
         self._parts += 1
-        self._waiting = []
+        self._waiting = KeptResults()
 
     def clear(self) -> None:
         """Remove the parts, of earlier sessions too."""
@@ -63,13 +64,11 @@ class PartialResults:
             log.warning("partial results could not be removed: %s", error)
 
 
-def as_text(ended: list[Result]) -> pa.Table:
+def as_text(ended: KeptResults) -> pa.Table:
     """Results as a table whose types are the same whatever rows carry."""
-    ended = sorted(ended, key=lambda result: result.row)
+    ended = ended.in_order()
     made = results.to_table(ended).drop_columns(list(FREE))
     for name in FREE:
-        cells = [
-            json.dumps(getattr(result, name), ensure_ascii=False) for result in sorted(ended, key=lambda one: one.row)
-        ]
+        cells = [json.dumps(getattr(result, name), ensure_ascii=False) for result in ended]
         made = made.append_column(name, pa.array(cells, pa.string()))
     return made

@@ -8,8 +8,9 @@ from itertools import chain
 from typing import Any
 
 from manifests import results, storage
+from manifests.kept_results import KeptResults
 from manifests.layout import Film, OutputLayout
-from manifests.results import Result
+from manifests.results import AT_ONCE, Result
 from manifests.work import Work
 from pipelines.planned_clip import PlannedClip
 from stages.poses.outdated import outdated
@@ -21,7 +22,7 @@ class Plan:
 
     todo: list[PlannedClip] = field(default_factory=list)
     duplicates: dict[str, list[PlannedClip]] = field(default_factory=dict)  # film key → rows
-    finished: list[Result] = field(default_factory=list)
+    finished: KeptResults = field(default_factory=KeptResults)
     poses_ready: set[str] = field(default_factory=set)
     latents_ready: set[str] = field(default_factory=set)
 
@@ -90,17 +91,20 @@ def make_plan(clips: Iterable[PlannedClip], layout: OutputLayout, run_id: str) -
     clips = list(clips)
     films = layout.finished_films()
     finished = [clip for clip in clips if clip.film_key in films]
-    markers = layout.read_film_markers([films[clip.film_key] for clip in finished])
-    known: dict[int, Result] = {}
-    for clip, marker in zip(finished, markers, strict=True):
-        film = films[clip.film_key]
-        if results.is_marker(marker) and usable(work := clip.work, marker, film.size):
-            known[clip.row] = reused(work, film, marker, layout, run_id)
+    known: set[int] = set()
+    for start in range(0, len(finished), AT_ONCE):
+        some = finished[start : start + AT_ONCE]
+        markers = layout.read_film_markers([films[clip.film_key] for clip in some])
+        for clip, marker in zip(some, markers, strict=True):
+            film = films[clip.film_key]
+            if results.is_marker(marker) and usable(work := clip.work, marker, film.size):
+                plan.finished.extend([reused(work, film, marker, layout, run_id)])
+                known.add(clip.row)
     making: set[str] = set()
     for clip in clips:
-        if result := known.get(clip.row):
-            plan.finished.append(result)
-        elif clip.film_key in making:
+        if clip.row in known:
+            continue
+        if clip.film_key in making:
             plan.duplicates.setdefault(clip.film_key, []).append(clip)
         else:
             making.add(clip.film_key)

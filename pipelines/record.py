@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from manifests import results, storage
 from manifests.errors import Problem, WrongUsage
+from manifests.kept_results import KeptResults
 from manifests.layout import OutputLayout, claim_run
 from manifests.result_summary import exit_code, summarise
 from manifests.results import Result, Status
@@ -41,7 +42,7 @@ class RunResults:
     """What a run came to: one result per manifest row, its summary, and the folder that holds both."""
 
     run_id: str
-    results: list[Result]
+    results: Sequence[Result]
     summary: dict[str, Any]
     folder: str
     broke_off: str | None = None
@@ -63,7 +64,7 @@ class RunRecord:
     def __init__(self, settings: RunSettings) -> None:
         self._settings = settings
         self._began = time.monotonic()
-        self._earlier: list[Result] | None = None
+        self._earlier: KeptResults | None = None
 
     def claim(self, rows: Sequence[str]) -> bool:
         """Begin the run of a manifest's rows, or continue it; returns whether it is continued. Raises `Problem`."""
@@ -84,12 +85,14 @@ class RunRecord:
             (("share", clip) for clip in chain.from_iterable(plan.duplicates.values())),
             ((one.status, one) for one in ended),
         )
-        ordered = sorted(intents, key=lambda pair: pair[1].row)
-        columns = {name: [getattr(one, name) for _, one in ordered] for name in names}
-        columns["intent"] = [intent for intent, _ in ordered]
+        columns: dict[str, list[Any]] = {name: [] for name in _PLAN.names}
+        for intent, one in intents:
+            columns["intent"].append(intent)
+            for name in names:
+                columns[name].append(getattr(one, name))
         with temporary_folder("plan") as folder:
             local = folder / "plan.parquet"
-            pq.write_table(pa.table(columns, schema=_PLAN), local)
+            pq.write_table(pa.table(columns, schema=_PLAN).sort_by("row"), local)
             storage.publish(local, self._uri("plan.parquet"))
 
     def dry(self, plan: Plan, ended: Sequence[Result], say: Say) -> RunResults:
@@ -101,16 +104,16 @@ class RunRecord:
             storage.delete_empty(emptied)
         for line in failure_lines(summarise(ended)["failures"]):
             say(line)
-        return RunResults(self._settings.run_id, list(ended), {"to_make": len(plan.todo)}, self._uri())
+        return RunResults(self._settings.run_id, ended, {"to_make": len(plan.todo)}, self._uri())
 
-    def write_early(self, so_far: list[Result], ending: str) -> None:
+    def write_early(self, so_far: KeptResults, ending: str) -> None:
         """Put down what is known when the run is told to end. What goes wrong is said at the end."""
         with suppress(Exception):
             results.write(so_far, self._uri("results.parquet"))
             storage.publish_json(self._summary(so_far, None, ending), self._uri("summary.json"))
 
     def finish(
-        self, final: list[Result], broke_off: str | None, stopped: str | None, films_there: bool, say: Say
+        self, final: KeptResults, broke_off: str | None, stopped: str | None, films_there: bool, say: Say
     ) -> RunResults:
         """Write results and summary; `_SUCCESS` only if the run came to its end, and all its films are there.
 
@@ -137,21 +140,24 @@ class RunRecord:
         say(f"results: {kept or self._uri('results.parquet')}")
         return RunResults(self._settings.run_id, final, summary, self._uri(), broke_off, kept)
 
-    def with_earlier(self, final: list[Result], rows: int) -> list[Result]:
+    def with_earlier(self, final: KeptResults, rows: int) -> KeptResults:
         """`final` and, of the first `rows` rows, what earlier invocations of this run came to in all the others."""
         if self._earlier is None:
             try:
-                self._earlier = results.read(self._uri("results.parquet"))
+                self._earlier = KeptResults(results.stored(self._uri("results.parquet")))
             except FileNotFoundError:
-                self._earlier = []
+                self._earlier = KeptResults()
             except Problem as damaged:
                 log.warning("what earlier sessions came to is lost: %s", damaged)
-                self._earlier = []
-        now = {result.row for result in final}
-        kept = [result for result in self._earlier if result.row not in now and result.row < rows]
-        return sorted(final + kept, key=lambda result: result.row)
+                self._earlier = KeptResults()
+        now = {row for row, _ in final.texts()}
+        whole = final[:]
+        for row, text in self._earlier.texts():
+            if row not in now and row < rows:
+                whole.add(row, text)
+        return whole.in_order()
 
-    def _summary(self, final: Sequence[Result], broke_off: str | None, stopped: str | None) -> dict[str, Any]:
+    def _summary(self, final: KeptResults, broke_off: str | None, stopped: str | None) -> dict[str, Any]:
         return {
             "run_id": self._settings.run_id,
             "manifest": storage.redact(self._settings.manifest),
@@ -168,7 +174,7 @@ class RunRecord:
         return self._settings.layout.run(self._settings.run_id, *parts)
 
 
-def _kept_locally(final: Sequence[Result], run_id: str) -> Path | None:
+def _kept_locally(final: KeptResults, run_id: str) -> Path | None:
     """The table in a file of this machine; None where none takes it."""
     for folder in (Path(), Path(tempfile.gettempdir())):
         target = folder / f"catwalk-{run_id}-results.parquet"
@@ -188,7 +194,7 @@ def bad_rows(layout: OutputLayout, run_id: str | None, rejected: bool = True) ->
     """
     uri = layout.run(run_id, "results.parquet") if run_id else _last_run(layout)
     try:
-        ended = results.read(uri) if uri else None
+        ended = results.stored(uri) if uri else None
         bad = ended and [one for one in ended if not one.good and (rejected or one.status != "rejected")]
     except FileNotFoundError:
         bad = None

@@ -18,10 +18,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import ray.data
 
 from manifests import results, storage, table
 from manifests.errors import Rejected
+from manifests.kept_results import KeptResults, text_of
 from manifests.layout import KEY_LENGTH
 from manifests.results import Result
 from manifests.retries import RETRIES
@@ -59,23 +61,25 @@ class Call(NamedTuple):
     attempts: int  # deaths of a worker after which what killed it is not tried again
 
 
-def validated(rows: ManifestRows, settings: RunSettings, silence: Silence) -> tuple[list[PlannedClip], list[Result]]:
+def validated(rows: ManifestRows, settings: RunSettings, silence: Silence) -> tuple[list[PlannedClip], KeptResults]:
     """Every row as a clip with its keys, or as its rejected or failed result. Duplicate ids are found here.
 
     `silence` says what is waited for when nothing has come back for a while.
     """
     if not len(rows):
-        return [], []
+        return [], KeptResults()
     call = Call(settings, secrets.token_hex(8), settings.config.attempts)
     size = min(MOST_AT_ONCE, 1 + len(rows) // (4 * settings.config.validate_pool.size))
     sources = distinct(mapped(rows.batches(size), validate_names, call, silence))
     waited = read(sources, call, silence)
     clips: list[PlannedClip] = []
-    refused: list[Result] = []
+    refused = KeptResults()
     for judged in mapped(annotated(rows, waited).batches(size), validate_rows, call, silence):
         good = judged["result"].is_null()
         clips += clips_of(judged.filter(good))
-        refused += map(Result.model_validate_json, judged["result"].drop_null().to_pylist())
+        bad = judged.filter(pc.invert(good))
+        for row, text in zip(bad["row"].to_pylist(), bad["result"].to_pylist(), strict=True):
+            refused.add(row, text)
     return sorted(clips, key=lambda clip: clip.row), refused
 
 
@@ -241,10 +245,7 @@ def validate_rows(batch: pa.Table, call: Call) -> pa.Table:
     of.look_up({file for one in asked if not isinstance(one, Exception) for file in one.files.values()})
     made = [judged(of, row, one) for row, one in zip(rows, asked, strict=True)]
     empty = (None,) * (len(CLIPS) - 1)
-    cells = [
-        (one.row, *empty, one.model_dump_json()) if isinstance(one, Result) else (*planned_clip(one), None)
-        for one in made
-    ]
+    cells = [(one.row, *empty, text_of(one)) if isinstance(one, Result) else (*planned_clip(one), None) for one in made]
     return pa.table([list(column) for column in zip(*cells, strict=True)], schema=JUDGED)
 
 
