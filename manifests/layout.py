@@ -158,13 +158,7 @@ class OutputLayout:
 
     def finished_films(self) -> dict[str, Film]:
         """Every finished film by its key: one listing. A marker whose film is gone does not count."""
-        names = storage.listing(self.films)
-        films: dict[str, Film] = {}
-        for name in names:
-            clip_id, _, key = name.removesuffix(".json").rpartition(".")
-            if name.endswith(".json") and clip_id and (size := names.get(f"{clip_id}.{key}.mp4")):
-                films[key] = Film(clip_id, key, size)
-        return films
+        return films_among(storage.listing(self.films))
 
     def read_film_markers(self, films: Sequence[Film]) -> list[dict[str, Any] | None]:
         """Markers of many films at once; None for one that is gone or damaged, which is then made again."""
@@ -182,6 +176,16 @@ class OutputLayout:
         """Publish a finished film under another clip's id too, its marker last."""
         for place in (self.film, self.poster, self.film_marker):
             storage.copy(place(source), place(film))
+
+
+def films_among(names: Mapping[str, int]) -> dict[str, Film]:
+    """Finished films by their keys, from names and sizes of all that lies in their folder."""
+    films: dict[str, Film] = {}
+    for name in names:
+        clip_id, _, key = name.removesuffix(".json").rpartition(".")
+        if name.endswith(".json") and clip_id and (size := names.get(f"{clip_id}.{key}.mp4")):
+            films[key] = Film(clip_id, key, size)
+    return films
 
 
 def new_run_id() -> str:

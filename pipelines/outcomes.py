@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from manifests import results, storage
 from manifests.kept_results import KeptResults
-from manifests.layout import Film, OutputLayout
+from manifests.layout import Film, OutputLayout, films_among
 from manifests.results import Result
 from pipelines.boundary import guarded
 from pipelines.plan import reused, usable
@@ -27,12 +27,14 @@ class Outcomes:
         self._clips: dict[int, PlannedClip] = {}
         self._results: dict[int, str] = {}  # as text
         self._unreached: set[int] = set()
+        self._waiting: set[int] = set()  # have a result, which does not count if the run ends before they have another
 
     def plan(self, clips: Iterable[PlannedClip]) -> None:
         """Take in clips that are to be made: what they came to before does not count."""
         for clip in clips:
             self._clips[clip.row] = clip
             self._results.pop(clip.row, None)
+            self._waiting.discard(clip.row)
 
     def clip(self, row: int) -> PlannedClip:
         """The clip of a row that was to be made."""
@@ -42,32 +44,47 @@ class Outcomes:
         """Take in results. A row's later one counts."""
         kept = KeptResults(ended)
         self._results |= kept.texts()
-        self._unreached -= {row for row, _ in kept.texts()}
+        now = {row for row, _ in kept.texts()}
+        self._unreached -= now
+        self._waiting -= now
         self._unreached |= {result.row for result in kept if result.status == "not_reached"}
+
+    def wait(self, rows: Iterable[int]) -> None:
+        """Rows are to be done once more: they are not reached if the run is ended before."""
+        self._waiting.update(rows)
+
+    def stand(self, rows: Iterable[int]) -> None:
+        """Rows are not done once more: what they came to counts."""
+        self._waiting.difference_update(rows)
 
     def so_far(self, ending: str | None, begun: Mapping[int, str] | None = None) -> KeptResults:
         """Every row: as it ended; not reached, if the run is `ending` for that reason; else vanished.
 
         `begun` names the stage of rows that were in hand when it ended.
         """
-        open_rows = [row for row in self._rows if row not in self._results]
+        counting = self._results.keys() - (set() if ending is None else self._waiting)
+        open_rows = [row for row in self._rows if row not in counting]
         closed = [] if ending is None else [self._not_reached(row, ending, begun or {}) for row in open_rows]
         vanished = open_rows if ending is None else []
         about = {row: _about(self._clips[row]) for row in vanished if row in self._clips}
         made = KeptResults(results.reconcile(open_rows, closed, about))
         for row in self._rows:
-            if row in self._results:
+            if row in counting:
                 made.add(row, self._results[row])
         return made.in_order()
 
     def found(self, names: Mapping[str, int]) -> list[Result]:
         """Results of rows without one, or not reached, whose film is there all the same; `names` as in `films_of`.
 
-        A film may have been published by a worker whose word did not come back.
+        A film may have been published by a worker whose word did not come back, or by another run, under its own id.
         """
-        reached = self._results.keys() - self._unreached
+        reached = self._results.keys() - self._unreached - self._waiting
         clips = [self._clips[row] for row in self._rows if row in self._clips and row not in reached]
+        by_key = films_among(names) if clips else {}
         films = {clip.row: Film(clip.id, clip.film_key) for clip in clips}
+        for clip in clips:
+            if not _is_there(self._layout, films[clip.row], names) and clip.film_key in by_key:
+                films[clip.row] = by_key[clip.film_key]
         there = [clip for clip in clips if _is_there(self._layout, films[clip.row], names)]
         markers = self._layout.read_film_markers([films[clip.row] for clip in there])
         kept = []

@@ -81,6 +81,25 @@ def test_a_film_whose_worker_was_not_heard_any_more_is_found(settings: RunSettin
     assert (ended[1].attempts, ended[1].seconds) == (2, {"denoise": 1.5}), "as it was made"
 
 
+def test_a_film_that_another_run_made_meanwhile_is_taken_over_by_the_row_that_waited_for_it(
+    settings: RunSettings,
+) -> None:
+    outcomes = Outcomes(range(3), settings)
+    mine, same, none = work(0), work(1).model_copy(update={"film_key": "f" * 32}), work(2)
+    outcomes.plan(map(planned_clip, [mine, same, none]))
+    outcomes.take(results.of_clip(one, "failed", error="made elsewhere", remedy="wait") for one in (mine, same, none))
+    outcomes.wait(range(3))
+    assert [one.status for one in outcomes.so_far("the deadline came")] == ["not_reached"] * 3
+    publish(settings, mine, run="another night")
+    publish(settings, work(7).model_copy(update={"film_key": "f" * 32}), run="another night")  # under an id of its own
+    outcomes.take(outcomes.found(films_of(settings.layout)))
+    ended = outcomes.so_far("the deadline came")
+    assert [one.status for one in ended] == ["cached", "cached", "not_reached"]
+    assert checked(ended, films_of(settings.layout), settings.layout)[1] == 0
+    outcomes.stand([2])
+    assert outcomes.so_far("the deadline came")[2].error == "made elsewhere"
+
+
 def test_a_film_that_is_gone_or_cut_short_at_the_end_fails_its_row(settings: RunSettings) -> None:
     good, gone, short = (publish(settings, work(row)) for row in range(3))
     bad = results.of_clip(work(3), "rejected", error="bad", remedy="mend")
