@@ -74,8 +74,8 @@ class Waiting:
         ]
         return sorted(there, key=self._age, reverse=True)
 
-    def look(self, workers: str = "") -> None:
-        """To be called now and then while no row comes; `workers` tells how many there are.
+    def look(self, workers: str = "", aloud: bool = True) -> None:
+        """To be called now and then; `workers` tells how many there are, `aloud` whether what is waited for is said.
 
         Raises `Problem` when there is nothing to wait for.
         """
@@ -88,7 +88,8 @@ class Waiting:
                 self._end_overdue(attempt)
         if in_time:
             self._busy = now
-            self._say(self._in_words(in_time))
+            if aloud:
+                self._say(self._in_words(in_time))
             return
         nobody = f"no worker has had a row in hand for {clock(now - self._busy)}"
         there = ", ".join(filter(None, [workers, cluster_in_words()]))
@@ -98,7 +99,8 @@ class Waiting:
                 "look at the cluster (`ray status`): nodes that are gone or full, workers that cannot start (their log "
                 "says why); raise idle_seconds where nodes take longer to come",
             )
-        self._say(f"  {nobody}: {there}")
+        if aloud:
+            self._say(f"  {nobody}: {there}")
 
     def _age(self, attempt: Attempt) -> float:
         now = time.monotonic()

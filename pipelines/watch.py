@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from manifests.errors import Problem
 from manifests.results import Result
 from pipelines.attempts import Attempt
 from pipelines.console import Orders
@@ -82,6 +83,8 @@ class Silence:
     def __init__(self, settings: RunSettings, say: Say) -> None:
         folder = settings.layout.run(settings.run_id, "attempts")
         self._waiting = Waiting(folder, settings.session, settings.config.idle_seconds, say)
+        self._every = min(QUIET_SECONDS, settings.config.idle_seconds / 4)
+        self._looked = time.monotonic()
         self.broken()
 
     def broken(self) -> None:
@@ -104,13 +107,23 @@ class Silence:
         return self._waiting.in_hand()
 
     def __call__(self, following: Following | None = None) -> bool:
-        """Look whether it lasts; it never ends what is followed. Raises `Problem` when there is nothing to wait for."""
-        if time.monotonic() - self._heard >= self._quiet:
+        """Look whether it lasts; it never ends what is followed. Raises `Problem` when there is nothing to wait for.
+
+        Workers that do not end themselves are looked for every minute, whatever comes back from others.
+        """
+        now = time.monotonic()
+        aloud = now - self._heard >= self._quiet
+        if not aloud and now - self._looked < self._every:
+            return False
+        self._looked = now
+        if aloud:
             self._quiet = min(2 * self._quiet, self._quiet + LONGEST_QUIET_SECONDS)
-            try:
-                self._waiting.look(following.in_words() if following else "")
-            except OSError as error:  # of the store
-                log.warning("what is in hand could not be looked at: %s", error)
+        try:
+            self._waiting.look(following.in_words() if following else "", aloud)
+        except Problem:
+            raise
+        except Exception as error:  # of the store
+            log.warning("what is in hand could not be looked at: %s", error)
         return False
 
 
@@ -170,7 +183,7 @@ class Watch:
         self._looked = now
         self._now_and_then()
         if self.ending():
-            return self._drained(now)
+            return self._drained(now) or self._silence(following)  # a frozen worker would never let go of its row
         return self._silence(following)
 
     def ending(self) -> bool:
@@ -209,7 +222,7 @@ class Watch:
         wait = "" if order.patience is None else f" for {order.patience:g} s at most"
         self._say(f"  {order.reason}: no new work is taken; rows in hand may be finished{wait}")
         if first:
-            with suppress(OSError):  # what is in hand is given up after a while anyway
+            with suppress(Exception):  # what is in hand is given up after a while anyway
                 self._stopping.order(order.reason)
         self._on_order(order)
 
@@ -229,7 +242,7 @@ class Watch:
     def _look_in_hand(self) -> list[Attempt]:
         now = time.monotonic()
         if now - self._counted >= LOOK_SECONDS:
-            with suppress(OSError):
+            with suppress(Exception):  # stores have errors of their own
                 self._in_hand = self._silence.in_hand()
                 self._counted = now
         return self._in_hand

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import ray
 
+from manifests.errors import Problem
 from manifests.results import Result
+from pipelines import waiting
 from pipelines import watch as watching
-from pipelines.attempts import Attempt
+from pipelines.attempts import Attempt, process_start
 from pipelines.configuration import RunConfig
 from pipelines.console import Orders
 from pipelines.lease import Lease, held
@@ -119,6 +126,93 @@ def test_a_night_has_ended_once_nothing_is_in_hand_or_patience_is_over(
     one = watch(settings, lease, given, Ends(), orders)
     assert not over_within(2)
     assert over_within(10), "after grace_seconds"
+
+
+def has_frozen_worker(folder: Path, settings: RunSettings) -> subprocess.Popen:
+    """A process that holds a row of the session beyond its limit, and does not end itself."""
+    frozen = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(500)"])
+    os.kill(frozen.pid, signal.SIGSTOP)
+    attempt = Attempt(
+        "animate",
+        7,
+        "dress",
+        "",
+        "",
+        1,
+        node=ray.get_runtime_context().get_node_id(),
+        session=settings.session,
+        limit_seconds=0.1,
+        pid=frozen.pid,
+        started=process_start(frozen.pid),
+    )
+    (folder / "attempts").mkdir(parents=True)
+    (folder / "attempts" / attempt.file).write_bytes(attempt.to_json())
+    return frozen
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_frozen_worker_is_ended_while_a_night_drains_and_while_other_rows_come(
+    cluster: str,
+    settings: RunSettings,
+    lease: Lease,
+    given: list[Order],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    told: bool,
+) -> None:
+    monkeypatch.setattr(watching, "QUIET_SECONDS", 0.3)
+    monkeypatch.setattr(watching, "TICK_SECONDS", 0.0)
+    frozen = has_frozen_worker(folder, settings)
+    if told:
+        (folder / "STOP").touch()
+    one = watch(settings, lease, given, Ends())
+    one._silence._waiting._margin_seconds = 0.1
+    until = time.monotonic() + 60
+    while frozen.poll() is None and time.monotonic() < until:
+        if not told:
+            one.heard(film(8, 1))
+        assert not one() or not told or frozen.poll() is not None
+        time.sleep(0.1)
+    if frozen.poll() is None:
+        frozen.kill()
+        pytest.fail("it lives")
+    assert frozen.wait() == -signal.SIGKILL
+
+
+def test_idle_time_is_looked_at_four_times_before_it_is_over(
+    cluster: str, settings: RunSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = replace(settings, config=settings.config.model_copy(update={"idle_seconds": 1.0}))
+    silence = Silence(short, print)
+    begun = time.monotonic()
+
+    def wait() -> None:
+        while time.monotonic() - begun < 10:
+            silence()
+            time.sleep(0.05)
+
+    with pytest.raises(Problem, match="no worker has had a row in hand"):
+        wait()
+    assert 1 <= time.monotonic() - begun < 5
+
+
+def test_a_store_that_refuses_orders_and_looks_ends_no_night(
+    cluster: str, settings: RunSettings, lease: Lease, given: list[Order], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class StoreFault(Exception):
+        """As stores raise them: no OSError."""
+
+    def refuse(*given: object) -> None:
+        raise StoreFault
+
+    monkeypatch.setattr(watching, "QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(waiting, "attempts_in", refuse)
+    monkeypatch.setattr(watching.Stopping, "order", refuse)
+    assert not Silence(settings, print)()
+    one = watch(settings, lease, given, Ends(until=datetime.now(UTC)))
+    assert one.ending()
+    assert one.begun() == {}
+    assert len(given) == 1
 
 
 def test_a_budget_counts_what_is_in_hand_as_if_it_were_done_and_one_row_more() -> None:
