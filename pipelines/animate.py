@@ -25,7 +25,7 @@ from pipelines.attempts import forgive
 from pipelines.configuration import RunConfig
 from pipelines.console import orders_noted
 from pipelines.disk_space import FILM, LATENTS, require_space
-from pipelines.lease import held
+from pipelines.lease import Lost, held
 from pipelines.manifest_reading import Manifest, ManifestRows, look_at, read_manifest
 from pipelines.night import Night
 from pipelines.output_files import require_apart, require_writable_folder
@@ -166,6 +166,16 @@ def report_unknown(unknown: Sequence[table.UnknownColumn], strict: bool, say: Sa
 
 
 def in_rounds(plan: Plan, rows: ManifestRows, night: Night, settings: RunSettings, say: Say) -> None:
+    """Do the plan in rounds. What goes wrong between them breaks the night off, which ends well. Raises `Lost`."""
+    try:
+        do_rounds(plan, rows, night, settings, say)
+    except Lost:
+        raise
+    except Exception as error:
+        night.breaks_off(error)
+
+
+def do_rounds(plan: Plan, rows: ManifestRows, night: Night, settings: RunSettings, say: Say) -> None:
     """Do the plan, and once more from validation on what a stage asks it for; every row `ROUNDS` times at most.
 
     Rows whose film another living run is making are waited for, and do not count.
@@ -177,8 +187,11 @@ def in_rounds(plan: Plan, rows: ManifestRows, night: Night, settings: RunSetting
         elsewhere = night.made_elsewhere(again)
         rounds.update(again - elsewhere)
         waiting |= elsewhere | {row for row in again if rounds[row] < ROUNDS}
+        night.gives_up(again - waiting)
         ready = night.first_ready(waiting)
         if not ready:
+            if not night.over:
+                night.gives_up(waiting)
             break
         waiting -= ready
         say(f"  once more: {len(ready)} rows whose files changed or were damaged, or whose film another run was making")

@@ -6,14 +6,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from typing import Any, cast
 
 import ray.data
 
+from manifests import results
 from manifests.errors import Problem
 from manifests.kept_results import KeptResults
 from manifests.layout import Film
 from manifests.results import Result
+from manifests.work import Work
 from pipelines.boundary import ended, guarded
 from pipelines.claims import Claims
 from pipelines.console import Orders
@@ -67,15 +70,21 @@ class Night:
         return self._broke_off is not None or self._watch.ending()
 
     def begin(self, settled_already: KeptResults) -> None:
-        """The plan stands; so have these rows ended already."""
+        """The plan stands; so have these rows ended already. Raises what reading the earlier table does."""
         self._partial.clear()
-        for result in settled_already:
-            self._watch.spent(result)
+        earlier = self._record.earlier()
+        if self._watch.budget:
+            for result in spent_before(earlier, settled_already):
+                self._watch.spent(result)
         self.take(settled_already)
 
-    def take(self, results: Iterable[Result]) -> None:
+    def breaks_off(self, error: Exception) -> None:
+        """Nothing more is begun, for that reason; an earlier one counts."""
+        self._broke_off = self._broke_off or in_one_line(error)
+
+    def take(self, final: Iterable[Result]) -> None:
         """Take in results that will not change any more."""
-        kept = KeptResults(results)
+        kept = KeptResults(final)
         self._outcomes.take(kept)
         self._partial.add(kept)
 
@@ -121,12 +130,16 @@ class Night:
         except Lost:
             raise
         except Exception as error:
-            self._broke_off = in_one_line(error)
+            self.breaks_off(error)
         shared = {result.row: result for result in shared_films(plan, made, self._settings)}
         self.take([result for row, result in shared.items() if row not in again])
-        last_words = {**made, **shared}  # also of rows that may be done again: what counts if they are not
-        self._outcomes.take(result for row, result in last_words.items() if not (row in again and self.over))
+        self._outcomes.take({**made, **shared}.values())
+        self._outcomes.wait(again)
         return again
+
+    def gives_up(self, rows: Iterable[int]) -> None:
+        """Rows that are not done once more: what they ended as counts."""
+        self._outcomes.stand(rows)
 
     def made_elsewhere(self, rows: Iterable[int]) -> set[int]:
         """Those of the rows whose films another living run is making."""
@@ -151,12 +164,12 @@ class Night:
         return set()
 
     def end(self) -> RunResults:
-        """Account for every row, look for every film, and write it all down."""
+        """Account for every row, look for every film, and write it all down, be the store there or not."""
         self._lease.require()
-        layout, names = self._settings.layout, films_of(self._settings.layout)
-        self._outcomes.take(self._outcomes.found(names))
-        final = self._all_rows(self._ending(), self._watch.begun())
-        final, gone = checked(final, names, layout)
+        names = self._looked_for()
+        final, gone = self._all_rows(self._ending(), self._watch.begun()), 0
+        if names is not None:
+            final, gone = checked(final, names, self._settings.layout)
         order = self._watch.order
         interrupted = order.reason if order and order.interrupted else None
         stopped = order.reason if order and not order.interrupted else None
@@ -165,9 +178,21 @@ class Night:
         done = self._record.finish(final, self._broke_off or interrupted, stopped, gone == 0, self._say)
         if not done.kept_locally:
             self._partial.clear()
-        with suppress(OSError):
+        with suppress(Exception):  # they die with this run
             self._claims.clear()
         return done
+
+    def _looked_for(self) -> dict[str, int] | None:
+        """What lies among the films, once those of rows without a result are taken in; None where nobody can tell."""
+        try:
+            names = films_of(self._settings.layout)
+            if found := self._outcomes.found(names):
+                self._outcomes.take(found)
+                names = films_of(self._settings.layout)  # one may have been put under another id
+        except Exception as error:
+            self.breaks_off(Unseen(in_one_line(error)))
+            return None
+        return names
 
     def _ending(self) -> str | None:
         if self._watch.order:
@@ -177,10 +202,27 @@ class Night:
     def _write_now(self, order: Order) -> None:
         """Put down what is known as soon as the order to end is there: a kill may follow."""
         self._lease.require()
-        self._record.write_early(self._all_rows(order.reason), order.reason)
+        with suppress(Exception):  # said at the end
+            self._record.write_early(self._all_rows(order.reason), order.reason)
 
     def _all_rows(self, ending: str | None, begun: Mapping[int, str] | None = None) -> KeptResults:
         return self._record.with_earlier(self._outcomes.so_far(ending, begun), self._whole)
+
+
+class Unseen(Problem):
+    """The films could not be looked for at the end of a run."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"films could not be looked for ({why})", "see that the store answers, and run again")
+
+
+def spent_before(earlier: Iterable[Result], settled: Iterable[Result]) -> Iterable[Result]:
+    """Rows of a run that took GPU time before this session, each once: also those that it leaves out or does again.
+
+    `earlier` is what the run's table says, `settled` what is known of them now, which is the truth where both are.
+    """
+    paid = (result for result in chain(earlier, settled) if result.gpu_seconds and result.status != "cached")
+    return {result.row: result for result in paid}.values()
 
 
 def in_one_line(error: Exception) -> str:
@@ -193,19 +235,25 @@ def in_one_line(error: Exception) -> str:
 def shared_films(plan: Plan, made: Mapping[int, Result], settings: RunSettings) -> Iterator[Result]:
     """Results of rows that asked for the very film another row was making: a copy of it under their own id.
 
-    Where that row was not reached, they have none.
+    Where that row was not reached, neither were they; where nothing is known of it, they have none.
     """
     by_key = {result.film_key: result for result in made.values()}
     for key, clips in plan.duplicates.items():
         first = by_key.get(key)
-        if first is None or first.status == "not_reached":
+        if first is None:
             continue
         for work in (clip.work for clip in clips):
+            if first.status == "not_reached":
+                yield results.of_clip(work, "not_reached", error=first.error, remedy=first.remedy)
+                continue
             if not first.good:
                 fault = Problem(f"row {first.row} was to make the same film: {first.error}", "run again")
                 yield ended(work, "animate", fault)
                 continue
-            film = Film(cast(str, first.id), key)
-            (marker,) = settings.layout.read_film_markers([film])
-            share = partial(reused, work, film, cast(dict, marker), settings.layout, settings.run_id)
-            yield guarded("animate", work, share)
+            yield guarded("animate", work, partial(shared_film, work, Film(cast(str, first.id), key), settings))
+
+
+def shared_film(work: Work, film: Film, settings: RunSettings) -> Result:
+    """The result of a clip whose film has just been made under another id."""
+    (marker,) = settings.layout.read_film_markers([film])
+    return reused(work, film, cast(dict, marker), settings.layout, settings.run_id)

@@ -60,7 +60,7 @@ class PartialResults:
         try:
             for name in storage.listing(self._folder):
                 storage.delete(storage.join(self._folder, name))
-        except OSError as error:
+        except Exception as error:  # stores have errors of their own
             log.warning("partial results could not be removed: %s", error)
 
 

@@ -140,8 +140,8 @@ class RunRecord:
         say(f"results: {kept or self._uri('results.parquet')}")
         return RunResults(self._settings.run_id, final, summary, self._uri(), broke_off, kept)
 
-    def with_earlier(self, final: KeptResults, rows: int) -> KeptResults:
-        """`final` and, of the first `rows` rows, what earlier invocations of this run came to in all the others."""
+    def earlier(self) -> KeptResults:
+        """What earlier invocations of this run came to; read once, so that the end of a run does not hang on it."""
         if self._earlier is None:
             try:
                 self._earlier = KeptResults(results.stored(self._uri("results.parquet")))
@@ -150,9 +150,13 @@ class RunRecord:
             except Problem as damaged:
                 log.warning("what earlier sessions came to is lost: %s", damaged)
                 self._earlier = KeptResults()
+        return self._earlier
+
+    def with_earlier(self, final: KeptResults, rows: int) -> KeptResults:
+        """`final` and, of the first `rows` rows, what earlier invocations of this run came to in all the others."""
         now = {row for row, _ in final.texts()}
         whole = final[:]
-        for row, text in self._earlier.texts():
+        for row, text in self.earlier().texts():
             if row not in now and row < rows:
                 whole.add(row, text)
         return whole.in_order()
