@@ -35,6 +35,7 @@ from manifests.temporary import temporary_folder
 from manifests.transient import Truncated, is_transient
 
 CHUNK = 8 * 2**20
+RACES = 10  # lost in a row to what has gone a moment later: something else is wrong then
 CONNECT_SECONDS, SILENT_SECONDS = 10, 30  # after which a store that does not answer is given up
 REQUEST_TRIES = 3  # of one request, by botocore
 UNFINISHED = ".part"  # end of the name of a local file still being written; a killed writer leaves one behind
@@ -410,22 +411,26 @@ def create_exclusive(uri: str, data: bytes) -> bool:
     A nonce is added to it, by which a race won whose answer was lost on its way is told from a race lost.
     """
     own = json.dumps({**json.loads(data), "nonce": uuid.uuid4().hex}, ensure_ascii=False, sort_keys=True).encode()
-    try:
-        if (target := local_path(uri)) is None:
-            fs, path = _remote(uri)
-            tried(fs.pipe_file, path, own, mode="create")
-        else:
-            tried(_write, own, target, _claim)
-        return True
-    except Exception as error:
-        # FileExistsError; a few S3 servers answer a lost race with a plain 409 or 412
-        if not (isinstance(error, OSError) or is_transient(error)):
-            raise
-        refused = error
-    try:
-        return read_bytes(uri) == own
-    except FileNotFoundError:
-        raise refused from None
+    refused: Exception = FileExistsError(uri)
+    for _ in range(RACES):
+        try:
+            if (target := local_path(uri)) is None:
+                fs, path = _remote(uri)
+                tried(fs.pipe_file, path, own, mode="create")
+            else:
+                tried(_write, own, target, _claim)
+            return True
+        except Exception as error:
+            # FileExistsError; a few S3 servers answer a lost race with a plain 409 or 412
+            if not (isinstance(error, OSError) or is_transient(error)):
+                raise
+            refused = error
+        try:
+            return read_bytes(uri) == own
+        except FileNotFoundError:
+            if not isinstance(refused, FileExistsError):  # else what was there has gone meanwhile
+                break
+    raise refused
 
 
 def copy(src: str, dst: str) -> None:

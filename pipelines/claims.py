@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from manifests import storage
 from manifests.errors import Again, Problem
@@ -40,29 +41,40 @@ class Claims:
         """The claim to a film for the block. Raises `Elsewhere` where another living run has it."""
         uri = self._layout.claim(film_key)
         while not storage.create_exclusive(uri, self._content):
-            if (other := self.elsewhere(film_key)) is not None:
+            claim = self._read(film_key)
+            if (other := self._other(claim)) is not None:
                 raise Elsewhere(other)
-            storage.delete(uri)  # of a dead run, or of a try of this one whose worker died
+            self._remove(film_key, claim)  # of a dead run, or of a try of this one whose worker died
+        own = self._read(film_key)
         try:
             yield
         finally:
             with suppress(Exception):  # it dies with this run
-                storage.delete(uri)
+                self._remove(film_key, own)
 
     def elsewhere(self, film_key: str) -> str | None:
         """The other living run that is making a film; None if none is."""
-        holder = self._holder(film_key)
-        return holder if holder not in (None, self._run_id) and alive(self._layout, str(holder)) else None
+        return self._other(self._read(film_key))
 
     def clear(self) -> None:
         """Remove what killed workers of this run have left."""
         for name in storage.listing(self._layout.claims):
-            if self._holder(name.removesuffix(".json")) == self._run_id:
-                storage.delete(storage.join(self._layout.claims, name))
+            film_key = name.removesuffix(".json")
+            if (claim := self._read(film_key)) and claim.get("run") == self._run_id:
+                self._remove(film_key, claim)
 
-    def _holder(self, film_key: str) -> str | None:
+    def _other(self, claim: dict[str, Any] | None) -> str | None:
+        holder = str((claim or {}).get("run", ""))
+        return holder if holder not in ("", self._run_id) and alive(self._layout, holder) else None
+
+    def _remove(self, film_key: str, claim: dict[str, Any] | None) -> None:
+        """Remove a claim, if it is still that one: no two are alike, and another run may have taken it over."""
+        if claim is not None and self._read(film_key) == claim:
+            storage.delete(self._layout.claim(film_key))
+
+    def _read(self, film_key: str) -> dict[str, Any] | None:
+        """A claim, {} for a damaged one, None where there is none."""
         try:
-            claim = storage.read_json(self._layout.claim(film_key))
-        except Problem:  # damaged
-            return ""
-        return None if claim is None else str(claim.get("run", ""))
+            return storage.read_json(self._layout.claim(film_key))
+        except Problem:
+            return {}

@@ -40,20 +40,23 @@ def leftovers(layout: OutputLayout, older_than: float, superseded: bool) -> list
     """Everything that may go, by kind.
 
     `older_than` is in seconds. Half-written files go after a day at most. While a run is alive, nothing of its own
-    goes, nothing that is younger than a day, and no latents or films at all: its rows may be waiting for them.
+    goes, nothing that is younger than a day, and no latents or films at all: its rows may be waiting for them. Nor does
+    anything younger than a day in a cache that other outputs may share, or of this machine's copies of weights.
     """
     runs = {run: lease.alive(layout, run) for run in storage.subfolders(layout.run("").rstrip("/"))}
-    soon = DAY if any(runs.values()) else min(DAY, older_than)
+    own_cache = f"{layout.cache}/".startswith(f"{layout.output.rstrip('/')}/")  # else runs of other outputs use it too
+    soon = min(DAY, older_than) if own_cache and not any(runs.values()) else DAY
     films = storage.written_files(layout.films)
     found = [
         *_unfinished(layout, soon),
         *_of_dead_runs(layout, [run for run, alive in runs.items() if not alive], soon),
         *_unpublished(layout, films),
         *_temporary(),
-        *_local_copies(older_than),
+        *_local_copies(max(DAY, older_than)),  # of which any run on this machine may be loading one
     ]
     if not any(runs.values()):
-        found += [*_half_films(layout, films, soon), *_latents(layout, films, older_than)]
+        unused = older_than if own_cache else max(DAY, older_than)
+        found += [*_half_films(layout, films, soon), *_latents(layout, films, unused)]
         found += _superseded(layout, films) if superseded else []
     return list({one.uri: one for one in found}.values())
 

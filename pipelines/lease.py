@@ -25,8 +25,8 @@ from pipelines.progress import Say
 log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 10.0
-STALE_SECONDS = 60.0  # older than this, a lease is dead
-WATCH_SECONDS = 30.0  # where no clock can be trusted: a living driver beats within this
+STALE_SECONDS = 180.0  # older than this, a lease is dead; a beat may wait for a store that stalls
+WATCH_SECONDS = 60.0  # where no clock can be trusted: a living driver beats within this
 
 
 @dataclass

@@ -30,7 +30,6 @@ from manifests.retries import RETRIES
 from manifests.storage import Stamp
 from manifests.work import Work
 from pipelines import stage_of
-from pipelines.attempts import WorkerDied
 from pipelines.boundary import ended, guarded, note_unforeseen, reasons, status_of, then
 from pipelines.following import followed_tables
 from pipelines.keying import Keying
@@ -147,7 +146,7 @@ class Validation:
         self._limits = settings.config.time_limits
         self._ledger = ledger_of(settings, "validate", call.attempts, settings.config.validate_pool)
         self._row: tuple[int, str | None] = (0, None)
-        self._deadly: dict[NamedFile, WorkerDied] = {}
+        self._failed: dict[NamedFile, Exception] = {}
 
     @contextmanager
     def on_behalf_of(self, row: Mapping[str, Any]) -> Iterator[None]:
@@ -174,15 +173,15 @@ class Validation:
 
     @contextmanager
     def _probing(self, file: NamedFile, stamp: Stamp) -> Iterator[None]:
-        if file in self._deadly:
-            raise self._deadly[file].with_traceback(None)
+        if file in self._failed:  # it was tried as often as helps: not once more for every row that names it
+            raise self._failed[file].with_traceback(None)
         unit = storage.sha256_text(json.dumps([file.uri, *stamp]))[:KEY_LENGTH]
         what = f"{file.kind} {storage.redact(file.uri)}"
         try:
             with self._ledger.trying(*self._row, self._limits.probing(stamp.size), unit, what):
                 yield
-        except WorkerDied as died:
-            self._deadly[file] = died
+        except Exception as failed:
+            self._failed[file] = failed
             raise
 
 

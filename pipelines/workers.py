@@ -12,6 +12,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -197,7 +198,7 @@ class AnimateWorker:
         self._stopping.require_going()
         kind, effort = self._effort(work)
         self._deadline.require(kind, effort)
-        machine, begun = self._machine, time.perf_counter()
+        machine, begun, now = self._machine, time.perf_counter(), datetime.now(UTC)
         where |= {"device": machine.device, "host": machine.host, "worker": machine.worker}
         try:
             limit = self._limits.film(work, machine.device)
@@ -205,7 +206,8 @@ class AnimateWorker:
                 result = self._stage(work, attempt)
         finally:
             where["gpu_seconds"] = round(since(begun) * machine.gpus, 3)
-        self._deadline.took(kind, effort, since(begun) - result.seconds.get("load", 0.0))
+        if result.started is not None and result.started >= now:  # else the film was there already
+            self._deadline.took(kind, effort, since(begun) - result.seconds.get("load", 0.0))
         return result
 
     def _effort(self, work: Work) -> tuple[tuple[str, bool], int]:

@@ -191,6 +191,23 @@ def test_exclusive_creation_has_one_winner_where_hard_links_are_unknown(
     assert storage.read_json(str(tmp_path / "claim"))["claim"] == "first"
 
 
+def test_exclusive_creation_is_tried_again_where_what_was_there_has_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = tmp_path / "claim"
+    claim.write_text('{"claim": "first"}')
+    read = storage.read_bytes
+
+    def just_gone(uri: str, max_bytes: int | None = None) -> bytes:
+        claim.unlink()
+        monkeypatch.setattr(storage, "read_bytes", read)
+        return read(uri, max_bytes)
+
+    monkeypatch.setattr(storage, "read_bytes", just_gone)
+    assert storage.create_exclusive(str(claim), b'{"claim": "second"}')
+    assert storage.read_json(str(claim))["claim"] == "second"
+
+
 def test_exclusive_creation_that_cannot_write_is_an_error_and_no_lost_race(s3: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match=r"."):

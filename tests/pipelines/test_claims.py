@@ -82,3 +82,9 @@ def test_of_several_runs_that_want_a_film_one_makes_it(layout: OutputLayout) -> 
     for racer in racers:
         racer.join()
     assert (len(makers), len(waiting)) == (1, 3)
+
+
+def test_a_claim_that_another_run_took_over_meanwhile_stays_its_own(layout: OutputLayout) -> None:
+    with claims(layout, "one").held(KEY):
+        storage.publish_json({"run": "other", "nonce": "n"}, layout.claim(KEY))
+    assert storage.read_json(layout.claim(KEY)) == {"run": "other", "nonce": "n"}

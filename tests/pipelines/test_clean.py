@@ -123,6 +123,27 @@ def test_nothing_of_a_living_run_goes(media: Path, tmp_path: Path, capsys: pytes
     assert told.keys() == left.keys() | {"latents of finished films"}
 
 
+def test_what_other_runs_may_be_using_stays_for_a_day(
+    media: Path, tmp_path: Path, own_temporary_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loading = own_temporary_folder / "catwalk" / "checkpoints" / KEY / "model.safetensors"
+    loading.parent.mkdir(parents=True)
+    loading.write_bytes(b"weights")
+    output, cache = str(tmp_path / "out"), str(tmp_path / "cache")
+    shared = OutputLayout(output, cache)
+    storage.publish_bytes(b"{}", shared.latents(KEY))
+    storage.publish_bytes(b"{}", shared.run("dead", "run.json"))
+    (Path(cache) / f".{KEY}{storage.UNFINISHED}").write_bytes(b"half")
+    options = ("--cache", cache, "--older-than", "0")
+    assert found(capsys, output, *options)["leftovers"] == {}
+    for path in (loading, *Path(cache).rglob("*")):
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    told = found(capsys, output, *options)["leftovers"]
+    assert told.keys() == {
+        "local copies of weights", "half-written files", "latents of films that were never finished"
+    }  # fmt: skip
+
+
 def test_older_films_of_a_clip_go_only_if_that_is_asked_for(
     output: str, media: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -85,7 +85,7 @@ def test_the_lease_of_a_killed_process_of_this_machine_is_taken_over_at_once(lay
 def test_a_lease_that_the_store_calls_old_is_taken_over_at_once_whatever_the_clocks_say(layout: OutputLayout) -> None:
     file = abandoned(layout, since="2199-01-01T00:00:00+00:00")
     now = time.time()
-    os.utime(file, (now - 61, now - 61))
+    os.utime(file, (now - 181, now - 181))
     assert not alive(layout, "night")
     assert seconds(lambda: take(layout, Timing(watch=30))) < 5
 

@@ -48,6 +48,22 @@ def test_a_file_is_read_once_however_many_rows_and_batches_name_it(call: Call, m
     assert {source["kind"] for source in distinct([validate_names(rows.table, call)])} == {"weights"}
 
 
+def test_a_file_that_cannot_be_read_is_not_tried_for_every_row_that_names_it(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def broken(self: Validate, uri: str, kind: str) -> dict:
+        read.append(kind)
+        raise ValueError("nobody foresaw this")
+
+    monkeypatch.setattr(Validate, "_examined", broken)
+    rows = annotated(rows_of([clip_row(f"c{number}", seed=number) for number in range(9)]), {})
+    judged = validate_rows(rows.table, call)
+    assert [json.loads(text)["status"] for text in judged["result"].to_pylist()] == ["failed"] * 9
+    assert read == ["image"]
+
+
 def test_what_is_wrong_with_a_row_is_its_own_result_and_no_neighbours(call: Call) -> None:
     rows = rows_of(
         [
