@@ -25,6 +25,7 @@ from pipelines import cli
 from pipelines.clip import StageChain
 from pipelines.configuration import RunConfig
 from pipelines.plan import make_plan
+from pipelines.planned_clip import planned_clip
 from stages.video.limits import Limits
 from stages.video.read import Frames
 from tests.made.sample_media import clip_row, write_reference
@@ -123,9 +124,9 @@ def test_a_damaged_marker_stands_for_no_film(text: str, media: Path) -> None:
     layout, film = stages.settings.layout, Film("clip", work.film_key)
     whole = stages.film(work)
     Path(layout.film_marker(film)).write_text(text)
-    assert make_plan([work], layout, "another run").todo == [work]
+    assert make_plan([planned_clip(work)], layout, "another run").todo == [planned_clip(work)]
     assert stages.film(work).frames == whole.frames
-    assert make_plan([work], layout, "another run").todo == []
+    assert make_plan([planned_clip(work)], layout, "another run").todo == []
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "{}", '{"digest": 5}', "\x00" * 99])

@@ -342,7 +342,7 @@ def test_parity_chooses_size_and_frames_as_published(tmp_path: Path) -> None:
         ({"duration": 1, "options": {"t0": 48}}, "options: t0 48"),
         ({**DRIVEN, "retarget": "similarity"}, "retarget 'similarity': text2video_zero has no reference"),
         ({**DRIVEN, "driving_kind": "densepose"}, "driving_kind 'densepose'"),
-        ({**DRIVEN, "driving_kind": "video"}, "no dwpose estimator"),
+        ({**DRIVEN, "driving_kind": "video", "mode": "parity"}, "no dwpose estimator"),
     ],
 )
 def test_what_cannot_be_done_is_rejected(tmp_path: Path, fields: dict, says: str) -> None:
