@@ -190,8 +190,6 @@ def do_rounds(plan: Plan, rows: ManifestRows, night: Night, settings: RunSetting
         night.gives_up(again - waiting)
         ready = night.first_ready(waiting)
         if not ready:
-            if not night.over:
-                night.gives_up(waiting)
             break
         waiting -= ready
         say(f"  once more: {len(ready)} rows whose files changed or were damaged, or whose film another run was making")

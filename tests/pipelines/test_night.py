@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import ray.data
 
 from manifests import results
 from manifests.clip import Clip
-from manifests.kept_results import KeptResults
+from manifests.kept_results import KeptResults, text_of
 from manifests.layout import OutputLayout
 from manifests.results import Result
 from manifests.work import Work
@@ -154,6 +155,20 @@ def test_a_film_that_cannot_be_shared_fails_the_rows_that_asked_for_it_alone(
     (shared,) = shared_films(Plan([first], {"f" * 32: [other]}), {0: made}, settings)
     assert (shared.row, shared.status) == (1, "failed")
     assert "does not answer" in (shared.error or "")
+
+
+def test_a_row_that_is_to_be_done_again_is_not_reached_when_the_night_ends_before(
+    begin: Callable[..., Night], settings: RunSettings
+) -> None:
+    damaged = results.of_clip(clip(1).work, "failed", error="was damaged, and is removed", remedy="run again")
+    row = {"work": clip(1).text, "result": text_of(damaged), "then": "again", "retried": "{}"}
+    orders = Orders()
+    one = begin(orders=orders)
+    assert one.animate(Plan([clip(1)]), lambda groups, attempts: ray.data.from_items([row])) == {1}
+    orders.first = "SIGTERM"
+    assert one.over
+    one.end()
+    assert statuses(settings) == ["rejected", "not_reached", "not_reached"]
 
 
 def test_rows_that_wait_for_another_run_are_not_reached_when_the_night_ends_and_failed_when_they_are_given_up(
