@@ -259,7 +259,8 @@ def to_table(results: Iterable[Result]) -> pa.Table:
     for name, values in free.items():
         kind, cells = struct_column(values)
         made = made.append_column(pa.field(name, kind), pa.array(cells, kind))
-    return made.sort_by("row")
+    rows = made["row"].to_pylist()
+    return made if rows == sorted(rows) else made.sort_by("row")
 
 
 def _cells(result: Result) -> dict[str, Any]:

@@ -109,11 +109,13 @@ def films_of(layout: OutputLayout) -> dict[str, int]:
 
 def checked(final: Iterable[Result], names: Mapping[str, int], layout: OutputLayout) -> tuple[KeptResults, int]:
     """Results as they are once their films have been looked for, and how many films are gone or cut short."""
-    looked, gone = KeptResults(), 0
-    for result in final:
-        there = _is_whole(result, names, layout)
-        looked.extend([result if there else _without_film(result, names)])
-        gone += not there
+    kept, looked, gone = KeptResults(final), KeptResults(), 0
+    for (row, text), result in zip(kept.texts(), kept, strict=True):
+        if _is_whole(result, names, layout):
+            looked.add(row, text)
+        else:
+            looked.extend([_without_film(result, names)])
+            gone += 1
     return looked, gone
 
 
