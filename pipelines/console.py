@@ -121,16 +121,26 @@ def orders_noted() -> Iterator[Orders]:
 
 @contextmanager
 def told_to_end() -> Iterator[None]:
-    """Within the block, SIGTERM is raised as `Terminated`, so that files in the making are removed."""
+    """Within the block, SIGTERM is raised as `Terminated`, so that files in the making are removed.
 
-    def terminate(number: int, frame: FrameType | None) -> None:
-        raise Terminated
+    It and ctrl-C leave the block as such, even where a library that was at work made an error of its own out of them.
+    """
+    orders: list[KeyboardInterrupt] = []
+
+    def end(number: int, frame: FrameType | None) -> None:
+        orders.append(Terminated() if number == signal.SIGTERM else KeyboardInterrupt())
+        raise orders[-1]
 
     if threading.current_thread() is not threading.main_thread():
         yield  # Python takes handlers from the main thread alone
         return
-    before = signal.signal(signal.SIGTERM, terminate)
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
+    except Exception as error:
+        if orders:
+            raise orders[0] from error
+        raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
