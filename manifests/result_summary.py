@@ -14,14 +14,15 @@ from manifests.results import Result, Status
 def summarise(results: Iterable[Result]) -> dict[str, Any]:
     """The run in figures, looked at once, one result after the other.
 
-    `rows` and the count of each status; `warned`: films with a warning; `frames` and `film_seconds` of all films that
+    `rows` and the count of each status; `warned`: films with a warning; `to_review`: films
+    that somebody should look at; `frames` and `film_seconds` of all films that
     are there; `stage_seconds` spent by this run (cached rows cost nothing now); `failures`: status, stage, error,
     remedy, count and first rows of each kind, the most frequent kind first. Errors that differ only in names, paths and
     numbers are one kind.
     """
     counts: Counter[str] = Counter()
     spent: Counter[str] = Counter()
-    frames = warned = 0
+    frames = warned = to_review = 0
     film_seconds = Fraction(0)
     gpu_seconds = 0.0
     kinds: dict[tuple[str, str | None, str], _Kind] = {}
@@ -34,6 +35,7 @@ def summarise(results: Iterable[Result]) -> dict[str, Any]:
             frames += result.frames or 0
             film_seconds += (result.frames or 0) / Fraction(result.fps) if result.fps else 0
             warned += bool(result.warnings)
+            to_review += bool(result.review)
         else:
             kind = (result.status, result.stage, without_particulars(result.error or ""))
             kinds.setdefault(kind, _Kind(result, [])).rows.append(result.row)
@@ -41,6 +43,7 @@ def summarise(results: Iterable[Result]) -> dict[str, Any]:
         "rows": counts.total(),
         **{status: counts[status] for status in get_args(Status)},
         "warned": warned,
+        "to_review": to_review,
         "frames": frames,
         "film_seconds": float(film_seconds),
         "stage_seconds": dict(sorted(spent.items())),

@@ -1,6 +1,7 @@
 """What became of every row of a manifest: the result table, its summary, and the check that no row was lost."""
 
 import datetime
+import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
@@ -24,6 +25,7 @@ from manifests import cell, storage, table
 from manifests.errors import Problem
 from manifests.layout import Film, OutputLayout
 from manifests.result_warnings import result_warnings
+from manifests.review import Quality, ReviewLimits
 from manifests.struct_column import mappings, struct_column
 from manifests.temporary import temporary_folder
 from manifests.work import Work
@@ -60,6 +62,8 @@ RESULTS_SCHEMA = pa.schema(
         ("worker_deaths", pa.int32()),
         ("reference_left_out", pa.float64()),
         ("warnings", pa.list_(_TEXT)),
+        ("quality", _TEXT),  # JSON: metric → value and frame
+        ("review", pa.list_(_TEXT)),
         ("started", pa.timestamp("us", "UTC")),
         ("finished", pa.timestamp("us", "UTC")),
     ]
@@ -134,6 +138,8 @@ class Result(BaseModel):
     reference_left_out: float | None = None  # share of its area
     warnings: Texts = []
     remarks: Texts = []  # what making the film brought up; in the table they are among the warnings
+    quality: Quality = {}  # what was measured of the film, by metric
+    review: Texts = []  # why somebody should look at it, by the limits of the run that tells so
     pose: Metadata = {}  # quality of the poses and what was repaired
     metadata: Metadata = {}
     started: Moment | None = None
@@ -208,13 +214,16 @@ def of_row(row: int, fields: dict[str, Any], status: Status, **ended: Any) -> Re
     return Result.model_validate({**known, "status": status, **ended})
 
 
-_OF_THE_ROW = {"row", "id", "status", "metadata", "worker_deaths", "reference", "driving"}
+_OF_THE_ROW = {"row", "id", "status", "metadata", "worker_deaths", "reference", "driving", "review"}
 
 
-def marker(made: Result, run_id: str) -> dict[str, Any]:
-    """What the marker of a film holds: the figures of the result it was made with, less what is the row's own."""
+def marker(made: Result, run_id: str, curves: Mapping[str, Sequence[float]] | None = None) -> dict[str, Any]:
+    """What the marker of a film holds: the figures of the result it was made with, less what is the row's own.
+
+    `curves` are what metrics measured over the film, a few points of each.
+    """
     figures = made.model_dump(mode="json", exclude=_OF_THE_ROW)
-    return {"run": run_id, **figures}
+    return {"run": run_id, **figures, "curves": dict(curves or {})}
 
 
 def is_marker(found: Mapping[str, Any] | None) -> TypeGuard[dict[str, Any]]:
@@ -229,8 +238,13 @@ def is_marker(found: Mapping[str, Any] | None) -> TypeGuard[dict[str, Any]]:
     return True
 
 
-def of_marker(work: Work, marker: Mapping[str, Any], status: Status, layout: OutputLayout) -> Result:
-    """The result of a clip whose film is there: the marker's figures under this row's number, id and metadata."""
+def of_marker(
+    work: Work, marker: Mapping[str, Any], status: Status, layout: OutputLayout, limits: ReviewLimits | None = None
+) -> Result:
+    """The result of a clip whose film is there: the marker's figures under this row's number, id and metadata.
+
+    `limits` are what its quality is held against now; without any, there is nothing to review.
+    """
     figures = {key: value for key, value in marker.items() if key in Result.model_fields}
     film = Film(work.clip.id, work.film_key)
     own = {
@@ -243,7 +257,9 @@ def of_marker(work: Work, marker: Mapping[str, Any], status: Status, layout: Out
         "reference_left_out": work.reference_left_out,
         "warnings": [*result_warnings(work, figures.get("pose") or {}), *(figures.get("remarks") or ())],
     }
-    return Result.model_validate({**figures, **own, "film": layout.film(film), "poster": layout.poster(film)})
+    made = Result.model_validate({**figures, **own, "film": layout.film(film), "poster": layout.poster(film)})
+    reasons = limits.reasons(made.quality, made.animator) if limits else []
+    return made.model_copy(update={"review": reasons})
 
 
 def to_table(results: Iterable[Result]) -> pa.Table:
@@ -265,7 +281,8 @@ def to_table(results: Iterable[Result]) -> pa.Table:
 
 def _cells(result: Result) -> dict[str, Any]:
     rate = None if result.fps is None else float(Fraction(result.fps))
-    return {**result.model_dump(exclude=set(FREE)), "fps_float": rate, "film_seconds": result.film_seconds}
+    cells = {**result.model_dump(exclude=set(FREE)), "fps_float": rate, "film_seconds": result.film_seconds}
+    return {**cells, "quality": json.dumps(cells["quality"])}
 
 
 def write(results: Iterable[Result], uri: str) -> None:

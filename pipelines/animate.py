@@ -126,7 +126,7 @@ def gathered(
 def planned(rows: ManifestRows, settings: RunSettings, say: Say) -> tuple[Plan, KeptResults]:
     """What there is to do for rows, and the results of those that end here: refused, or finished already."""
     clips, refused = validated(rows, settings, Silence(settings, say))
-    plan = make_plan(clips, settings.layout, settings.run_id)
+    plan = make_plan(clips, settings.layout, settings.run_id, settings.config.review)
     say(plan.in_words(refused))
     for line in plan.warnings():
         say(line)

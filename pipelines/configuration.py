@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from manifests.errors import WrongUsage
 from manifests.field_error import closest
+from manifests.review import ReviewLimits
 from pipelines.time_limits import TimeLimits
 from stages.poses.motion.quality import QualityRules
 from stages.poses.recipes import Estimators
@@ -72,6 +73,7 @@ class RunConfig(_Section):
     encode: EncodeRecipe = EncodeRecipe()
     estimators: Estimators = Estimators()
     pose_rules: QualityRules = QualityRules()
+    review: ReviewLimits = ReviewLimits()
     validate_pool: CpuPool = CpuPool(size=2)
     pose_pool: Pool = Pool()
     inputs_pool: Pool = Pool()

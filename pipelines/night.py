@@ -256,4 +256,4 @@ def shared_films(plan: Plan, made: Mapping[int, Result], settings: RunSettings) 
 def shared_film(work: Work, film: Film, settings: RunSettings) -> Result:
     """The result of a clip whose film has just been made under another id."""
     (marker,) = settings.layout.read_film_markers([film])
-    return reused(work, film, cast(dict, marker), settings.layout, settings.run_id)
+    return reused(work, film, cast(dict, marker), settings.layout, settings.run_id, settings.config.review)

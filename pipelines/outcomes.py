@@ -24,6 +24,7 @@ class Outcomes:
         self._rows = list(rows)
         self._layout = settings.layout
         self._run_id = settings.run_id
+        self._limits = settings.config.review
         self._clips: dict[int, PlannedClip] = {}
         self._results: dict[int, str] = {}  # as text
         self._unreached: set[int] = set()
@@ -90,7 +91,7 @@ class Outcomes:
         kept = []
         for work, marker in zip((clip.work for clip in there), markers, strict=True):
             if marker is not None and usable(work, marker, names[storage.name(self._layout.film(films[work.row]))]):
-                make = partial(reused, work, films[work.row], marker, self._layout, self._run_id)
+                make = partial(reused, work, films[work.row], marker, self._layout, self._run_id, self._limits)
                 kept.append(guarded("reconcile", work, make))
         return kept
 

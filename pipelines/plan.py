@@ -11,6 +11,7 @@ from manifests import results, storage
 from manifests.kept_results import KeptResults
 from manifests.layout import Film, OutputLayout
 from manifests.results import AT_ONCE, Result
+from manifests.review import ReviewLimits
 from manifests.work import Work
 from pipelines.planned_clip import PlannedClip
 from stages.poses.outdated import outdated
@@ -78,9 +79,12 @@ class Plan:
         return clip.pose_key is None or clip.pose_key in self.poses_ready
 
 
-def make_plan(clips: Iterable[PlannedClip], layout: OutputLayout, run_id: str) -> Plan:
+def make_plan(
+    clips: Iterable[PlannedClip], layout: OutputLayout, run_id: str, limits: ReviewLimits | None = None
+) -> Plan:
     """Three listings and one small read per finished clip; nothing is decoded.
 
+    `limits` say which of the finished films are to be reviewed.
     A film that this very run made before it was interrupted counts as done, one of an earlier run as cached.
     """
     poses, latents = (
@@ -98,7 +102,7 @@ def make_plan(clips: Iterable[PlannedClip], layout: OutputLayout, run_id: str) -
         for clip, marker in zip(some, markers, strict=True):
             film = films[clip.film_key]
             if results.is_marker(marker) and usable(work := clip.work, marker, film.size):
-                plan.finished.extend([reused(work, film, marker, layout, run_id)])
+                plan.finished.extend([reused(work, film, marker, layout, run_id, limits)])
                 known.add(clip.row)
     making: set[str] = set()
     for clip in clips:
@@ -119,9 +123,16 @@ def usable(work: Work, marker: Mapping[str, Any] | None, size: int | None) -> bo
     return size == (marker.get("film_bytes") or size)
 
 
-def reused(work: Work, source: Film, marker: dict[str, Any], layout: OutputLayout, run_id: str) -> Result:
+def reused(
+    work: Work,
+    source: Film,
+    marker: dict[str, Any],
+    layout: OutputLayout,
+    run_id: str,
+    limits: ReviewLimits | None = None,
+) -> Result:
     """The result of a clip whose film is there; put under this clip's id too if another clip made it."""
     if source.clip_id != work.clip.id:
         layout.share_film(source, Film(work.clip.id, work.film_key))
-        return results.of_marker(work, marker, "cached", layout)
-    return results.of_marker(work, marker, "done" if marker.get("run") == run_id else "cached", layout)
+        return results.of_marker(work, marker, "cached", layout, limits)
+    return results.of_marker(work, marker, "done" if marker.get("run") == run_id else "cached", layout, limits)

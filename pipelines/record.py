@@ -236,6 +236,8 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
         lines.append(f"  storage was tried again {summary['storage_retries']} times")
     if summary["warned"]:
         lines.append(f"  {summary['warned']} films with warnings: see the column of that name")
+    if summary["to_review"]:
+        lines.append(f"  {summary['to_review']} films to review: the column of that name says why")
     if summary["stopped"]:
         lines.append(f"the run ended early: {summary['stopped']}; the same run id continues it")
     if summary["broke_off"]:

@@ -84,4 +84,5 @@ def animate(settings: RunSettings, told: Told = silent, machine: Machine | None 
         config.pose_rules,
         machine or Machine(settings.device, config.animate_pool.num_gpus or float(settings.device != "cpu")),
         told,
+        config.review,
     )

@@ -23,6 +23,7 @@ from manifests import results, storage
 from manifests.errors import Damaged, NotFinite, Problem
 from manifests.layout import Film, OutputLayout, sound_key
 from manifests.results import Result
+from manifests.review import Measure, ReviewLimits
 from manifests.storage_fault import StorageFault, storage_fault
 from manifests.temporary import temporary_folder
 from manifests.work import Work
@@ -46,6 +47,7 @@ from stages.progress import Told, counted_batches, silent
 from stages.video.brightness import BRIGHT, DARK, Brightest
 from stages.video.encode import EncodeRecipe
 from stages.video.film import likely_posters, write_film
+from stages.video.quality.film_quality import FilmQuality
 from stages.video.sound import check_sound
 
 log = logging.getLogger(__name__)
@@ -70,11 +72,12 @@ class Timings:
 
 
 class Made(NamedTuple):
-    """A film in the scratch folder, the report on its poses, and what else is to be said of it."""
+    """A film in the scratch folder, the report on its poses, what metrics say of it, and what else is to be said."""
 
     movie: Path
     poster: Path
     report: dict
+    quality: FilmQuality
     remarks: list[str]
 
 
@@ -102,12 +105,14 @@ class Animate:
         pose_rules: QualityRules | None = None,
         machine: Machine | None = None,
         told: Told = silent,
+        limits: ReviewLimits | None = None,
     ) -> None:
         """`run_id`, `code` and `machine` go into the marker; `pose_rules` say which keypoints are unusable.
 
-        `told` is told of the steps and frames that are done.
+        `told` is told of the steps and frames that are done; `limits` say which films somebody should look at.
         """
         self._told = told
+        self._limits = limits
         self._machine = machine
         self._pose_rules = pose_rules
         self._layout = layout
@@ -125,16 +130,17 @@ class Animate:
         film = Film(work.clip.id, work.film_key)
         if (marker := self._made_already(film, work)) is not None:
             own = marker.get("run") == self._run_id
-            return results.of_marker(work, marker, "done" if own else "cached", self._layout)
+            return results.of_marker(work, marker, "done" if own else "cached", self._layout, self._limits)
         started, timings = datetime.now(UTC), Timings(dict(work.seconds))
         with temporary_folder("animate") as folder:
             made = self._finite(work, folder, timings)
             with timings.of("publish"):
                 self._publish(made.movie, made.poster, film)
             film_bytes = made.movie.stat().st_size
-        marker = results.marker(self._result(work, attempt, started, timings, made, film_bytes), self._run_id)
+        result = self._result(work, attempt, started, timings, made, film_bytes)
+        marker = results.marker(result, self._run_id, made.quality.curves())
         storage.publish_json(marker, self._layout.film_marker(film))
-        return results.of_marker(work, marker, "done", self._layout)
+        return results.of_marker(work, marker, "done", self._layout, self._limits)
 
     def _finite(self, work: Work, scratch: Path, timings: Timings) -> Made:
         """The film, made once more in float32 where half precision gave no picture. Raises `Problem` if both fail."""
@@ -159,8 +165,9 @@ class Animate:
         with timings.of("denoise"):
             latents, report = self._latents(animator, work, scratch, dtype)
         with timings.of("encode"):
-            movie, poster, brightest = self._encode(animator, latents, work, report, scratch)
-        made = Made(movie, poster, report, [])
+            quality = FilmQuality(cast(Fraction, work.clip.fps))
+            movie, poster, brightest = self._encode(animator, latents, work, report, scratch, quality)
+        made = Made(movie, poster, report, quality, [])
         if brightest.value >= DARK:
             return made
         reference = self._reference(work, None, scratch)
@@ -285,7 +292,13 @@ class Animate:
         return picture if window is None else Window(*window).of(picture)
 
     def _encode(
-        self, animator: Animator, latents: torch.Tensor, work: Work, report: dict, scratch: Path
+        self,
+        animator: Animator,
+        latents: torch.Tensor,
+        work: Work,
+        report: dict,
+        scratch: Path,
+        quality: FilmQuality,
     ) -> tuple[Path, Path, Brightest]:
         clip, sound, begin, brightest = work.clip, None, Fraction(0), Brightest()
         if keeps_sound(work):
@@ -296,7 +309,7 @@ class Animate:
         movie, still = scratch / "film.mp4", scratch / "film.jpg"
         poor = [span for kind in ("held", "bridged", "empty") for span in report.get(kind, ())]
         posters = likely_posters(work.frames, poor)
-        drawn = brightest.of(animator.frames(latents, clip))
+        drawn = quality.of(brightest.of(animator.frames(latents, clip)))
         frames = counted_batches(drawn, work.frames, "drawing, frame", self._told)
         written = write_film(movie, still, frames, clip.fps, self._recipe, sound, begin, posters)
         if written != work.frames:
@@ -326,6 +339,7 @@ class Animate:
             code=self._code,
             attempts=attempt,
             pose=made.report,
+            quality={name: Measure(value=one.value, frame=one.frame) for name, one in made.quality.figures.items()},
             remarks=made.remarks,
             started=started,
             finished=datetime.now(UTC),

@@ -7,13 +7,15 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import imageio_ffmpeg
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors.numpy import save_file
 
@@ -26,8 +28,10 @@ from pipelines.clip import StageChain
 from pipelines.configuration import RunConfig
 from pipelines.plan import make_plan
 from pipelines.planned_clip import planned_clip
+from stages.diffusion.animators import ANIMATORS
 from stages.video.limits import Limits
 from stages.video.read import Frames
+from tests.made.plain_animators import FACTS, Plain
 from tests.made.sample_media import clip_row, write_reference
 
 pytestmark = pytest.mark.usefixtures("plain_animators")
@@ -253,3 +257,43 @@ def test_a_black_film_without_a_reference_is_kept_with_a_warning(dtype: str, med
     warnings = made(media, "textblack", dtype, **fields).warnings
     assert warnings[-1] == "all frames are black"
     assert len(warnings) == (1 if dtype == "float32" else 2)
+
+
+# What metrics say of a film
+
+
+class Flickering(Plain):
+    """Every second frame is brighter by a fiftieth."""
+
+    def frames(self, latents: torch.Tensor, clip: Any) -> Iterator[np.ndarray]:
+        latents[1::2] *= 1.02
+        yield from super().frames(latents.clamp(0, 255), clip)
+
+
+@pytest.fixture
+def flickering(monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = replace(FACTS, name="flickering", implementation=f"{__name__}:Flickering")
+    monkeypatch.setitem(ANIMATORS, "flickering", facts)
+
+
+@pytest.mark.usefixtures("flickering")
+def test_a_films_metrics_are_in_its_result_and_their_curves_in_its_marker(media: Path) -> None:
+    calm, unsteady = made(media, "plain"), made(media, "flickering")
+    assert calm.review == []
+    assert calm.quality["flicker"].value == 0
+    assert unsteady.status == "done"
+    (reason,) = (one for one in unsteady.review if one.startswith("flicker"))
+    assert re.fullmatch(r"flicker [\d.]+ > 0\.5 at frame \d", reason)
+    marker = storage.read_json(unsteady.film.replace(".mp4", ".json"))
+    assert len(marker["curves"]["flicker"]) == unsteady.frames
+    assert max(marker["curves"]["flicker"]) >= unsteady.quality["flicker"].value
+
+
+@pytest.mark.usefixtures("flickering")
+def test_other_limits_judge_a_finished_film_anew_without_making_it_again(media: Path) -> None:
+    first = made(media, "flickering")
+    written = Path(first.film).stat().st_mtime_ns
+    stages = chain(media, animate_pool={"dtype": "bfloat16"}, review={"flicker": None})
+    again = stages.film(stages.work(row(media, "flickering")))
+    assert (again.film, again.review, again.quality) == (first.film, [], first.quality)
+    assert Path(first.film).stat().st_mtime_ns == written

@@ -1,0 +1,72 @@
+"""Which films a person should look at: what was measured of each, held against limits that cost no rendering."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+
+class Measure(BaseModel):
+    """What a metric says of a film, and the frame that is the worst by it, where one is."""
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+    value: float
+    frame: int | None = Field(None, ge=0)
+
+
+def _mapping(given: Any) -> Any:
+    """Measures as a mapping, also from the JSON text that a table holds."""
+    return json.loads(given) if isinstance(given, str) and given else given or {}
+
+
+Quality = Annotated[dict[str, Measure], BeforeValidator(_mapping)]
+
+LESS_IS_WORSE = frozenset({"sharpness"})
+
+
+class MetricLimits(BaseModel):
+    """How bad a film may be by each metric before somebody should look at it; null: a metric is of no account."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    black: float | None = Field(0, ge=0, description="frames without a picture")
+    flicker: float | None = Field(0.5, ge=0, description="change of brightness faster than a second, in per cent")
+
+
+class ReviewLimits(MetricLimits):
+    """The limits for all films, and what is otherwise for those of one animator."""
+
+    animators: dict[str, dict[str, float | None]] = Field({}, description="limits of one animator's films, by its name")
+
+    @model_validator(mode="after")
+    def _limits_of_animators_are_limits(self) -> Self:
+        for own in self.animators.values():
+            MetricLimits.model_validate(own)
+        return self
+
+    def of(self, animator: str | None) -> dict[str, float]:
+        """The limits for films of an animator, by metric."""
+        own = self.animators.get(animator or "", {})
+        limits = {**self.model_dump(exclude={"animators"}), **own}
+        return {name: limit for name, limit in limits.items() if limit is not None}
+
+    def reasons(self, quality: Mapping[str, Measure], animator: str | None) -> list[str]:
+        """Why a film is to be looked at, such as 'flicker 0.41 > 0.3 at frame 17'; empty: nothing is beyond limits."""
+        limits = self.of(animator)
+        return [_reason(name, one, limits[name]) for name, one in quality.items() if _beyond(name, one, limits)]
+
+
+def _beyond(name: str, measured: Measure, limits: Mapping[str, float]) -> bool:
+    if name not in limits:
+        return False
+    return measured.value < limits[name] if name in LESS_IS_WORSE else measured.value > limits[name]
+
+
+def _reason(name: str, measured: Measure, limit: float) -> str:
+    sign = "<" if name in LESS_IS_WORSE else ">"
+    place = "" if measured.frame is None else f" at frame {measured.frame}"
+    return f"{name} {measured.value:.3g} {sign} {limit:.3g}{place}"

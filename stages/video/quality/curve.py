@@ -1,0 +1,56 @@
+"""One number per frame of a film, and the few points that are kept of them."""
+
+from __future__ import annotations
+
+from array import array
+from typing import NamedTuple
+
+import numpy as np
+
+MOST_POINTS = 120
+
+
+class Curve:
+    """A number for each frame, or for some of them; four bytes are all that a frame leaves behind."""
+
+    def __init__(self, less_is_worse: bool = False) -> None:
+        self._values = array("f")
+        self._less_is_worse = less_is_worse
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def put(self, frame: int, value: float) -> None:
+        """The number of a frame; frames come in order, and those left out have none."""
+        self._values.extend([float("nan")] * (frame - len(self._values)))
+        self._values.append(value)
+
+    @property
+    def values(self) -> np.ndarray:
+        """float32 (frames,), NaN where there is none."""
+        return np.array(self._values, np.float32)
+
+    @property
+    def worst(self) -> int | None:
+        """The worst frame; None where no frame has a number."""
+        values = self.values
+        if not np.isfinite(values).any():
+            return None
+        return int(np.nanargmin(values) if self._less_is_worse else np.nanargmax(values))
+
+    def points(self, frames: int) -> list[float]:
+        """At most `MOST_POINTS`, evenly over a film of that many frames: the worst of those that each stands for."""
+        none = np.inf if self._less_is_worse else -np.inf
+        values = np.full(frames, none, np.float32)
+        values[: len(self)] = np.nan_to_num(self.values, nan=none)
+        parts = np.array_split(values, min(MOST_POINTS, frames) or 1)
+        worst = [part.min(initial=np.inf) if self._less_is_worse else part.max(initial=-np.inf) for part in parts]
+        return [float(f"{one:.4g}") if np.isfinite(one) else 0.0 for one in worst]
+
+
+class Figure(NamedTuple):
+    """What a metric says of a film: its value, the frame that is the worst by it, and its curve."""
+
+    value: float
+    frame: int | None = None
+    curve: Curve | None = None
