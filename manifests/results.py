@@ -41,6 +41,7 @@ RESULTS_SCHEMA = pa.schema(
         pa.field("id", _TEXT),
         pa.field("status", _TEXT, nullable=False),
         *((name, _TEXT) for name in ("stage", "error", "remedy", "film", "poster")),
+        ("poster_frame", pa.int64()),
         ("frames", pa.int64()),
         ("fps", _TEXT),
         ("fps_float", pa.float64()),
@@ -106,6 +107,7 @@ class Result(BaseModel):
     remedy: str | None = None
     film: str | None = None
     poster: str | None = None
+    poster_frame: int | None = None  # of the film
     frames: int | None = None
     fps: FrameRateText | None = None
     film_bytes: int | None = None

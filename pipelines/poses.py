@@ -160,7 +160,7 @@ def _draw(
         else:
             even = footage.height - footage.height % 2, footage.width - footage.width % 2
             batches = (picture[None, : even[0], : even[1]] for picture in drawn)
-            written = write_film(made, still, batches, footage.fps, EncodeRecipe())
+            written = write_film(made, still, batches, footage.fps, EncodeRecipe()).frames
         storage.publish(made, str(film.absolute()))
     return written, kept
 

@@ -76,6 +76,7 @@ class Made(NamedTuple):
 
     movie: Path
     poster: Path
+    poster_frame: int
     report: dict
     quality: FilmQuality
     remarks: list[str]
@@ -166,8 +167,8 @@ class Animate:
             latents, report = self._latents(animator, work, scratch, dtype)
         with timings.of("encode"):
             quality = FilmQuality(cast(Fraction, work.clip.fps))
-            movie, poster, brightest = self._encode(animator, latents, work, report, scratch, quality)
-        made = Made(movie, poster, report, quality, [])
+            movie, poster, poster_frame, brightest = self._encode(animator, latents, work, report, scratch, quality)
+        made = Made(movie, poster, poster_frame, report, quality, [])
         if brightest.value >= DARK:
             return made
         reference = self._reference(work, None, scratch)
@@ -299,7 +300,7 @@ class Animate:
         report: dict,
         scratch: Path,
         quality: FilmQuality,
-    ) -> tuple[Path, Path, Brightest]:
+    ) -> tuple[Path, Path, int, Brightest]:
         clip, sound, begin, brightest = work.clip, None, Fraction(0), Brightest()
         if keeps_sound(work):
             uri = self._layout.sound(sound_key(work.driving.content))
@@ -312,9 +313,9 @@ class Animate:
         drawn = quality.of(brightest.of(animator.frames(latents, clip)))
         frames = counted_batches(drawn, work.frames, "drawing, frame", self._told)
         written = write_film(movie, still, frames, clip.fps, self._recipe, sound, begin, posters)
-        if written != work.frames:
-            raise RuntimeError(f"{written} frames were decoded instead of {work.frames}")
-        return movie, still, brightest
+        if written.frames != work.frames:
+            raise RuntimeError(f"{written.frames} frames were decoded instead of {work.frames}")
+        return movie, still, written.poster_frame, brightest
 
     def _result(
         self, work: Work, attempt: int, started: datetime, timings: Timings, made: Made, film_bytes: int
@@ -330,6 +331,7 @@ class Animate:
             width=clip.width,
             height=clip.height,
             film_bytes=film_bytes,
+            poster_frame=made.poster_frame,
             crf=self._recipe.crf,
             device=machine and machine.device,
             host=machine and machine.host,

@@ -6,12 +6,20 @@ from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from stages.video.encode import Encoder, EncodeRecipe, poster
 
 _LOOKED_AT = 8  # frames that may become the poster
+
+
+class Written(NamedTuple):
+    """How many frames a film has, and which of them its poster shows."""
+
+    frames: int
+    poster_frame: int
 
 
 def write_film(
@@ -23,11 +31,11 @@ def write_film(
     sound: Path | None = None,
     sound_start: Fraction = Fraction(0),
     poster_frames: Collection[int] = (0,),
-) -> int:
+) -> Written:
     """Encode batches of uint8 (n, height, width, 3) as they come.
 
     The sharpest of `poster_frames` becomes the poster JPEG `still`, the first frame where none of them is written. A
-    batch is encoded in a thread while the next one is decoded; two are in memory at most. Returns the frame count.
+    batch is encoded in a thread while the next one is decoded; two are in memory at most.
     """
     batches = iter(batches)
     batch = next(batches)
@@ -46,7 +54,7 @@ def write_film(
             written += len(batch)
         writing.result()
     poster(sharpest.frame, still, recipe.poster_quality)
-    return written
+    return Written(written, sharpest.number)
 
 
 class _Sharpest:
@@ -54,14 +62,14 @@ class _Sharpest:
 
     def __init__(self, first: np.ndarray, candidates: Collection[int]) -> None:
         """`first` is it until one of the candidates is seen."""
-        self.frame, self._best, self._candidates = first.copy(), -1.0, set(candidates)
+        self.frame, self.number, self._best, self._candidates = first.copy(), 0, -1.0, set(candidates)
 
     def look_at(self, batch: np.ndarray, number: int) -> None:
         """Look at the candidates in a batch that begins with that frame of the film."""
         for at in sorted(self._candidates.intersection(range(number, number + len(batch)))):
             frame = batch[at - number]
             if (found := sharpness(frame)) > self._best:
-                self.frame, self._best = frame.copy(), found
+                self.frame, self.number, self._best = frame.copy(), at, found
 
 
 def likely_posters(frames: int, poor: Sequence[Sequence[int]] = ()) -> list[int]:

@@ -29,11 +29,14 @@ def poster_of(frames: np.ndarray, folder: Path, **candidates: Collection[int]) -
     """Which of the frames, written in batches of 3, is the poster."""
     movie, still = folder / "film.mp4", folder / "film.jpg"
     batches = iter(np.split(frames, range(3, len(frames), 3)))
-    assert write_film(movie, still, batches, Fraction(25), EncodeRecipe(preset="veryfast"), **candidates) == len(frames)
+    written = write_film(movie, still, batches, Fraction(25), EncodeRecipe(preset="veryfast"), **candidates)
+    assert written.frames == len(frames)
     with av.open(str(movie)) as container:
         assert sum(1 for _ in container.decode(video=0)) == len(frames)
     picture = np.asarray(Image.open(still)).astype(int)
-    return int(np.abs(frames.astype(int) - picture).mean(axis=(1, 2, 3)).argmin())
+    shown = int(np.abs(frames.astype(int) - picture).mean(axis=(1, 2, 3)).argmin())
+    assert written.poster_frame == shown
+    return shown
 
 
 def test_the_poster_is_the_sharpest_of_the_frames_that_may_be(tmp_path: Path) -> None:
