@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from manifests import storage
 from manifests.clip import Clip
 from manifests.errors import Problem, WrongUsage
+from manifests.row_text import rows_digest
 
 # Raised by one when a stage's results change for the same inputs; everything after it is then made again.
 ALGORITHM = {"reference": 1, "sound": 1, "pose": 1, "latents": 2, "film": 1}
@@ -200,7 +201,7 @@ def claim_run(layout: OutputLayout, run_id: str, manifest: str, rows: Sequence[s
     `WrongUsage` when it was begun with another manifest, or with rows that are no longer there.
     """
     uri = layout.run(run_id, "run.json")
-    identity = {"manifest": manifest, "rows": len(rows), "manifest_digest": _digest(rows)}
+    identity = {"manifest": manifest, "rows": len(rows), "manifest_digest": rows_digest(rows)}
     if storage.create_exclusive(uri, json.dumps(identity, sort_keys=True).encode()):
         return False
     begun = storage.read_json(uri) or {}
@@ -209,7 +210,7 @@ def claim_run(layout: OutputLayout, run_id: str, manifest: str, rows: Sequence[s
         wrong = f"was begun with {storage.redact(str(begun.get('manifest')))}, not with {storage.redact(manifest)}"
     elif before > len(rows):
         wrong = f"was begun with {before} rows, of which the manifest has {len(rows)} left"
-    elif begun.get("manifest_digest") != _digest(rows[:before]):
+    elif begun.get("manifest_digest") != rows_digest(rows[:before]):
         wrong = f"was begun when the first {before} rows of the manifest were others (new ones may follow them)"
     else:
         if before < len(rows):
@@ -217,7 +218,3 @@ def claim_run(layout: OutputLayout, run_id: str, manifest: str, rows: Sequence[s
         return True
     remedy = "leave the run id out or choose a new one: films that are finished are found under any"
     raise WrongUsage(f"run id {run_id!r} {wrong}", remedy)
-
-
-def _digest(rows: Sequence[str]) -> str:
-    return storage.sha256_text("\n".join(rows))

@@ -17,10 +17,11 @@ import pyarrow.parquet as pq
 import ray.data
 from ray.exceptions import RayTaskError
 
-from manifests import cell, storage, table
+from manifests import storage, table
 from manifests.errors import Problem, WrongUsage
 from manifests.field_error import choose
 from manifests.partitions import manifest_files
+from manifests.row_text import as_text, plain_cells, row_text
 from pipelines.pools import READING
 
 ROWS = pa.schema([("row", pa.int64()), ("id", pa.string()), ("fields", pa.string())])
@@ -198,26 +199,13 @@ _ENCODED = pa.schema([("id", pa.string()), ("fields", pa.string()), ("text", pa.
 
 
 def _as_json(batch: pa.Table) -> pa.Table:
-    return _encoded({name: _value(given) for name, given in row.items()} for row in table.rows(batch))
+    return _encoded(map(plain_cells, table.rows(batch)))
 
 
 def _encoded(rows: Iterable[dict[str, Any]]) -> pa.Table:
     ids, fields, texts = [], [], []
     for row in rows:
         ids.append(table.row_id(row))
-        fields.append(_json(row))
-        given = {name: value for name, value in row.items() if value is not None}
-        texts.append(_json(given, sort_keys=True))
+        fields.append(as_text(row))
+        texts.append(row_text(row))
     return pa.table([ids, fields, texts], schema=_ENCODED)
-
-
-def _value(given: Any) -> Any:
-    try:
-        return cell.plain(given, lossless=True)
-    except ValueError:
-        return str(given)
-
-
-def _json(fields: dict[str, Any], sort_keys: bool = False) -> str:
-    text = json.dumps(fields, ensure_ascii=False, sort_keys=sort_keys)
-    return text.encode("utf-8", "backslashreplace").decode()  # of a lone surrogate: its JSON escape
