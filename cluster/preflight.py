@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import ray
 
+from cluster.labels import matches
 from manifests.errors import Problem
 
 POLL_SECONDS = 5
@@ -24,6 +26,14 @@ class Demand:
     what: str
     workers: int
     resources: dict[str, float]
+    labels: Mapping[str, str] = field(default_factory=dict)  # selector of nodes; see `cluster/labels.py`
+
+
+class Node(NamedTuple):
+    """What a node has, in Ray's names, and its labels."""
+
+    resources: Resources
+    labels: Mapping[str, str] = {}
 
 
 def require(demands: Sequence[Demand], wait_seconds: float, say: Callable[[str], None]) -> None:
@@ -49,7 +59,8 @@ def _wait(demands: Sequence[Demand], short: str | None, wait_seconds: float, say
     from ray.autoscaler.sdk import request_resources
 
     bundles = [demand.resources for demand in demands for _ in range(demand.workers)]
-    request_resources(bundles=bundles)
+    selectors = [dict(demand.labels) for demand in demands for _ in range(demand.workers)]
+    request_resources(bundles=bundles, bundle_label_selectors=selectors)
     try:
         deadline = time.monotonic() + wait_seconds
         while short is not None:
@@ -75,9 +86,26 @@ def totals(demands: Sequence[Demand]) -> dict[str, float]:
     return {name: amount for name, amount in summed.items() if amount}
 
 
-def shortage(demands: Sequence[Demand], grows: bool = False) -> str | None:
-    """What the cluster lacks now in words, None if nothing; see `missing`."""
-    return missing(demands, [node["Resources"] for node in ray.nodes() if node["Alive"]], grows)
+def shortage(demands: Sequence[Demand], grows: bool = False, nodes: Sequence[Node] | None = None) -> str | None:
+    """What the cluster lacks now, or one of these `nodes` would, in words; None if nothing; see `missing`."""
+    if nodes is None:
+        nodes = [Node(node["Resources"], node.get("Labels") or {}) for node in ray.nodes() if node["Alive"]]
+    return missing([_labelled(demand) for demand in demands], [_offering(node, demands) for node in nodes], grows)
+
+
+def _labelled(demand: Demand) -> Demand:
+    """Labels as a resource of the nodes that have them: of as much as Ray asks of an accelerator's type."""
+    if not demand.labels:
+        return demand
+    return replace(demand, resources={**demand.resources, _label(demand): 0.001}, labels={})
+
+
+def _offering(node: Node, demands: Sequence[Demand]) -> Resources:
+    return node.resources | {_label(one): 1.0 for one in demands if one.labels and matches(one.labels, node.labels)}
+
+
+def _label(demand: Demand) -> str:
+    return "label " + ", ".join(f"{key}={value}" for key, value in sorted(demand.labels.items()))
 
 
 def missing(demands: Sequence[Demand], nodes: Sequence[Resources], grows: bool = False) -> str | None:

@@ -40,6 +40,7 @@ class Pool(CpuPool):
     max_size: int | None = Field(None, ge=1, description="workers at most; left out, the pool is of fixed size")
     num_gpus: float = Field(0, ge=0, description="GPUs reserved by each")
     accelerator_type: str | None = Field(None, description="only on nodes with this accelerator, in Ray's naming")
+    label_selector: dict[str, str] = Field({}, description="only on nodes with these labels, as Ray's selectors")
 
 
 class AnimatePool(Pool):

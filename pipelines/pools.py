@@ -31,8 +31,9 @@ def actors(pool: Pool) -> dict[str, Any]:
         compute = ray.data.ActorPoolStrategy(
             min_size=pool.size, max_size=pool.max_size, max_tasks_in_flight_per_actor=2
         )
-    gpus = {"num_gpus": pool.num_gpus} if pool.num_gpus else {}
-    return {"compute": compute, "num_cpus": pool.num_cpus, "accelerator_type": pool.accelerator_type, **gpus}
+    asked: dict[str, Any] = {"num_gpus": pool.num_gpus} if pool.num_gpus else {}
+    asked |= {"label_selector": pool.label_selector} if pool.label_selector else {}
+    return {"compute": compute, "num_cpus": pool.num_cpus, "accelerator_type": pool.accelerator_type, **asked}
 
 
 def tasks(pool: CpuPool) -> dict[str, Any]:
@@ -50,9 +51,9 @@ def demands(config: RunConfig) -> list[list[Demand]]:
 
 
 def _demand(name: str, pool: CpuPool, workers: int) -> Demand:
-    resources = {"CPU": pool.num_cpus}
+    resources, labels = {"CPU": pool.num_cpus}, {}
     if isinstance(pool, Pool):
-        resources["GPU"] = pool.num_gpus
+        resources["GPU"], labels = pool.num_gpus, pool.label_selector
         if pool.accelerator_type:
             resources[f"accelerator_type:{pool.accelerator_type}"] = 0.001
-    return Demand(name, workers, {key: value for key, value in resources.items() if value})
+    return Demand(name, workers, {key: value for key, value in resources.items() if value}, labels)
