@@ -113,6 +113,7 @@ def build_parser() -> argparse.ArgumentParser:
     _models(commands)
     _doctor(commands)
     _clean(commands)
+    _cluster(commands)
     _config(commands)
     return parser
 
@@ -492,6 +493,46 @@ def clean(arguments: argparse.Namespace) -> int:
     found = clean_output(layout, seconds, arguments.superseded, arguments.delete, arguments.console.say)
     if arguments.json:
         print_json({"exit_code": OK, **found})
+    return OK
+
+
+def _cluster(commands: Any) -> None:
+    parser = commands.add_parser("cluster", help="describe a cluster", description="Describe a cluster.")
+    parts = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    text = "write KubeRay's resources for a job, a nightly job or a cluster that stays"
+    one = _command(parts, "render", render, text, WRONG_USAGE)
+    one.add_argument("cluster", type=Path, help="YAML file such as cluster/example.yaml")
+    one.add_argument("--kind", choices=["job", "cron", "cluster", "all"], default="job", help="which of them (job)")
+    one.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="the run's configuration: it is laid into /etc/catwalk on the head, and its pools must fit the cluster",
+    )
+    one.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="write files there; left out, to stdout")
+
+
+def render(arguments: argparse.Namespace) -> int:
+    """`catwalk cluster render`."""
+    from cluster.kube.configuration import KubeConfig
+    from cluster.kube.custom_resources import KINDS, as_yaml, rendered
+
+    described, files = KubeConfig.load(arguments.cluster), {}
+    if arguments.config is not None:
+        from pipelines.cluster_fit import require_fit
+        from pipelines.configuration import RunConfig
+
+        require_fit(RunConfig.load(arguments.config), described, arguments.config)
+        files[arguments.config.name] = arguments.config.read_text(encoding="utf-8")
+    kinds = KINDS if arguments.kind == "all" else [arguments.kind]
+    documents = rendered(described, kinds, files)
+    if arguments.output is None:
+        print_text("---\n".join(map(as_yaml, documents.values())).rstrip("\n"))
+        return OK
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    for name, parts in documents.items():
+        (arguments.output / name).write_text(as_yaml(parts), encoding="utf-8")
+        say(f"kubectl apply -f {arguments.output / name}")
     return OK
 
 

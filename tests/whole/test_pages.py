@@ -116,11 +116,14 @@ def test_every_command_that_a_page_names_is_one() -> None:
         "models fetch",
         "doctor",
         "clean",
+        "cluster render",
         "config",
     }
     assert commands == {text.removeprefix("catwalk ") for text in usages()}
     for page in PAGES:
-        for said in re.findall(r"(?:`|^)catwalk ([a-z]+(?: (?:build|check|fetch))?)", page.read_text(), re.MULTILINE):
+        for said in re.findall(
+            r"(?:`|^)catwalk ([a-z]+(?: (?:build|check|fetch|render))?)", page.read_text(), re.MULTILINE
+        ):
             assert said in commands, f"{page.name}: catwalk {said}"
 
 
