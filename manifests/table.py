@@ -16,7 +16,7 @@ from manifests.partitions import ManifestFile, manifest_files
 from manifests.storage_fault import storage_fault
 from manifests.temporary import temporary_folder
 
-_WHOLE = ("width", "height", "first_frame", "frame_count", "seed", "steps", "window", "overlap")
+_WHOLE = ("width", "height", "first_frame", "frame_count", "seed", "steps", "window", "overlap", "priority")
 _TYPES = (
     dict.fromkeys(Clip.model_fields, pa.string())
     | dict.fromkeys(_WHOLE, pa.int64())

@@ -591,3 +591,23 @@ def test_a_target_must_be_a_parquet_file(tmp_path: Path) -> None:
     (tmp_path / "shop.csv").write_text("id,animator\na,x\n")
     with pytest.raises(Problem, match=r"\.parquet"):
         build(tmp_path / "shop.csv", str(tmp_path / "m.csv"))
+
+
+def test_a_manifest_is_built_of_rows_that_fill_in_any_field(tmp_path: Path) -> None:
+    row = {
+        **{"id": "a", "reference": "r.png", "driving": "d.mp4", "driving_kind": "video", "animator": "drawn"},
+        **{"checkpoint": "label", "lora": "l.safetensors", "lora_scale": 0.5, "prompt": "p", "negative_prompt": "n"},
+        **{"width": 64, "height": 96, "fit": "cover", "fps": "30000/1001", "seed": 7, "steps": 3, "guidance": [7.5]},
+        **{"mode": "standard", "window": 16, "overlap": 4, "loop": True, "subject": "largest", "retarget": "none"},
+        **{"audio": "drop", "priority": 10, "options": {"noise": "shared"}, "metadata": {"sku": "A"}},
+    }
+    ranges = {"start": 1.0, "duration": 2.0}, {"first_frame": 1, "frame_count": 2}
+    assert set(row) | {name for one in ranges for name in one} == set(Clip.model_fields)
+    source, target = tmp_path / "c.jsonl", str(tmp_path / "c.parquet")
+    source.write_text("\n".join(json.dumps({**row, **one, "id": f"c{n}"}) for n, one in enumerate(ranges)))
+    assert build(source, target).ok
+    ((_, table),) = read_files(target)
+    for written, one in zip(rows(table), ranges, strict=True):
+        clip, errors = parse_clip(written)
+        assert not errors
+        assert clip == Clip.model_validate({**row, **one, "id": clip.id, "reference": clip.reference})
