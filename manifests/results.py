@@ -56,6 +56,7 @@ RESULTS_SCHEMA = pa.schema(
         ("crf", pa.int32()),
         ("seconds", pa.struct([(stage, pa.float64()) for stage in STAGES])),
         ("gpu_seconds", pa.float64()),
+        ("cpu_seconds", pa.float64()),
         *((name, _TEXT) for name in ("device", "host", "worker")),
         *((name, _TEXT) for name in ("pose_key", "latents_key", "film_key", "pose_estimator")),
         *((name, _TEXT) for name in ("reference_digest", "driving_digest", "checkpoint_digest", "lora_digest", "code")),
@@ -122,6 +123,7 @@ class Result(BaseModel):
     steps: int | None = None
     crf: int | None = None
     gpu_seconds: float | None = None
+    cpu_seconds: float | None = None  # of the process that made the film, with its encoder, in this run
     device: str | None = None
     host: str | None = None
     worker: str | None = None

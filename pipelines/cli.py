@@ -106,6 +106,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="say which version and commit this is")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    _plan(commands)
     _animate(commands)
     _clip(commands)
     _manifest(commands)
@@ -175,6 +176,55 @@ def _without_nones(given: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in kept.items() if value is not None}
 
 
+def _plan(commands: Any) -> None:
+    text = "say what a manifest will take before anything is spent: time, memory, storage, cost"
+    parser = _command(commands, "plan", plan, text, BROKE_OFF)
+    parser.add_argument("manifest", help="Parquet file, folder of them, or glob")
+    parser.add_argument(
+        "output", nargs="?", help="where films will go: what is finished there takes nothing; rows are looked at on Ray"
+    )
+    _config_options(parser)
+    parser.add_argument("--gpus", type=float, metavar="N", help="GPUs in all; left out, those of the configuration")
+    parser.add_argument("--gpu-price", type=float, metavar="X", help="what one of them costs for an hour")
+    parser.add_argument("--card", metavar="NAME", help="which card they are, such as h200, a100-80, l4")
+    parser.add_argument("--tflops", type=float, metavar="X", help="TFLOP/s that a worker reaches, if you know better")
+    parser.add_argument(
+        "--calibrate", action="store_true", help="measure first: make a few short films of the manifest, and drop them"
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N rows")
+    _speech(parser)
+
+
+def plan(arguments: argparse.Namespace) -> int:
+    """`catwalk plan`."""
+    _require_limit(arguments)
+    config = _configured(arguments, price={"gpu_hour": arguments.gpu_price})
+    from pipelines.planning.forecast_text import forecast_lines
+    from pipelines.planning.preview import preview
+
+    made = preview(
+        config,
+        arguments.manifest,
+        arguments.output,
+        gpus=arguments.gpus,
+        card=arguments.card,
+        tflops=arguments.tflops,
+        limit=arguments.limit,
+        calibrate=arguments.calibrate,
+        say=arguments.console.say,
+    )
+    if arguments.json:
+        print_json({"exit_code": SOME_FAILED if made.refused else OK, **made.to_dict()})
+    else:
+        print_text("\n".join(forecast_lines(made)))
+    return SOME_FAILED if made.refused else OK
+
+
+def _require_limit(arguments: argparse.Namespace) -> None:
+    if arguments.limit is not None and arguments.limit < 1:
+        raise WrongUsage(f"--limit {arguments.limit}", "give 1 or more")
+
+
 def _animate(commands: Any) -> None:
     parser = _command(commands, "animate", animate, "make the film of every row of a manifest, on Ray", BROKE_OFF)
     parser.add_argument("manifest", help="Parquet file, folder of them, or glob; local or s3://, gs://, az://")
@@ -217,8 +267,7 @@ def _animate(commands: Any) -> None:
 
 def animate(arguments: argparse.Namespace) -> int:
     """`catwalk animate`."""
-    if arguments.limit is not None and arguments.limit < 1:
-        raise WrongUsage(f"--limit {arguments.limit}", "give 1 or more")
+    _require_limit(arguments)
     if arguments.max_gpu_hours is not None and not 0 < arguments.max_gpu_hours < math.inf:
         raise WrongUsage(f"--max-gpu-hours {arguments.max_gpu_hours}", "give a number above 0")
     if arguments.only_failed and arguments.retry_failed:

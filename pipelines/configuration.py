@@ -60,6 +60,13 @@ class ClusterWait(_Section):
     seconds: float = Field(0, ge=0, description="how long to wait for a cluster that grows; 0: a fixed one")
 
 
+class Price(_Section):
+    """What the machines cost, for plans and summaries."""
+
+    gpu_hour: float | None = Field(None, ge=0, description="of one GPU; left out, no costs are told")
+    currency: str = "USD"
+
+
 class RunConfig(_Section):
     """Everything about a run that is not in the manifest."""
 
@@ -92,6 +99,7 @@ class RunConfig(_Section):
     )
     grace_seconds: float = Field(20, ge=0, description="for rows in hand once the run has to end")
     cluster_wait: ClusterWait = ClusterWait()
+    price: Price = Price()
 
     @classmethod
     def load(cls, path: Path | None, overrides: dict[str, Any] | None = None) -> Self:

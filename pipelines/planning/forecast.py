@@ -1,0 +1,163 @@
+"""What a plan will take: work, time, memory, storage, money; and what was assumed to say so."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from manifests.work import Work
+from pipelines.configuration import Price
+from pipelines.plan import Plan
+from pipelines.planned_clip import PlannedClip
+from pipelines.planning.machine import CONTEXT_BYTES, Machine
+from pipelines.planning.operations import Effort, operations_of
+from pipelines.planning.pace import MEGAPIXEL, Pace, effort_of
+from pipelines.planning.schedule import Job, Video, played
+from pipelines.planning.times import Times
+
+LATENT_BYTES = 4 / 64  # of a pixel and channel: float32 at an eighth of either side
+POSE_BYTES = 2000.0  # of a driving frame's keypoints
+HOUR = 3600.0
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Who does the work: `animating` workers, each of which holds `gpus`, and those that find poses."""
+
+    machine: Machine
+    animating: int
+    gpus: float
+    posing: int
+
+
+@dataclass
+class Figures:
+    """Of films that are to be made; those that are there, rows that are refused and copies take nothing."""
+
+    films: int = 0
+    encoded_anew: int = 0  # of them, from stored latents
+    copies: int = 0
+    finished: int = 0
+    refused: int = 0
+    frames: int = 0
+    film_seconds: float = 0.0
+    windows: int = 0  # of all steps
+    segments: int = 0
+    pflop: float = 0.0
+    uncounted: dict[str, int] = field(default_factory=dict)  # films by animator, whose time nobody can tell
+    pose_seconds: float = 0.0
+    worker_seconds: float = 0.0  # of all animating workers
+    cpu_seconds: float | None = None  # of their processors
+    workers: int = 0
+    gpus: float = 0.0
+    gpu_hours: float = 0.0  # at work
+    gpu_hours_held: float = 0.0  # from the beginning to the end
+    start_seconds: float = 0.0
+    wall_seconds: float = 0.0
+    memory_bytes: dict[str, float] = field(default_factory=dict)  # at the peak, by animator
+    card_bytes: int | None = None
+    film_bytes: float = 0.0
+    latents_bytes: float = 0.0
+    pose_bytes: float = 0.0
+    cost: float | None = None
+    cost_per_film_second: float | None = None
+    currency: str = ""
+    assumptions: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return {name: round(value, 6) if isinstance(value, float) else value for name, value in asdict(self).items()}
+
+
+class Forecast:
+    """A plan played through, clip by clip."""
+
+    def __init__(self, workers: Workers, times: Times, price: Price, keep_latents: bool) -> None:
+        self._workers = workers
+        self._times = times
+        self._price = price
+        self._keep_latents = keep_latents
+
+    def of(self, plan: Plan, refused: int) -> Figures:
+        """The figures of a plan, beside which so many rows were refused."""
+        made = Figures(finished=len(plan.finished), refused=refused, copies=sum(map(len, plan.duplicates.values())))
+        videos = [self._video(group, plan, made) for group in plan.groups()]
+        self._take_time(videos, made)
+        self._take_money(made)
+        made.assumptions = self._times.assumptions(made.uncounted)
+        return made
+
+    def _video(self, group: Sequence[PlannedClip], plan: Plan, made: Figures) -> Video:
+        """One driving video with its clips, which are added to the figures."""
+        first = group[0].work
+        frames = first.driving.frames if first.driving else 0
+        ready = first.pose_key is None or first.pose_key in plan.poses_ready
+        poses = 0.0 if ready else self._times.poses(first.pose_estimator, frames)
+        made.pose_bytes += 0 if ready else frames * POSE_BYTES
+        jobs, seen = [], set(plan.poses_ready)
+        for clip in group:
+            work, stored = clip.work, clip.latents_key in plan.latents_ready
+            pace, effort = self._times.pace(work), effort_of(work)
+            self._count(clip, work, effort, stored, made)
+            preparing = self._times.inputs
+            if (key := work.reference_pose_key) and key not in seen:
+                seen.add(key)
+                preparing += self._times.poses(work.pose_estimator, 1)
+            if pace is None:
+                made.uncounted[work.clip.animator] = made.uncounted.get(work.clip.animator, 0) + 1
+            else:
+                jobs.append(self._job(clip, pace, effort, stored, preparing, made))
+        made.pose_seconds += poses
+        return Video(poses, jobs)
+
+    def _job(self, clip: PlannedClip, pace: Pace, effort: Effort, stored: bool, preparing: float, made: Figures) -> Job:
+        cpu = pace.cpu_seconds(effort, clip.pixels)
+        if cpu is not None and not stored:
+            made.cpu_seconds = (made.cpu_seconds or 0.0) + cpu
+        return Job(preparing, pace.seconds(effort, clip.pixels, stored), clip.model, self._times.loading(pace.animator))
+
+    def _count(self, clip: PlannedClip, work: Work, effort: Effort, stored: bool, made: Figures) -> None:
+        area, animator = clip.pixels * work.frames / MEGAPIXEL, work.clip.animator
+        made.films += 1
+        made.encoded_anew += stored
+        made.frames += work.frames
+        made.film_seconds += float(work.frames / work.clip.fps) if work.clip.fps else 0.0
+        made.film_bytes += area * self._times.film_bytes
+        operations = operations_of(animator, clip.pixels)
+        if not stored:
+            made.windows += effort.windows
+            made.segments += 1
+            channels = operations.facts["channels"] if operations else 4
+            made.latents_bytes += area * MEGAPIXEL * channels * LATENT_BYTES * self._keep_latents
+        if operations is None:
+            return
+        made.pflop += (effort.draw_tflop if stored else effort.tflop) / 1000
+        number = self._times.number_bytes(animator)
+        held = self._times.weights(animator) + operations.held(work.clip) * 1e6 * number
+        held += CONTEXT_BYTES if self._workers.machine.device == "cuda" else 0
+        made.memory_bytes[animator] = max(made.memory_bytes.get(animator, 0.0), held)
+
+    def _take_time(self, videos: Sequence[Video], made: Figures) -> None:
+        workers = self._workers
+        night = played(videos, workers.posing, workers.animating)
+        made.worker_seconds, made.workers = night.busy, workers.animating
+        made.card_bytes = workers.machine.memory_bytes
+        if not made.films:
+            return
+        flowing = night.wall
+        if workers.machine.device == "cpu":  # everybody shares the cores of this machine
+            flowing = max(flowing, (night.busy + made.pose_seconds) / (os.cpu_count() or 1))
+        made.start_seconds = self._times.start
+        made.wall_seconds = self._times.start + flowing + self._times.end
+        made.gpus = workers.gpus * workers.animating
+        made.gpu_hours = night.busy * workers.gpus / HOUR
+        made.gpu_hours_held = made.wall_seconds * made.gpus / HOUR
+
+    def _take_money(self, made: Figures) -> None:
+        made.currency = self._price.currency
+        if self._price.gpu_hour is None or not made.gpus:
+            return
+        made.cost = made.gpu_hours_held * self._price.gpu_hour
+        made.cost_per_film_second = made.cost / made.film_seconds if made.film_seconds else None

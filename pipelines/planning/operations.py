@@ -1,0 +1,142 @@
+"""What an animator computes and holds for a clip: read from counts of its networks, which are not built here.
+
+`operations.json` is written by `python -m tests.bench.operations` from the product's networks at three sizes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from manifests.clip import Clip
+from manifests.work import Work
+
+TABLE = Path(__file__).with_name("operations.json")
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What a clip takes. A window counts once for every step it goes through the network; TFLOP are 10¹² operations."""
+
+    frames: int
+    windows: int
+    window_frames: int  # frames of all those windows
+    denoise_tflop: float
+    draw_tflop: float  # decoding
+
+    @property
+    def tflop(self) -> float:
+        """All of it."""
+        return self.denoise_tflop + self.draw_tflop
+
+
+@dataclass(frozen=True)
+class Operations:
+    """An animator at one size. `tflop` and `elements` are by part, as the bench names them."""
+
+    facts: dict[str, Any]  # the animator's part of the table
+    tflop: dict[str, float]
+    elements: dict[str, float]  # millions of numbers that are held at once
+
+    def effort(self, work: Work) -> Effort:
+        """What one clip takes; it has its defaults resolved."""
+        clip, steps = work.clip, steps_of(work.clip)
+        frames = denoised_frames(clip, work.frames, self.facts)
+        windows, window_frames = windows_of(clip, frames, steps, self.facts["fused"])
+        driven = clip.driving is not None
+        denoise = self.tflop["clip"] + steps * (self.tflop["step"] + frames * self.tflop["frame"] * driven)
+        denoise += window_frames * self.tflop[self._window(clip)]
+        return Effort(work.frames, windows, window_frames, denoise, work.frames * self.tflop["picture"])
+
+    def held(self, clip: Clip) -> float:
+        """Millions of numbers that a window or a batch of decoded frames holds at most, beside the weights."""
+        return max((clip.window or 1) * self.elements[self._window(clip)], self.elements["picture"])
+
+    def _window(self, clip: Clip) -> str:
+        name = f"window_{branches_of(clip)}"
+        # branches of one text share a part of the network
+        words = f"{name}_words"
+        return words if words in self.tflop and clip.prompt != clip.negative_prompt else name
+
+
+def operations_of(animator: str, pixels: int) -> Operations | None:
+    """What is known of an animator at a size; None of one that nobody has counted."""
+    of = _table().get(animator)
+    if of is None:
+        return None
+    weights = _weights(tuple(of["pixels"]), pixels)
+
+    def at(kind: str) -> dict[str, float]:
+        return {part: sum(map(math.prod, zip(weights, counts, strict=True))) for part, counts in of[kind].items()}
+
+    elements, at_once = at("elements"), max(1, of["decoded_pixels"] // pixels)
+    return Operations(of, at("tflop"), {**elements, "picture": elements["picture"] * at_once * pixels / 1e6})
+
+
+@cache
+def _table() -> dict[str, Any]:
+    return json.loads(TABLE.read_text(encoding="utf-8"))
+
+
+def _weights(counted: tuple[int, ...], pixels: int) -> list[float]:
+    """Lagrange's, of the counted sizes: exact where figures grow with 0, 1 and 2 powers of the pixels."""
+    others = [[other for other in counted if other != one] for one in counted]
+    return [
+        math.prod((pixels - other) / (one - other) for other in rest) for one, rest in zip(counted, others, strict=True)
+    ]
+
+
+def steps_of(clip: Clip) -> int:
+    """Steps that are done; some animators can leave out the first ones."""
+    return max(1, round((clip.steps or 1) * clip.options.get("strength", 1)))
+
+
+def branches_of(clip: Clip) -> int:
+    """Predictions of each frame that guidance asks for."""
+    if not clip.guidance:
+        return 1
+    if len(clip.guidance) == 1:
+        return 1 if clip.guidance[0] <= 1 else 2
+    image, pose = clip.guidance
+    return sum(map(bool, (1 - image, pose, image - pose)))
+
+
+def denoised_frames(clip: Clip, frames: int, facts: dict[str, Any]) -> int:
+    """Frames that go through the networks: every n-th where the others are interpolated, whole blocks in parity."""
+    factor = clip.options.get("interpolation_factor", 1)
+    if factor > 1:
+        frames = math.ceil((frames - 1) / factor) + 1
+    block = facts.get("parity_block", 1) if clip.mode == "parity" else 1
+    return math.ceil(frames / block) * block
+
+
+def windows_of(clip: Clip, frames: int, steps: int, fused: bool) -> tuple[int, int]:
+    """Windows of all steps, and the frames in them.
+
+    Holds to `stages/diffusion/sampling/windows.py`, which cannot be asked: it needs torch, and a list per step.
+    """
+    size, overlap = clip.window or frames, clip.overlap or 0
+    if not fused:
+        return steps * math.ceil(frames / size), steps * frames
+    if frames <= size:
+        return steps, steps * frames
+    advance = size - overlap
+    if clip.mode == "parity":
+        stride = clip.options.get("context_stride", 1)
+        levels = min(stride, math.ceil(math.log2(frames / size)) + 1)
+        count = steps * sum(math.ceil(frames / (size * 2**level - overlap)) for level in range(levels))
+    elif clip.loop:
+        count = steps * math.ceil(frames / advance)
+    else:
+        count = sum(_open_windows(frames - size, advance, step) for step in range(steps))
+    return count, count * size
+
+
+def _open_windows(last: int, advance: int, step: int) -> int:
+    """Windows of one step: one at either end, and those between, whose places move with the step."""
+    shift = math.floor(advance * int(f"{step:064b}"[::-1], 2) / 2**64)
+    return 2 + max(0, math.ceil((last - shift) / advance) - (shift == 0))

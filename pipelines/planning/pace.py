@@ -1,0 +1,81 @@
+"""How long units of work take: assumed, or measured by a calibration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ConfigDict
+
+from manifests.work import Work
+from pipelines.planning.machine import Machine
+from pipelines.planning.operations import Effort, operations_of, steps_of, windows_of
+
+MEGAPIXEL = 1e6
+
+
+class Pace(BaseModel):
+    """Seconds of one animator's clips, near one size.
+
+    Denoising is `clip` + `frame` for every frame and megapixel + TFLOP at `tflops`; drawing (decoding, encoding) is
+    `drawing_clip` + `drawing_frame` for every frame and megapixel, + its TFLOP at `drawing_tflops` where that is given.
+    `cpu` is (clip, frame and megapixel, TFLOP) in processor seconds of all of it.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    animator: str
+    pixels: int
+    tflops: float
+    clip: float
+    frame: float
+    drawing_clip: float
+    drawing_frame: float
+    drawing_tflops: float | None = None
+    cpu: tuple[float, float, float] | None = None
+
+    def seconds(self, effort: Effort, pixels: int, stored: bool = False) -> float:
+        """Of a worker, from the poses to the published film; `stored`: its latents are there already."""
+        area = effort.frames * pixels / MEGAPIXEL
+        drawing = self.drawing_clip + self.drawing_frame * area
+        if self.drawing_tflops:
+            drawing += effort.draw_tflop / self.drawing_tflops
+        denoising = 0.0 if stored else self.clip + self.frame * area + effort.denoise_tflop / self.tflops
+        return denoising + drawing
+
+    def cpu_seconds(self, effort: Effort, pixels: int) -> float | None:
+        """Of the processor, where they have been measured."""
+        if self.cpu is None:
+            return None
+        clip, frame, tflop = self.cpu
+        return clip + frame * effort.frames * pixels / MEGAPIXEL + tflop * effort.denoise_tflop
+
+
+def assumed(animator: str, pixels: int, machine: Machine) -> Pace:
+    """Of an animator whose operations are counted, on a machine that nobody has measured."""
+    return Pace(
+        animator=animator,
+        pixels=pixels,
+        tflops=machine.tflops,
+        clip=0.5,
+        frame=0.05,
+        drawing_clip=0.5,
+        drawing_frame=0.1,
+        drawing_tflops=machine.tflops,
+    )
+
+
+def nearest(paces: Sequence[Pace], animator: str, pixels: int) -> Pace | None:
+    """The pace of that animator that was measured at the most similar size."""
+    own = [pace for pace in paces if pace.animator == animator]
+    return min(own, key=lambda pace: abs(math.log(pace.pixels / pixels)), default=None)
+
+
+def effort_of(work: Work) -> Effort:
+    """What a clip takes. Of an animator that nobody has counted, a frame's megapixel at a step stands for a TFLOP."""
+    clip = work.clip
+    pixels = (clip.width or 0) * (clip.height or 0)
+    if operations := operations_of(clip.animator, pixels):
+        return operations.effort(work)
+    windows, window_frames = windows_of(clip, work.frames, steps_of(clip), fused=True)
+    return Effort(work.frames, windows, window_frames, window_frames * pixels / MEGAPIXEL, 0.0)
