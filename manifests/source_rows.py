@@ -100,11 +100,19 @@ def _named(names: list[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return named
 
 
+_GUARDED = re.compile(r"'+[=+\-@\t\r]")  # the apostrophe that keeps a spreadsheet from running a cell as a formula
+
+
 def _csv_row(names: list[str], values: list[str], delimiter: str) -> dict[str, Any] | FieldError:
     if any(names[len(values) :]) or any(values[len(names) :]):
         error = f"has {len(values)} cells where the first line names {len(names)} columns"
         return FieldError("row", "", error, f"put text that contains '{delimiter}' between double quotes")
-    return {name: value for name, value in zip(names, values, strict=False) if name}
+    return {name: _unguarded(value) for name, value in zip(names, values, strict=False) if name}
+
+
+def _unguarded(value: str) -> str:
+    """The cell as it was before `catwalk report`, or a person, made it safe for a spreadsheet."""
+    return value[1:] if _GUARDED.match(value) else value
 
 
 def _json_rows(lines: Iterable[str]) -> Iterator[SourceRow]:
