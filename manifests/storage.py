@@ -11,6 +11,7 @@ import functools
 import glob
 import hashlib
 import json
+import logging
 import os
 import posixpath
 import re
@@ -33,6 +34,8 @@ from manifests.errors import Damaged, Problem, Rejected
 from manifests.retries import RETRIES, tried
 from manifests.temporary import temporary_folder
 from manifests.transient import Truncated, is_transient
+
+log = logging.getLogger(__name__)
 
 CHUNK = 8 * 2**20
 RACES = 10  # lost in a row to what has gone a moment later: something else is wrong then
@@ -611,6 +614,21 @@ def _glob(uri: str) -> list[str]:
     fs, path = _remote(folder)
     matches = tried(fs.glob, join(path, pattern), detail=True).items()
     return [join(folder, match[len(path) :].lstrip("/")) for match, info in matches if info["type"] == "file"]
+
+
+def signed(uri: str, seconds: float) -> str | None:
+    """A link by which whoever has it may read the object for so long; None where none can be signed."""
+    scheme, _ = _split(uri)
+    options = _patience(scheme)
+    if scheme == "s3":  # botocore's own choice may be version 2, which newer buckets refuse
+        options["config_kwargs"] = {**options["config_kwargs"], "signature_version": "s3v4"}
+    fs, path = _opened(uri, **options)
+    try:
+        link = fs.sign(path, expiration=int(seconds))
+    except Exception as error:  # NotImplementedError, and what each store says of credentials that cannot sign
+        log.info("no link to %s can be signed: %s", redact(uri), type(error).__name__)
+        return None
+    return link if re.match("https?://", link) else None
 
 
 def arrow_filesystem(uri: str) -> tuple[Any, str]:
