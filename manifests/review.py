@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
@@ -58,6 +59,20 @@ class ReviewLimits(MetricLimits):
         """Why a film is to be looked at, such as 'flicker 0.41 > 0.3 at frame 17'; empty: nothing is beyond limits."""
         limits = self.of(animator)
         return [_reason(name, one, limits[name]) for name, one in quality.items() if _beyond(name, one, limits)]
+
+
+MOST_EXCESS = 100.0
+_SAID = re.compile(r"\S+ (\S+) [<>] (\S+)")
+
+
+def excess(reason: str) -> float:
+    """How far what `reasons` told of is beyond its limit: 2 is twice as bad as allowed."""
+    said = _SAID.match(reason)
+    try:
+        low, high = sorted(abs(float(number)) for number in said.groups()) if said else (1.0, 1.0)
+    except ValueError:
+        return 1.0
+    return min(high / low, MOST_EXCESS) if low else MOST_EXCESS
 
 
 def _beyond(name: str, measured: Measure, limits: Mapping[str, float]) -> bool:

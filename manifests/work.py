@@ -13,6 +13,7 @@ from manifests.clip import Clip
 # What was measured keeps to no rule for films. Serialises as '30000/1001'.
 SourceRate = Annotated[Fraction, PlainValidator(Fraction), PlainSerializer(str, return_type=str)]
 
+COLOUR_PROFILE = "colour profile"  # `corrected` of an image whose profile changes its colours
 HARDLY = 0.02  # cropped: so little of a picture's area that nobody is cut
 
 

@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -108,6 +109,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _plan(commands)
     _animate(commands)
+    _report(commands)
     _clip(commands)
     _manifest(commands)
     _poses(commands)
@@ -294,6 +296,9 @@ def animate(arguments: argparse.Namespace) -> int:
         strict=arguments.strict,
         say=arguments.console.say,
     )
+    if not arguments.dry_run:
+        words = ["catwalk", "report", arguments.output, "--run", outcome.run_id]
+        arguments.console.say(f"to look them through: {shlex.join(words)}")
     code = outcome.exit_code_if(arguments.ok_if)
     if code == SOME_FAILED:
         bad = {result.status for result in outcome.results if not result.good}
@@ -302,6 +307,63 @@ def animate(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json({"exit_code": code, "folder": outcome.folder, "run_id": outcome.run_id, **outcome.summary})
     return code
+
+
+def _report(commands: Any) -> None:
+    parser = _command(commands, "report", report, "make a page to look a night's films through", BROKE_OFF)
+    parser.add_argument("output", help="folder or bucket prefix that films were made into")
+    parser.add_argument("--run", metavar="ID", help="the run; left out, the one that was written to last")
+    parser.add_argument(
+        "-o",
+        "--page",
+        metavar="FILE.html",
+        help="left out: report.html in the run's folder, or, of a bucket, report-ID.html in the current one",
+    )
+    parser.add_argument("--cache", metavar="FOLDER", help="the cache, where it is not in OUTPUT")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML configuration that says where the cache is")
+    parser.add_argument("--no-thumbnails", action="store_true", help="read no driving video and no reference")
+    parser.add_argument(
+        "--link-hours", type=float, default=24, metavar="N", help="how long links into a bucket are good for (24)"
+    )
+    _overwrite(parser)
+    _speech(parser)
+
+
+def report(arguments: argparse.Namespace) -> int:
+    """`catwalk report`."""
+    from manifests import storage
+    from pipelines.report.report import write_report
+
+    if not 0 < arguments.link_hours <= 7 * 24:
+        raise WrongUsage(f"--link-hours {arguments.link_hours:g}", "give up to 168: no store signs for longer")
+    if arguments.page is not None and not arguments.page.endswith(".html"):
+        raise WrongUsage(f"--page {storage.redact(arguments.page)}", "name a file that ends in .html")
+    page = arguments.page and storage.resolve(arguments.page, os.getcwd())
+    made = write_report(
+        _output_layout(arguments),
+        arguments.run,
+        page,
+        with_thumbnails=not arguments.no_thumbnails,
+        link_hours=arguments.link_hours,
+        overwrite=arguments.overwrite,
+        say=arguments.console.say,
+    )
+    if arguments.json:
+        print_json({"exit_code": OK, "page": storage.redact(made)})
+    return OK
+
+
+def _output_layout(arguments: argparse.Namespace) -> Any:
+    """Where everything lies in an output folder that is there. Raises `WrongUsage` where it is not."""
+    from manifests import storage
+    from manifests.layout import OutputLayout
+    from pipelines.configuration import RunConfig
+
+    cache = arguments.cache or RunConfig.load(arguments.config).cache
+    output, cache = storage.resolve(arguments.output, os.getcwd()), cache and storage.resolve(cache, os.getcwd())
+    if not storage.is_folder(output):
+        raise WrongUsage(f"output {storage.redact(output)}: there is no such folder", "name one that films are in")
+    return OutputLayout(output, cache)
 
 
 def _clip(commands: Any) -> None:
@@ -526,19 +588,12 @@ def _clean(commands: Any) -> None:
 
 def clean(arguments: argparse.Namespace) -> int:
     """`catwalk clean`."""
-    from manifests import storage
-    from manifests.layout import OutputLayout
     from pipelines.clean import DAY
     from pipelines.clean import clean as clean_output
-    from pipelines.configuration import RunConfig
 
     if arguments.older_than < 0:
         raise WrongUsage(f"--older-than {arguments.older_than:g}", "give 0 days or more")
-    cache = arguments.cache or RunConfig.load(arguments.config).cache
-    output, cache = storage.resolve(arguments.output, os.getcwd()), cache and storage.resolve(cache, os.getcwd())
-    if not storage.is_folder(output):
-        raise WrongUsage(f"output {storage.redact(output)}: there is no such folder", "name one that films are in")
-    seconds, layout = arguments.older_than * DAY, OutputLayout(output, cache)
+    seconds, layout = arguments.older_than * DAY, _output_layout(arguments)
     found = clean_output(layout, seconds, arguments.superseded, arguments.delete, arguments.console.say)
     if arguments.json:
         print_json({"exit_code": OK, **found})

@@ -13,10 +13,12 @@ import numpy as np
 
 from manifests.build import build
 from manifests.errors import Problem
+from manifests.layout import OutputLayout
 from manifests.results import Result
 from pipelines.code_version import HOUSE
 from pipelines.configuration import AnimatePool, RunConfig
 from pipelines.progress import Say
+from pipelines.report.report import write_report
 from stages.diffusion.animators import ANIMATORS
 from stages.video.contact_sheet import SheetRow, contact_sheet
 from stages.video.image import read_image
@@ -51,6 +53,7 @@ def demo(output: Path, say: Say) -> int:
     for film in films:
         say(f"film: {film}")
     say(f"contact sheet: {sheet}")
+    write_report(OutputLayout(str(output)), outcome.run_id, say=say)
     return outcome.exit_code
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,8 +9,9 @@ from html import escape
 from typing import Self
 
 import numpy as np
-from PIL import Image
 
+from pipelines.report.document import document
+from pipelines.report.picture import inline
 from stages.poses.keypoints import Keypoints
 from stages.poses.motion.quality import PoseReport, assess, faults
 from stages.poses.motion.repair import repair
@@ -39,11 +38,8 @@ _LIMITS = (
     "outside the picture. Where the estimator <i>people</i> does not do, DWPose may: see stages/poses/README.md.</p>"
 )
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1c1f24; background: #fff; max-width: 60rem; margin: 2rem auto;
-  padding: 0 1rem; }
-h1 { font-size: 1.5rem; overflow-wrap: anywhere; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-table { border-collapse: collapse; } td, th { padding: .2rem .9rem .2rem 0; text-align: left; vertical-align: top; }
-th { font-weight: 600; } svg { width: 100%; height: auto; }
+body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+h2 { font-size: 1.15rem; margin-top: 2rem; } svg { width: 100%; height: auto; }
 .good, .bad { padding: .6rem .9rem; border-left: .3rem solid; }
 .good { border-color: #2a7d3f; background: #eef7f0; } .bad { border-color: #b3261e; background: #fcefee; }
 .key span { margin-right: 1.2rem; white-space: nowrap; }
@@ -93,10 +89,9 @@ class Findings:
 
 def page(findings: Findings, pictures: Mapping[int, np.ndarray]) -> str:
     """The page; `pictures` are uint8 (height, width, 3) by number of the frame."""
-    name = escape(findings.video)
     body = "\n".join(
         [
-            f"<h1>Poses found in {name}</h1>",
+            f"<h1>Poses found in {escape(findings.video)}</h1>",
             *_verdict(findings),
             "<h2>Confidence over time</h2>",
             _key(),
@@ -110,10 +105,7 @@ def page(findings: Findings, pictures: Mapping[int, np.ndarray]) -> str:
             *_numbers(findings),
         ]
     )
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Poses in {name}</title>'
-    return (
-        f'<!doctype html>\n<html lang="en"><head>{head}<style>{_STYLE}</style></head>\n<body>\n{body}\n</body></html>\n'
-    )
+    return document(f"Poses in {findings.video}", body, _STYLE + _key_style())
 
 
 def _verdict(findings: Findings) -> Iterator[str]:
@@ -156,10 +148,15 @@ def _advice(findings: Findings) -> Iterator[tuple[str, str]]:
 
 
 def _key() -> str:
-    lines = [f'<span><i style="background:{colour}"></i>{part}</span>' for part, colour in _COLOURS.items()]
+    lines = [f'<span><i class="{part.replace(" ", "-")}"></i>{part}</span>' for part in _COLOURS]
     told = {"bridged": "nobody found, filled in", "empty": "nobody found", "patched": "part of the body filled in"}
-    lines += [f'<span><i style="background:{_BANDS[kind]}"></i>{text}</span>' for kind, text in told.items()]
+    lines += [f'<span><i class="{kind}"></i>{text}</span>' for kind, text in told.items()]
     return f'<p class="key">{"".join(lines)}<span>- - below this, a point counts as not seen</span></p>'
+
+
+def _key_style() -> str:
+    colours = (_COLOURS | _BANDS).items()
+    return "".join(f".key .{name.replace(' ', '-')} {{ background: {colour}; }}\n" for name, colour in colours)
 
 
 def _chart(findings: Findings) -> str:
@@ -235,7 +232,7 @@ def _figures(findings: Findings, pictures: Mapping[int, np.ndarray]) -> Iterator
         what = f"confidence {confidence[frame]:.2f}" + (f"; not seen: {', '.join(unseen)}" if unseen else "")
         told = what if timeline.present[frame] else "nobody found"
         text = escape(f"{findings.seconds[frame]:.2f} s, frame {frame}: {told}")
-        image = f'<img alt="{text}" src="{_inline(_around(timeline, frame, picture))}">'
+        image = f'<img alt="{text}" src="{inline(_around(timeline, frame, picture), _PICTURE_SIDE)}">'
         yield f"<figure>{image}<figcaption>{text}</figcaption></figure>"
     yield "</div>"
 
@@ -288,12 +285,3 @@ def _around(timeline: Timeline, frame: int, picture: np.ndarray) -> np.ndarray:
     left, top = np.clip(box[:2] - room, 0, [width - 1, height - 1]).astype(int)
     right, bottom = np.clip(box[2:] + room, [left + 1, top + 1], [width, height]).astype(int)
     return picture[top:bottom, left:right]
-
-
-def _inline(picture: np.ndarray) -> str:
-    """uint8 (height, width, 3) as a JPEG that stands in the page itself."""
-    image = Image.fromarray(picture)
-    image.thumbnail((_PICTURE_SIDE, _PICTURE_SIDE))
-    written = io.BytesIO()
-    image.save(written, "JPEG", quality=85)
-    return f"data:image/jpeg;base64,{base64.b64encode(written.getvalue()).decode()}"

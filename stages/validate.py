@@ -16,7 +16,7 @@ from manifests.frame_rate import FASTEST
 from manifests.source_memo import SourceMemo
 from manifests.storage import Allowed, Stamp
 from manifests.temporary import temporary_folder
-from manifests.work import Source, Weights, Work
+from manifests.work import COLOUR_PROFILE, Source, Weights, Work
 from stages.diffusion.animator import Facts, Shape
 from stages.diffusion.weights.lora_file import probe_lora
 from stages.driving import driven, shown_count
@@ -239,7 +239,7 @@ def _probed(kind: str, path: Path, limits: Limits) -> Found:
 def _probe_image(path: Path, limits: Limits) -> Found:
     pixels, managed = read_managed(path, limits)
     height, width, _ = pixels.shape
-    return {"width": width, "height": height} | ({"corrected": "colour profile"} if managed else {})
+    return {"width": width, "height": height} | ({"corrected": COLOUR_PROFILE} if managed else {})
 
 
 def _probe_video(path: Path, limits: Limits) -> Found:

@@ -109,6 +109,7 @@ def test_every_command_that_a_page_names_is_one() -> None:
     commands = {
         "plan",
         "animate",
+        "report",
         "clip",
         "manifest build",
         "manifest check",

@@ -1,0 +1,117 @@
+"""A run's clips as its page lists them, the worst first: plain values, without secrets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
+from typing import Any
+
+from manifests import cell, storage
+from manifests.clip import URI_FIELDS
+from manifests.errors import Problem
+from manifests.layout import OutputLayout
+from manifests.results import Result
+from manifests.review import excess
+from manifests.table import split_row
+from pipelines.report.links import Links
+from pipelines.report.read_run import Cells, ReadRun
+
+BADNESS = ("failed", "rejected", "not_reached")
+MEDIA = ("reference", "driving", "lora")  # whose relative paths start at the manifest; a checkpoint may be a label
+
+_SAID = (
+    *(
+        "row",
+        "id",
+        "status",
+        "stage",
+        "error",
+        "remedy",
+        "frames",
+        "poster_frame",
+        "width",
+        "height",
+        "film_seconds",
+        "film_key",
+    ),
+    *("animator", "mode", "seed", "steps", "crf", "gpu_seconds", "device", "host", "warnings", "review"),
+    *("reference", "driving"),
+)
+_Listed = dict[str, Any]
+
+
+def worst_first(results: Iterable[Result]) -> list[Result]:
+    """Failed, rejected, not reached; then films to look at, by how much is wrong with them; then the rest, by row."""
+    return sorted(results, key=_goodness)
+
+
+def _goodness(result: Result) -> tuple[int, float, int, int]:
+    if not result.good:
+        return BADNESS.index(result.status), 0.0, 0, result.row
+    return len(BADNESS), -sum(map(excess, result.review)), -len(result.warnings), result.row
+
+
+def listed(run: ReadRun, layout: OutputLayout, links: Links) -> list[_Listed]:
+    """A mapping for each result, in the order given; what is null, empty or not known is absent."""
+    there = storage.listing(layout.films)
+    return [_figures(one) | _own(one, run) | _addresses(one, layout, links, there) for one in run.results]
+
+
+def _figures(result: Result) -> _Listed:
+    said = {name: getattr(result, name) for name in _SAID}
+    said["fps"] = result.fps and round(float(Fraction(result.fps)), 4)
+    said["seconds"] = round(sum(result.seconds.values()), 2)
+    said["finished"] = result.finished and result.finished.isoformat(timespec="seconds")
+    said["quality"] = {name: one.model_dump() for name, one in result.quality.items()}
+    return without_secrets({name: value for name, value in said.items() if value not in (None, "", [], {})})
+
+
+def _own(result: Result, run: ReadRun) -> _Listed:
+    """The row as its owner wrote it, its media found from anywhere; `withheld` names the cells that are not whole."""
+    if result.row not in run.cells:
+        return {"metadata": without_secrets(result.metadata)} if result.metadata else {}
+    given = _whole(run.cells[result.row], run.base)
+    shown = without_secrets(given)
+    withheld = [name for name, value in given.items() if shown[name] != value]
+    return {"cells": shown} | ({"withheld": withheld} if withheld else {})
+
+
+def _whole(row: Cells, base: str) -> Cells:
+    """The cells that are set, unknown columns as metadata and media paths in full, where they can be read."""
+    cells = {name: value for name, value in split_row(row).items() if not cell.is_null(value)}
+    for name in MEDIA:
+        try:
+            cells[name] = storage.resolve(cells[name].strip(), base)
+        except (KeyError, AttributeError, Problem):
+            continue
+    try:
+        return {**cells, "metadata": cell.mapping(cells["metadata"])}
+    except (KeyError, ValueError):
+        return cells
+
+
+def _addresses(result: Result, layout: OutputLayout, links: Links, there: Mapping[str, int]) -> _Listed:
+    """Where film and poster are, by the names in a listing: the output may have been moved since."""
+    if not result.good or result.film is None:
+        return {}
+    found: _Listed = {}
+    for name, uri in (("film", result.film), ("poster", result.poster)):
+        if uri and storage.name(uri) in there:
+            place = storage.join(layout.films, storage.name(uri))
+            address = links.of(place)
+            found |= {name: address} if address else {f"{name}_uri": storage.redact(place)}
+    return found or {"gone": storage.redact(result.film)}
+
+
+def without_secrets(value: Any, name: str = "") -> Any:
+    """A plain value, and all that is in it, without what URIs may hold of credentials and queries."""
+    if isinstance(value, str):
+        return storage.redact(value) if name in URI_FIELDS else storage.redact_text(value)
+    if isinstance(value, Mapping):
+        return {key: without_secrets(one, key) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_secrets(one) for one in value]
+    # what JavaScript's numbers cannot hold stays exact as text, which a manifest takes for the same number
+    exact = not isinstance(value, int | float) or (math.isfinite(value) and abs(value) < 2**53)
+    return value if exact else str(value)
