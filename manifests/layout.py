@@ -67,15 +67,16 @@ def latents_key(
     poses: Sequence[str | None],
     checkpoint: str,
     dtype: str,
-    segment: tuple[int, int],
+    segments: Sequence[tuple[int, int]],
     lora: str | None = None,
 ) -> str:
-    """Key of one segment's latents.
+    """Key of a clip's latents. Each of its segments is stored under it with the segment's number.
 
     `clip` has its defaults resolved; `reference` and `poses` (the driving file's, and the reference's if it is
-    retargeted to) are keys, `checkpoint` and `lora` digests, `segment` [start, stop).
+    retargeted to) are keys, `checkpoint` and `lora` digests, `segments` (start, stop) of each.
     """
-    parts = {"reference": reference, "poses": list(poses), "checkpoint": checkpoint, "dtype": dtype, "segment": segment}
+    layout = segments[0] if len(segments) == 1 else list(segments)
+    parts = {"reference": reference, "poses": list(poses), "checkpoint": checkpoint, "dtype": dtype, "segment": layout}
     if lora:
         parts |= {"lora": lora, **_fields(clip, LORA_FIELDS)}
     return content_key("latents", {**parts, **_fields(clip, LATENTS_FIELDS)})
@@ -129,9 +130,9 @@ class OutputLayout:
         """Masks of the people in a driving file, beside its pose sequence `key`, where they are asked for."""
         return storage.join(self.cache, "masks", f"{key}.arrow")
 
-    def latents(self, key: str) -> str:
-        """Latents of one segment."""
-        return storage.join(self.cache, "latents", f"{key}.safetensors")
+    def latents(self, key: str, segment: int | None = None) -> str:
+        """Latents of a clip, or of one segment of those it is denoised in."""
+        return storage.join(self.cache, "latents", f"{key}{'' if segment is None else f'.{segment:05}'}.safetensors")
 
     def film(self, film: Film) -> str:
         """The film itself."""

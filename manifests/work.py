@@ -64,6 +64,7 @@ class Work(BaseModel):
     reference: Source | None = None
     driving: Source | None = None
     frames: int  # of the film
+    drawn: int | None = None  # frames that the animator draws, where it has a rate of its own; None: the film's
     begins: float = 0.0  # second of the driving file, from its first picture on, at which the film begins
     checkpoint: str = ""  # folder
     checkpoint_digest: str = ""
@@ -74,6 +75,7 @@ class Work(BaseModel):
     reference_pose_key: str | None = None  # where the pose is retargeted
     latents_key: str = ""
     film_key: str = ""
+    segment: int | None = None  # of the clip, that a worker denoises while others do the rest; None: the whole film
     seconds: dict[str, float] = {}  # spent in each stage so far
 
     @property

@@ -13,6 +13,7 @@ from stages.checkpoint_files import checkpoint_digest
 from stages.diffusion.animator import Facts, compute_dtype
 from stages.diffusion.animators import ANIMATORS
 from stages.driving import recipe_of, reference_estimator
+from stages.latents_cache import segments
 from stages.poses.recipes import key_parts, reference_parts, remedy_for
 
 
@@ -32,10 +33,10 @@ class Keying:
         checkpoint = self.digest((clip.animator, work.checkpoint))
         reference = reference_key(work.reference.content) if work.reference else None
         poses, reference_pose = self._pose_keys(work, facts)
-        segment = (0, work.frames)
+        layout = [(segment.start, segment.stop) for segment in segments(work)]
         dtype = compute_dtype(facts, self._settings.device, self._settings.dtype)  # it decides latents
         lora = work.lora.digest if work.lora else None
-        latents = latents_key(clip, reference, [poses, reference_pose], checkpoint, dtype, segment, lora)
+        latents = latents_key(clip, reference, [poses, reference_pose], checkpoint, dtype, layout, lora)
         film = film_key(clip, [latents], self._encoding, work.driving.content if work.driving else None)
         return work.keyed(
             checkpoint_digest=checkpoint,

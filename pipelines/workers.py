@@ -34,6 +34,7 @@ from pipelines.settings import RunSettings
 from pipelines.stopping import Stopping
 from pipelines.watchdog import watched
 from stages.driving import keeps_sound
+from stages.latents_cache import all_stored
 
 if TYPE_CHECKING:
     pass
@@ -213,7 +214,7 @@ class AnimateWorker:
 
     def _effort(self, work: Work) -> tuple[tuple[str, bool], int]:
         """What rows are compared by where there is a deadline, and their cost."""
-        stored = bool(self._deadline) and storage.exists(self._layout.latents(work.latents_key))
+        stored = bool(self._deadline) and all_stored(self._layout, work)
         return (work.clip.animator, stored), cost(work, stored)
 
 

@@ -7,20 +7,16 @@ import os
 import socket
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple, cast
 
-import numpy as np
-import torch
-
 from manifests import results, storage
-from manifests.errors import Damaged, NotFinite, Problem
+from manifests.errors import NotFinite, Problem
 from manifests.layout import Film, OutputLayout, sound_key
 from manifests.results import Result
 from manifests.review import Measure, ReviewLimits
@@ -28,25 +24,20 @@ from manifests.storage_fault import StorageFault, storage_fault
 from manifests.temporary import temporary_folder
 from manifests.work import Work
 from stages.bundled import bundled
-from stages.cache_entry import fetch_entry, made_anew, read_picture
+from stages.cache_entry import fetch_entry, made_anew
 from stages.checkpoint_files import local_checkpoint, local_lora
-from stages.diffusion.animator import Animator, PosePictures, Segment
-from stages.diffusion.animators import ANIMATORS, facts_of
+from stages.denoise import Denoise
+from stages.diffusion.animator import Animator, Parts
+from stages.diffusion.animators import facts_of
 from stages.diffusion.model_cache import ModelCache
-from stages.driving import keeps_sound, shown_frames, stored_as
-from stages.latents_file import read_latents, write_latents
-from stages.poses.conditioning import framing_of, skeleton_pictures
-from stages.poses.files.keypoint_file import read_keypoints
-from stages.poses.files.sequence import PoseSequence, ShownPoses
-from stages.poses.keypoints import Keypoints
-from stages.poses.motion.absence import empty_stretches, left_empty
-from stages.poses.motion.framing import Window
+from stages.driving import frames_to_show, keeps_sound
+from stages.latents_cache import latents_uri, segments
 from stages.poses.motion.quality import QualityRules
-from stages.poses.outdated import framed_unseen, outdated
+from stages.poses.outdated import outdated
 from stages.progress import Told, counted_batches, silent
 from stages.video.brightness import BRIGHT, DARK, Brightest
 from stages.video.encode import EncodeRecipe
-from stages.video.film import likely_posters, write_film
+from stages.video.film import likely_posters, shown_of, write_film
 from stages.video.quality.film_quality import FilmQuality
 from stages.video.sound import check_sound
 
@@ -107,15 +98,17 @@ class Animate:
         machine: Machine | None = None,
         told: Told = silent,
         limits: ReviewLimits | None = None,
+        going_on: Callable[[], None] = lambda: None,
     ) -> None:
         """`run_id`, `code` and `machine` go into the marker; `pose_rules` say which keypoints are unusable.
 
-        `told` is told of the steps and frames that are done; `limits` say which films somebody should look at.
+        `told` is told of the steps and frames that are done; `limits` say which films somebody should look at;
+        `going_on` is asked between the segments of a long clip, and raises where the run is to end.
         """
         self._told = told
         self._limits = limits
         self._machine = machine
-        self._pose_rules = pose_rules
+        self._denoise = Denoise(layout, pose_rules, told, going_on)
         self._layout = layout
         self._models = models
         self._recipe = recipe
@@ -141,7 +134,20 @@ class Animate:
         result = self._result(work, attempt, started, timings, made, film_bytes)
         marker = results.marker(result, self._run_id, made.quality.curves())
         storage.publish_json(marker, self._layout.film_marker(film))
+        if not self._keep_latents and len(every := segments(work)) > 1:
+            for segment in every:
+                storage.delete(latents_uri(self._layout, work, segment))
         return results.of_marker(work, marker, "done", self._layout, self._limits)
+
+    def segment(self, work: Work, number: int) -> Work:
+        """Denoise and store one segment of a long clip, unless it is there; the clip with the seconds that it took."""
+        timings = Timings()
+        with temporary_folder("animate") as folder:
+            with timings.of("load"):
+                animator = self._animator(work, None)
+            with timings.of("denoise"):
+                self._denoise.one(animator, work, number, folder)
+        return work.model_copy(update={"seconds": timings.seconds})
 
     def _finite(self, work: Work, scratch: Path, timings: Timings) -> Made:
         """The film, made once more in float32 where half precision gave no picture. Raises `Problem` if both fail."""
@@ -164,14 +170,17 @@ class Animate:
         with timings.of("load"):
             animator = self._animator(work, dtype)
         with timings.of("denoise"):
-            latents, report = self._latents(animator, work, scratch, dtype)
+            # those of another type than the key's are neither taken from the cache nor stored; those of several
+            # segments are stored until the film is there, so that a clip that was killed goes on
+            keep = self._keep_latents or len(segments(work)) > 1
+            parts, report = self._denoise(animator, work, scratch, dtype is None, keep and dtype is None)
         with timings.of("encode"):
             quality = FilmQuality(cast(Fraction, work.clip.fps))
-            movie, poster, poster_frame, brightest = self._encode(animator, latents, work, report, scratch, quality)
+            movie, poster, poster_frame, brightest = self._encode(animator, parts, work, report, scratch, quality)
         made = Made(movie, poster, poster_frame, report, quality, [])
         if brightest.value >= DARK:
             return made
-        reference = self._reference(work, None, scratch)
+        reference = self._denoise.reference(work, None, scratch)
         if reference is not None and int(reference.max(initial=0)) < BRIGHT:
             return made
         if reference is None and (dtype or self._models.dtype(work.clip.animator)) == "float32":
@@ -211,91 +220,10 @@ class Animate:
         lora = work.lora and local_lora(work.lora, work.clip.lora_scale, scratch)
         return self._models.get(work.clip.animator, folder, work.checkpoint_digest, lora, dtype)
 
-    def _latents(
-        self, animator: Animator, work: Work, scratch: Path, dtype: str | None = None
-    ) -> tuple[torch.Tensor, dict]:
-        """(frames, channels, height/8, width/8) and the report on the poses: from the cache, or made and stored.
-
-        Those in another `dtype` than the key's are neither.
-        """
-        uri = self._layout.latents(work.latents_key)
-        if dtype is None and (cached := self._cached(uri, work, scratch)) is not None:
-            return cached
-        with self._poses(work, scratch) as (poses, report):
-            whole = Segment(0, work.frames, told=partial(self._told, "denoising, step"))
-            reference = self._reference(work, report.get("window"), scratch)
-            latents = animator.latents(work.clip, reference, poses, whole)
-        if not bool(torch.isfinite(latents).all()):
-            raise NotFinite(f"{work.clip.animator} produced values that are not finite")
-        if self._keep_latents and dtype is None:
-            stored = scratch / "latents.safetensors"
-            write_latents(stored, latents, report)
-            storage.publish(stored, uri)
-        return latents, report
-
-    def _cached(self, uri: str, work: Work, scratch: Path) -> tuple[torch.Tensor, dict] | None:
-        """Latents in the cache and their report, unless they are damaged or the poses would be drawn otherwise now."""
-        if not storage.exists(uri):
-            return None
-        try:
-            latents, report = read_latents(fetch_entry(uri, scratch), work.frames)
-        except Damaged as found:
-            log.warning("row %d (%s): %s; they are made anew", work.row, work.clip.id, found.error)
-            return None
-        if left_empty(report):
-            return None
-        if framed_unseen(work, report):
-            framing = framing_of(self._reference_keypoints(work, scratch), work.clip)
-            if framing.window is not None:
-                return None
-            report |= framing._asdict()
-        return latents, report
-
-    @contextmanager
-    def _poses(self, work: Work, scratch: Path) -> Iterator[tuple[PosePictures | None, dict]]:
-        """The poses of the film's frames, and the report on them if they were drawn."""
-        if work.pose_key is None:
-            yield None, {}
-            return
-        clip, uri = work.clip, self._layout.poses(work.pose_key)
-        if stored_as(clip) == "keypoints":
-            yield self._drawn(work, uri, scratch)
-            return
-        with made_anew(uri, "poses"), PoseSequence(fetch_entry(uri, scratch)) as sequence:
-            poses = ShownPoses(sequence, shown_frames(clip, *sequence.timing(clip.fps)))
-            yield poses, {"empty": empty_stretches(poses[frame] for frame in range(work.frames))}
-
-    def _drawn(self, work: Work, uri: str, scratch: Path) -> tuple[PosePictures, dict]:
-        with made_anew(uri, "poses"):
-            keypoints, seconds, fps = read_keypoints(fetch_entry(uri, scratch))
-        facts = ANIMATORS[work.clip.animator]
-        if facts.keypoints == "drawn":  # which has seen skeletons of drawn people only
-            keypoints = keypoints.without_hands_and_face()
-        if fps is None:  # the file states none: it runs at the film's
-            fps = work.clip.fps
-            seconds = [number / fps for number in range(len(keypoints))]
-        reference = None if work.reference_pose_key is None else self._reference_keypoints(work, scratch)
-        shown = shown_frames(work.clip, seconds, fps)
-        return skeleton_pictures(keypoints, fps, work.clip, shown, reference, self._pose_rules, facts.pose)
-
-    def _reference_keypoints(self, work: Work, scratch: Path) -> Keypoints:
-        uri = self._layout.poses(cast(str, work.reference_pose_key))
-        with made_anew(uri, "poses of the reference"):
-            return read_keypoints(fetch_entry(uri, scratch))[0]
-
-    def _reference(self, work: Work, window: Sequence[int] | None, scratch: Path) -> np.ndarray | None:
-        """uint8 (height, width, 3), of its own size, or the `window` of it that the film shows."""
-        if work.reference_key is None:
-            return None
-        uri = self._layout.reference(work.reference_key)
-        with made_anew(uri, "the reference's pixels"):
-            picture = read_picture(fetch_entry(uri, scratch))
-        return picture if window is None else Window(*window).of(picture)
-
     def _encode(
         self,
         animator: Animator,
-        latents: torch.Tensor,
+        parts: Parts,
         work: Work,
         report: dict,
         scratch: Path,
@@ -310,7 +238,7 @@ class Animate:
         movie, still = scratch / "film.mp4", scratch / "film.jpg"
         poor = [span for kind in ("held", "bridged", "empty") for span in report.get(kind, ())]
         posters = likely_posters(work.frames, poor)
-        drawn = quality.of(brightest.of(animator.frames(latents, clip)))
+        drawn = quality.of(brightest.of(shown_of(animator.frames(parts, clip), frames_to_show(work))))
         frames = counted_batches(drawn, work.frames, "drawing, frame", self._told)
         written = write_film(movie, still, frames, clip.fps, self._recipe, sound, begin, posters)
         if written.frames != work.frames:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from math import floor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from manifests import storage
 from manifests.clip import Clip
@@ -79,6 +80,22 @@ def _range(clip: Clip, native_fps: Fraction) -> dict[str, Any]:
         "frame_count": clip.frame_count,
         "native_fps": native_fps,
     }
+
+
+def as_drawn(work: Work) -> Work:
+    """The clip at the rate that its animator draws at, which may be another than the film's."""
+    if work.drawn is None:
+        return work
+    clip = work.clip.model_copy(update={"fps": ANIMATORS[work.clip.animator].native_fps})
+    return work.model_copy(update={"clip": clip, "frames": work.drawn})
+
+
+def frames_to_show(work: Work) -> list[int]:
+    """Which of the frames that are drawn each frame of the film shows: the one that is on at its moment."""
+    if work.drawn is None:
+        return list(range(work.frames))
+    rate = cast(Fraction, ANIMATORS[work.clip.animator].native_fps) / cast(Fraction, work.clip.fps)
+    return [min(floor(frame * rate), work.drawn - 1) for frame in range(work.frames)]
 
 
 def keeps_sound(work: Work) -> bool:

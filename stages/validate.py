@@ -98,7 +98,7 @@ class Validate:
         reference, driving, lora = (found.get(field) for field in ("reference", "driving", "lora"))
         if driving is not None and "people" in found:
             driving = {**driving, "people": found["people"]["people"]}
-        clip, frames, begins = _resolved(asked.clip, asked.facts, reference, driving)
+        clip, frames, begins, drawn = _resolved(asked.clip, asked.facts, reference, driving)
         if frames > self._limits.frames:
             raise Rejected(f"duration: {frames} frames, the limit is {self._limits.frames}", "make a shorter film")
         return Work(
@@ -108,6 +108,7 @@ class Validate:
             driving=driving and Source.model_validate(driving),
             frames=frames,
             begins=begins,
+            drawn=drawn,
             checkpoint=asked.checkpoint,
             lora=lora and Weights.model_validate(lora),
         )
@@ -272,8 +273,13 @@ def _probe_uv(path: Path, limits: Limits) -> Found:
     return found | ({"fps": str(facts.fps)} if facts.fps else {})
 
 
-def _resolved(clip: Clip, facts: Facts, reference: Found | None, driving: Found | None) -> tuple[Clip, int, float]:
-    """The clip with every default filled in, the frames of its film, and the second of driving at its start."""
+def _resolved(
+    clip: Clip, facts: Facts, reference: Found | None, driving: Found | None
+) -> tuple[Clip, int, float, int | None]:
+    """The clip with every default filled in, the frames of its film, and the second of driving at its start.
+
+    Last the frames that the animator draws, where its rate is another than the film's.
+    """
     real = driving is not None and driving.get("people") == "real"
     if real and "retarget" not in clip.model_fields_set:
         # a drawn person has other proportions than who was filmed
@@ -283,7 +289,7 @@ def _resolved(clip: Clip, facts: Facts, reference: Found | None, driving: Found 
     own = facts.own_defaults(clip, shape)
     width, height = film_size(clip, facts, shape)
     native_fps = Fraction(driving["fps"]) if driving and "fps" in driving else clip.fps
-    fps = clip.fps or native_fps or own.get("fps")
+    fps = clip.fps or facts.native_fps or native_fps or own.get("fps")
     if fps is None:
         error = (
             "the driving file does not state a frame rate" if driving else "there is no driving file to take it from"
@@ -309,11 +315,15 @@ def _resolved(clip: Clip, facts: Facts, reference: Found | None, driving: Found 
         "options": facts.options(**clip.options).model_dump(),
     }
     clip = clip.model_copy(update=resolved)
+    own_rate = None if facts.native_fps == fps else facts.native_fps
     if driving is None:
-        return clip, clip.frame_count or max(1, round(clip.duration * fps)), 0.0
+        frames = clip.frame_count or max(1, round(clip.duration * fps))
+        return clip, frames, 0.0, max(1, round(frames / fps * own_rate)) if own_rate else None
+    native_fps = cast(Fraction, native_fps)  # or there would be no fps either
     seconds = driving.get("timestamps") or EvenTimestamps(driving["frames"], native_fps)
     frames = shown_count(clip, seconds, native_fps)  # refuses a range without frames
-    return clip, frames, clip.start if clip.first_frame is None else float(seconds[clip.first_frame])
+    drawn = shown_count(clip.model_copy(update={"fps": own_rate}), seconds, native_fps) if own_rate else None
+    return clip, frames, clip.start if clip.first_frame is None else float(seconds[clip.first_frame]), drawn
 
 
 def film_size(clip: Clip, facts: Facts, shape: Shape | None) -> tuple[int, int]:

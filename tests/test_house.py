@@ -84,11 +84,11 @@ def _loaded(node: ast.AST) -> Iterator[str]:
 # Who may import whom
 
 # The seam is what every system shows; the registry names the systems and loads them.
-ROOMS = {"animator": "seam", "animators": "registry", "model_cache": "registry"}
+ROOMS = {"animator": "seam", "segments": "seam", "animators": "registry", "model_cache": "registry"}
 ROOMS |= {"networks": "networks", "sampling": "sampling", "weights": "weights"}
 # What stages share: they do not ask each other.
 BETWEEN_STAGES = {"stages.driving", "stages.suitability", "stages.checkpoint_files", "stages.progress"}
-BETWEEN_STAGES |= {"stages.cache_entry", "stages.latents_file"}
+BETWEEN_STAGES |= {"stages.cache_entry", "stages.latents_file", "stages.latents_cache", "stages.denoise"}
 MAY_IMPORT = {
     "manifests": set(),
     "cluster": {"manifests"},

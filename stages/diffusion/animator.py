@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -32,6 +32,24 @@ class Options(BaseModel):
 def no_defaults_of_its_own(clip: Clip, shape: Shape | None) -> dict[str, Any]:
     """Of a system for which the general rules hold."""
     return {}
+
+
+@dataclass(frozen=True)
+class Segments:
+    """How a long clip is cut into segments, of which one at a time is denoised. Part of the recipe, never of the card.
+
+    Independent ones overlap by twice their halo and are faded into each other; a chained one goes on from the one
+    before it, and shows again the frames that it took over, which are dropped.
+    """
+
+    frames: int  # from one border to the next, without halo and what is carried
+    halo: int = 0  # frames beyond either border that are denoised too
+    carried: int = 0  # frames that a chained segment takes over; 0: segments are independent
+    per_latent: int = 1  # frames of one latent frame, but for the first, which has one (4: 4n+1 frames)
+
+    def latent_frames(self, frames: int) -> int:
+        """How many latent frames hold so many frames."""
+        return -(-(frames - 1) // self.per_latent) + 1
 
 
 @dataclass(frozen=True)
@@ -65,6 +83,9 @@ class Facts:
     bundled: str | None = None  # weights that come with Catwalk
     parameters: float = 0  # of the networks that are loaded, in millions; 0: not known
     revision: str = ""  # of an animator from outside: another one whenever its films change, which are then made anew
+    segments: Segments | None = None  # of clips longer than one; none: a clip is denoised as a whole
+    native_fps: Fraction | None = None  # frames per second that it draws, whatever the film's are; none: the film's
+    asks: frozenset[Literal["frames"]] = frozenset()  # what it looks at beside the poses: the driving file's own frames
     # (clip, shape of its driving file, else of its reference, if there is either) → fields of a clip that this system
     # alone fills in otherwise, for rows that leave them out
     own_defaults: Callable[[Clip, Shape | None], dict[str, Any]] = no_defaults_of_its_own
@@ -95,20 +116,35 @@ def silent(done: float, steps: int) -> None:
 
 @dataclass(frozen=True)
 class Segment:
-    """Frames [start, stop) of a clip that are denoised jointly.
+    """Frames [start, stop) of a clip that are denoised jointly, halo and what is carried over among them.
 
-    `carry` is what a chained system hands on: the latents of the preceding segment, (frames, channels, height, width);
-    None for the first one and for systems whose segments do not depend on each other.
+    Of a clip that loops, a segment reaches beyond its ends, where it goes on at the other: see `shown`.
     """
 
     start: int
     stop: int
-    carry: torch.Tensor | None = None
+    number: int = 0  # from 0
+    carry: torch.Tensor | None = None  # what the segment before has handed on
+    whole: bool = True  # it is the only one of its clip
     # called with the steps that are done, in parts of one too, and the number of steps: often enough to show progress
-    told: StepsTold = silent
+    told: StepsTold = field(default=silent, compare=False)
 
     def __len__(self) -> int:
         return self.stop - self.start
+
+    def shown(self, num_frames: int) -> list[int]:
+        """Which of the clip's `num_frames` frames each of its own is."""
+        return [frame % num_frames for frame in range(self.start, self.stop)]
+
+
+class Denoised(NamedTuple):
+    """What became of a segment. A stage stores both and looks into neither."""
+
+    latents: torch.Tensor  # what `frames` decodes, on the CPU
+    carry: torch.Tensor | None = None  # what the next segment needs of this one: all that a chained system remembers
+
+
+Parts = Sequence[tuple[Segment, "torch.Tensor"]]  # a clip's segments in order and their latents, read when asked for
 
 
 class PosePictures(Protocol):
@@ -124,6 +160,16 @@ class PosePictures(Protocol):
         """The pose of one frame, of its own size."""
 
 
+@dataclass(frozen=True)
+class Driving:
+    """What a clip follows, each one item per frame that is drawn; None where there is none, or nobody asks for it."""
+
+    poses: PosePictures | None = None
+    frames: PosePictures | None = (
+        None  # the driving file's own, uint8 (height, width, 3), for systems that ask for them
+    )
+
+
 class Animator(Protocol):
     """One system with its weights loaded. A stage knows nothing else of it."""
 
@@ -137,15 +183,16 @@ class Animator(Protocol):
         Raises `Problem` for a wrong, foreign or incomplete folder, `Rejected` for a LoRA that does not fit.
         """
 
-    def latents(
-        self, clip: Clip, reference: np.ndarray | None, poses: PosePictures | None, segment: Segment
-    ) -> torch.Tensor:
-        """Denoise one segment → (frames, channels, height/8, width/8) on the CPU; or what else `frames` decodes.
+    def segment(self, clip: Clip, reference: np.ndarray | None, driving: Driving, segment: Segment) -> Denoised:
+        """Denoise one segment. It knows nothing of the ones before but what `segment.carry` holds.
 
-        `clip` has every default resolved. `reference` is uint8 (height, width, 3); `poses` are the whole film's, and
-        may be looked at beyond the segment. Both come in sizes of their own, to be fitted to the film's as the system
-        does; either is None where it is not given. Raises `Rejected` for what the loaded checkpoint cannot do.
+        `clip` has every default resolved. `reference` is uint8 (height, width, 3); `driving` is the whole film's, and
+        may be looked at beyond the segment. Pictures come in sizes of their own, to be fitted to the film's as the
+        system does. Raises `Rejected` for what the loaded checkpoint cannot do.
         """
 
-    def frames(self, latents: torch.Tensor, clip: Clip) -> Iterator[np.ndarray]:
-        """Decode the whole film in batches: uint8 (n, height, width, 3), in order, memory bounded by one batch."""
+    def frames(self, parts: Parts, clip: Clip) -> Iterator[np.ndarray]:
+        """Decode the whole film in batches: uint8 (n, height, width, 3), in order, each frame once.
+
+        Memory is bounded by a segment and a batch.
+        """

@@ -75,7 +75,7 @@ def _facts_from_outside(name: str, implementation: str) -> Facts:
             f"{what}: cannot be imported: {type(broken).__name__}: {reason}",
             "install its package where Catwalk and each of its workers runs, or correct or remove the name",
         ) from None
-    missing = [one for one in ("load", "latents", "frames") if not callable(getattr(animator, one, None))]
+    missing = [one for one in ("load", "segment", "frames") if not callable(getattr(animator, one, None))]
     missing += [] if isinstance(getattr(animator, "facts", None), Facts) else ["facts"]
     if missing:
         remedy = "write it as stages/diffusion/animator.py describes an Animator"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
@@ -55,6 +56,17 @@ def write_film(
         writing.result()
     poster(sharpest.frame, still, recipe.poster_quality)
     return Written(written, sharpest.number)
+
+
+def shown_of(batches: Iterable[np.ndarray], numbers: Sequence[int]) -> Iterator[np.ndarray]:
+    """Of batches of frames those of these ascending numbers, each as often as it is named."""
+    first = at = 0
+    for batch in batches:
+        end = bisect_left(numbers, first + len(batch), at)
+        if at < end:
+            wanted = [number - first for number in numbers[at:end]]
+            yield batch if wanted == list(range(len(batch))) else batch[wanted]
+        first, at = first + len(batch), end
 
 
 class _Sharpest:

@@ -30,6 +30,7 @@ from stages.diffusion.drawn.animator import Drawn
 from stages.poses.estimators.dwpose import DWPose
 from tests.bench.drawn_keypoints import NET, Found
 from tests.bench.measures import flicker, flow_of, garment_drift, psnr, ssim, warping_error
+from tests.made.seam import frames_of, latents_of
 
 FPS = 12
 
@@ -73,15 +74,15 @@ def samples(count: int, frames: int, width: int, height: int, steps: int) -> Ite
 def animated(animator: Drawn, sample: Sample, **options: object) -> np.ndarray:
     """The film of a sample, uint8 (frames, height, width, 3)."""
     clip = sample.clip.model_copy(update={"options": options})
-    latents = animator.latents(clip, sample.reference, sample.poses, Segment(0, len(sample.poses)))
-    return np.concatenate(list(animator.frames(latents, clip)))
+    latents = latents_of(animator, clip, sample.reference, sample.poses, Segment(0, len(sample.poses)))
+    return np.concatenate(list(frames_of(animator, latents, clip)))
 
 
 def decoded_again(animator: Drawn, film: np.ndarray) -> np.ndarray:
     """What the codec alone leaves of a film."""
     with torch.inference_mode():
         latents = torch.cat([animator.images.encode(frame) for frame in film])
-    return np.concatenate(list(animator.images.frames(latents)))
+    return np.concatenate(list(animator.images.frames([latents])))
 
 
 def pose_error(net: DWPose, film: np.ndarray, keypoints: np.ndarray) -> tuple[float, float]:

@@ -27,6 +27,7 @@ from stages.diffusion.animators import load_animator
 from stages.video.encode import EncodeRecipe
 from stages.video.film import write_film
 from tests.made.sample_media import CHECKPOINT, clip_row, write_driving, write_manifest, write_reference
+from tests.made.seam import frames_of, latents_of
 
 
 def bare_loop(rows: list[dict], folder: Path, frames: int) -> float:
@@ -39,9 +40,9 @@ def bare_loop(rows: list[dict], folder: Path, frames: int) -> float:
         shape = (work.clip.height, work.clip.width, 3)
         reference = generator.integers(0, 255, shape, dtype=np.uint8)
         poses = generator.integers(0, 255, (frames, *shape), dtype=np.uint8)
-        latents = animator.latents(work.clip, reference, poses, Segment(0, frames))
+        latents = latents_of(animator, work.clip, reference, poses, Segment(0, frames))
         write_film(
-            folder / "f.mp4", folder / "f.jpg", animator.frames(latents, work.clip), Fraction(25), EncodeRecipe()
+            folder / "f.mp4", folder / "f.jpg", frames_of(animator, latents, work.clip), Fraction(25), EncodeRecipe()
         )
     return time.perf_counter() - begun
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from stages.diffusion.animator import Facts, Options, PosePictures, Segment
+from stages.diffusion.animator import Denoised, Driving, Facts, Options, Parts, Segment
 
 if TYPE_CHECKING:
     from manifests.clip import Clip
@@ -56,26 +56,27 @@ class Painted:
     def load(cls, checkpoint: Path, device: str, dtype: torch.dtype, lora: Lora | None = None) -> Self:
         return cls()
 
-    def latents(
-        self, clip: Clip, reference: np.ndarray | None, poses: PosePictures | None, segment: Segment
-    ) -> torch.Tensor:
+    def segment(self, clip: Clip, reference: np.ndarray | None, driving: Driving, segment: Segment) -> Denoised:
         """uint8 (frames, height, width, 3): half reference, half pose, shifted by the seed."""
         assert reference is not None
-        assert poses is not None
+        assert driving.poses is not None
         options = PaintedOptions.model_validate(clip.options)
         ground = resized(reference, clip) // 2
         painted = np.empty((len(segment), *ground.shape), np.uint8)
         for number in range(segment.start, segment.stop):
             time.sleep(options.seconds / len(segment))
-            painted[number - segment.start] = np.roll(ground, clip.seed, axis=1) + resized(poses[number], clip) // 2
+            painted[number - segment.start] = (
+                np.roll(ground, clip.seed, axis=1) + resized(driving.poses[number], clip) // 2
+            )
             write_down(f"paint {clip.id} {number}")
             segment.told(number / segment.stop, 1)
-        return torch.from_numpy(painted)
+        return Denoised(torch.from_numpy(painted))
 
-    def frames(self, latents: torch.Tensor, clip: Clip) -> Iterator[np.ndarray]:
-        for number in range(len(latents)):
-            write_down(f"encode {clip.id} {number}")
-        yield latents.numpy()
+    def frames(self, parts: Parts, clip: Clip) -> Iterator[np.ndarray]:
+        for segment, latents in parts:
+            for number in range(segment.start, segment.stop):
+                write_down(f"encode {clip.id} {number}")
+            yield latents.numpy()
 
 
 def resized(picture: np.ndarray, clip: Clip) -> np.ndarray:

@@ -10,7 +10,7 @@ MIRROR = '''
 import numpy as np
 import torch
 
-from stages.diffusion.animator import Facts
+from stages.diffusion.animator import Denoised, Facts
 
 
 class Mirror:
@@ -36,12 +36,13 @@ class Mirror:
     def load(cls, checkpoint, device, dtype, lora=None):
         return cls()
 
-    def latents(self, clip, reference, poses, segment):
+    def segment(self, clip, reference, driving, segment):
         mirrored = np.ascontiguousarray(reference[:, ::-1])
-        return torch.from_numpy(mirrored).expand(len(segment), *mirrored.shape).float()
+        return Denoised(torch.from_numpy(mirrored).expand(len(segment), *mirrored.shape).float())
 
-    def frames(self, latents, clip):
-        yield latents.numpy().round().astype(np.uint8)
+    def frames(self, parts, clip):
+        for _, latents in parts:
+            yield latents.numpy().round().astype(np.uint8)
 '''
 
 METADATA = "Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n"

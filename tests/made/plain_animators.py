@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from manifests.errors import NotFinite
-from stages.diffusion.animator import Facts
+from stages.diffusion.animator import Denoised, Facts, Parts
 from stages.diffusion.animators import ANIMATORS
 
 FACTS = Facts(
@@ -46,49 +46,52 @@ class Plain:
     def load(cls, checkpoint: Path, device: str, dtype: torch.dtype, lora: Any = None) -> Plain:
         return cls(dtype != torch.float32)
 
-    def latents(self, clip: Any, reference: np.ndarray | None, poses: Any, segment: Any) -> torch.Tensor:
+    def segment(self, clip: Any, reference: np.ndarray | None, driving: Any, segment: Any) -> Denoised:
         picture = np.full((64, 48, 3), 200) if reference is None else np.ascontiguousarray(reference[:, ::-1])
-        return torch.from_numpy(picture).expand(len(segment), *picture.shape).float()
+        return Denoised(torch.from_numpy(picture).expand(len(segment), *picture.shape).float())
 
-    def frames(self, latents: torch.Tensor, clip: Any) -> Iterator[np.ndarray]:
-        yield latents.numpy().round().astype(np.uint8)
+    def frames(self, parts: Parts, clip: Any) -> Iterator[np.ndarray]:
+        for _, latents in parts:
+            yield latents.numpy().round().astype(np.uint8)
 
 
 class OverflowingDenoiser(Plain):
     """Its half precision gives NaN."""
 
-    def latents(self, *asked: Any) -> torch.Tensor:
-        return super().latents(*asked) * (float("nan") if self.half else 1)
+    def segment(self, *asked: Any) -> Denoised:
+        return Denoised(super().segment(*asked).latents * (float("nan") if self.half else 1))
 
 
 class OverflowingDecoder(Plain):
     """The latents of its half precision are well, its pictures are not."""
 
-    def frames(self, latents: torch.Tensor, clip: Any) -> Iterator[np.ndarray]:
+    def frames(self, parts: Parts, clip: Any) -> Iterator[np.ndarray]:
         if self.half:
             raise NotFinite("the decoder produced values that are not finite")
-        return super().frames(latents, clip)
+        return super().frames(parts, clip)
 
 
 class BlackInHalf(Plain):
     """What a cast of NaN to uint8 makes of an overflow that nobody noticed."""
 
-    def frames(self, latents: torch.Tensor, clip: Any) -> Iterator[np.ndarray]:
-        yield from super().frames(latents * (0 if self.half else 1), clip)
+    def frames(self, parts: Parts, clip: Any) -> Iterator[np.ndarray]:
+        for frames in super().frames(parts, clip):
+            yield frames * (0 if self.half else 1)
 
 
 class AlwaysNaN(Plain):
     """No precision helps it."""
 
-    def latents(self, *asked: Any) -> torch.Tensor:
-        return super().latents(*asked) * float("nan")
+    def segment(self, *asked: Any) -> Denoised:
+        return Denoised(super().segment(*asked).latents * float("nan"))
 
 
 class AlwaysBlack(Plain):
     """Nothing to be seen in any precision."""
 
-    def frames(self, latents: torch.Tensor, clip: Any) -> Iterator[np.ndarray]:
-        yield from super().frames(latents * 0, clip)
+    def frames(self, parts: Parts, clip: Any) -> Iterator[np.ndarray]:
+        for frames in super().frames(parts, clip):
+            yield frames * 0
 
 
 @pytest.fixture

@@ -18,10 +18,10 @@ STAGES = ("reference", "pose", "latents", "film")
 def keys(clip: Clip = CLIP, **changed: object) -> dict[str, str]:
     """All keys of a clip, chained as the plan chains them."""
     given = {"reference": REFERENCE, "driving": DRIVING, "checkpoint": CHECKPOINT, "dtype": "float32"}
-    given |= {"segment": (0, 16), "encoding": ENCODING, "weights": None, "lora": None} | changed
+    given |= {"segments": [(0, 16)], "encoding": ENCODING, "weights": None, "lora": None} | changed
     reference = layout.reference_key(given["reference"])
     pose = layout.pose_key(given["driving"], {"kind": clip.driving_kind}, given["weights"])
-    how = given["checkpoint"], given["dtype"], given["segment"], given["lora"]
+    how = given["checkpoint"], given["dtype"], given["segments"], given["lora"]
     latents = layout.latents_key(clip, reference, [pose, None], *how)
     film = layout.film_key(clip, [latents], given["encoding"], given["driving"])
     return dict(zip(STAGES, (reference, pose, latents, film), strict=True))
@@ -58,7 +58,8 @@ given_names = {"reference", "driving", "checkpoint", "lora"}
         ({"audio": "driving"}, {"film"}),
         ({"encoding": {"codec": "h264", "crf": 23}}, {"film"}),
         ({"dtype": "float16"}, {"latents", "film"}),
-        ({"segment": (0, 12)}, {"latents", "film"}),
+        ({"segments": [(0, 12)]}, {"latents", "film"}),
+        ({"segments": [(0, 12), (4, 16)]}, {"latents", "film"}),
         ({"checkpoint": "4" * 64}, {"latents", "film"}),
         ({"lora": "8" * 64}, {"latents", "film"}),
         ({"lora_scale": 0.5}, set()),

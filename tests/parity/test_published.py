@@ -18,6 +18,7 @@ from stages.poses import wholebody
 from stages.poses.drawing import skeleton
 from stages.poses.keypoints import People
 from tests.made.pose_motions import NOBODY, somebody
+from tests.made.seam import latents_of
 from tests.made.tiny_diffusion import write_text2video_zero
 from tests.parity.published.mimicmotion_alignment import align, used_frames
 from tests.parity.published.mimicmotion_drawing import draw_mimicmotion
@@ -74,7 +75,7 @@ def test_a_common_background_is_pulled_towards_the_anchors(tmp_path: Path) -> No
     with torch.inference_mode():
         for _, step in Smoothing(everything).steps(animator, clip, segment):
             smoothed = step.latents[1:]
-    plain = animator.latents(clip, None, None, segment)
+    plain = latents_of(animator, clip, None, None, segment)
     assert torch.allclose(smoothed, plain, atol=1e-4), "nothing is background where all is salient"
     assert seen == [(4, 48, 64, 3)]
     latents = torch.randn(3, 4, 6, 8, generator=torch.Generator().manual_seed(0))

@@ -36,6 +36,6 @@ def test_films_made_before_are_found_again(name: str) -> None:
     recipe = {"estimator": "none", "stored": "frames", "channels": "as_trained"}
     poses = layout.pose_key("d" * 64, recipe, None)
     reference = layout.reference_key("a" * 64)
-    latents = layout.latents_key(clip, reference, [poses, None], "c" * 64, "float32", (0, 16))
+    latents = layout.latents_key(clip, reference, [poses, None], "c" * 64, "float32", [(0, 16)])
     film = layout.film_key(clip, [latents], {"crf": 18}, None)
     assert (poses, (latents, film)) == (POSES, LATENTS_AND_FILMS[name])

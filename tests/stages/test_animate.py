@@ -15,7 +15,6 @@ from typing import Any
 import imageio_ffmpeg
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from safetensors.numpy import save_file
 
@@ -28,6 +27,7 @@ from pipelines.clip import StageChain
 from pipelines.configuration import RunConfig
 from pipelines.plan import make_plan
 from pipelines.planned_clip import planned_clip
+from stages.diffusion.animator import Parts
 from stages.diffusion.animators import ANIMATORS
 from stages.video.limits import Limits
 from stages.video.read import Frames
@@ -265,9 +265,10 @@ def test_a_black_film_without_a_reference_is_kept_with_a_warning(dtype: str, med
 class Flickering(Plain):
     """Every second frame is brighter by a fiftieth."""
 
-    def frames(self, latents: torch.Tensor, clip: Any) -> Iterator[np.ndarray]:
-        latents[1::2] *= 1.02
-        yield from super().frames(latents.clamp(0, 255), clip)
+    def frames(self, parts: Parts, clip: Any) -> Iterator[np.ndarray]:
+        for segment, latents in parts:
+            latents[1::2] *= 1.02
+            yield from super().frames([(segment, latents.clamp(0, 255))], clip)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
-"""The animator interface fits a system whose segments continue from one another: small but whole, it makes films.
+"""The seam fits a system whose segments continue from one another: small but whole, it makes films.
 
-It follows the structure of such a system, on the tiny committed weights, with a loop of its own.
+It has the structure of such systems: a temporal codec (4n + 1 frames), segments that share a frame, decoded pixels
+handed on, a loop of its own. Its weights are the tiny committed ones.
 """
 
 from collections.abc import Iterator
@@ -14,19 +15,21 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 from PIL import Image
-from safetensors.torch import load_file
 
 from manifests import storage
 from manifests.clip import Clip
 from manifests.layout import OutputLayout
 from manifests.work import Source, Work
 from stages.animate import Animate
-from stages.diffusion.animator import Animator, PosePictures, Segment
+from stages.diffusion.animator import Animator, Denoised, Driving, Parts, Segment, Segments
 from stages.diffusion.animators import ANIMATORS
 from stages.diffusion.magicanimate.animator import SCHEDULER, MagicAnimate
 from stages.diffusion.magicanimate.unet import Conditioning
 from stages.diffusion.model_cache import ModelCache
 from stages.diffusion.sampling.noise import frame_noise
+from stages.diffusion.segments import segments_of
+from stages.latents_cache import segments
+from stages.latents_file import read_latents
 from stages.poses.files.sequence import write_poses
 from stages.video.encode import EncodeRecipe
 from tests.conftest import CHECKOUT
@@ -34,20 +37,14 @@ from tests.conftest import CHECKOUT
 CHECKPOINT = CHECKOUT / "tests" / "golden" / "magicanimate" / "checkpoint"
 WIDTH, HEIGHT = 48, 64
 SHAPE = (4, HEIGHT // 8, WIDTH // 8)
-
-
-def ddim(steps: int) -> DDIMScheduler:
-    scheduler = DDIMScheduler(**SCHEDULER)
-    scheduler.set_timesteps(steps)
-    return scheduler
-
-
-# --- A chained system, as Wan-Animate is: blocks of frames, each continuing from the last latents of the one before.
+STEPS = 2
 
 
 class Chained:
-    facts = replace(ANIMATORS["magicanimate"], name="chained", implementation=f"{__name__}:Chained")
-    block, carried = 5, 2  # new frames at once, frames of the preceding block beside them
+    """As Wan-Animate is: five frames at once, the first of which is the last one of the segment before."""
+
+    rule = Segments(4, carried=1, per_latent=4)
+    facts = replace(ANIMATORS["magicanimate"], name="chained", implementation=f"{__name__}:Chained", segments=rule)
 
     def __init__(self, system: MagicAnimate) -> None:
         self._system = system
@@ -58,44 +55,38 @@ class Chained:
         return cls(MagicAnimate.load(checkpoint, device, dtype))
 
     @torch.inference_mode()
-    def latents(
-        self, clip: Clip, reference: np.ndarray | None, poses: PosePictures | None, segment: Segment
-    ) -> torch.Tensor:
-        key, made = self._system.images.encode(reference), []
-        before = torch.empty(0, *key.shape[1:]) if segment.carry is None else segment.carry
-        for start in range(segment.start, segment.stop, self.block):
-            stop = min(start + self.block, segment.stop)
-            shown = np.stack([poses[frame] for frame in range(start, stop)])
-            before = self._continued(clip, key, shown, range(start, stop), before[-self.carried :])
-            made.append(before)
-        return torch.cat(made)
-
-    def _continued(
-        self, clip: Clip, key: torch.Tensor, poses: np.ndarray, frames: range, carry: torch.Tensor
-    ) -> torch.Tensor:
-        unet, text, scheduler = self._system.unet, self._system.text.encode([clip.prompt]), ddim(clip.steps)
-        shape, old = tuple(key.shape[1:]), len(carry)
-        latents = frame_noise(clip.seed, frames.start, frames.stop, shape)
-        held = frame_noise(clip.seed, frames.start - old, frames.start, shape) if old else carry
-        images = torch.from_numpy(poses).permute(0, 3, 1, 2) / 255
-        for timestep in scheduler.timesteps.tolist():
-            features = self._system.reference.features(key, timestep, text)
+    def segment(self, clip: Clip, reference: np.ndarray | None, driving: Driving, segment: Segment) -> Denoised:
+        images, unet, text = self._system.images, self._system.unet, self._system.text.encode([clip.prompt])
+        count = self.rule.latent_frames(len(segment))
+        shown = [driving.poses[min(segment.start + 4 * at, segment.stop - 1)] for at in range(count)]
+        pictures = torch.from_numpy(np.stack(shown)).permute(0, 3, 1, 2) / 255
+        key = images.encode(reference)
+        known = key if segment.carry is None else images.autoencoder.encode(segment.carry).latent_dist.mean
+        latents = frame_noise(clip.seed + segment.number, range(count), SHAPE)  # by (seed, segment)
+        scheduler = DDIMScheduler(**SCHEDULER)
+        scheduler.set_timesteps(clip.steps)
+        for done, timestep in enumerate(scheduler.timesteps.tolist(), 1):
+            features = self._system.reference.features(known, timestep, text)
             conditioning = Conditioning(text, reference=unet.project(features))
-            down, mid = self._system.control(
-                latents, timestep, text.expand(len(latents), -1, -1), images, return_dict=False
-            )
-            # carried frames are given as they are at this timestep, and are not steered by a pose
-            residuals = [torch.cat([torch.zeros_like(one[:1]).repeat(old, 1, 1, 1), one]) for one in (*down, mid)]
-            known = scheduler.add_noise(carry, held, torch.tensor([timestep])) if old else carry
-            rows = unet.predict(torch.cat([known, latents]), timestep, conditioning, (residuals[:-1], residuals[-1]))
-            latents = scheduler.step(rows[0, old:], timestep, latents).prev_sample
-        return latents
+            down, mid = self._system.control(latents, timestep, text.expand(count, -1, -1), pictures, return_dict=False)
+            rows = unet.predict(latents, timestep, conditioning, (down, mid))
+            latents = scheduler.step(rows[0], timestep, latents).prev_sample
+            segment.told(done, clip.steps)
+        return Denoised(latents, self._decoded(latents, len(segment))[-1:])
 
-    def frames(self, latents: torch.Tensor, clip: Clip) -> Iterator[np.ndarray]:
-        return self._system.frames(latents, clip)
+    def frames(self, parts: Parts, clip: Clip) -> Iterator[np.ndarray]:
+        for segment, latents in parts:
+            pixels = self._decoded(latents, len(segment))[self.rule.carried if segment.number else 0 :]
+            yield ((pixels + 1) * 127.5).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
-
-# --- Promises
+    def _decoded(self, latents: torch.Tensor, frames: int) -> torch.Tensor:
+        """(frames, 3, height, width): one frame of the first latent frame, four of each other, fading into it."""
+        every = torch.cat([one.float() * 2 - 1 for one in self._system.images.decode([latents])])
+        made = [every[:1]]
+        made += [
+            torch.lerp(every[at - 1], every[at], part / 4)[None] for at in range(1, len(every)) for part in (1, 2, 3, 4)
+        ]
+        return torch.cat(made)[:frames]
 
 
 @pytest.fixture
@@ -123,12 +114,12 @@ def pictures(frames: int) -> np.ndarray:
 
 def clip(system: type[Animator], **fields: object) -> Clip:
     facts = system.facts
-    numbers = {"guidance": facts.guidance, "window": facts.window, "overlap": facts.overlap, "steps": 3, "fps": 12}
+    numbers = {"guidance": facts.guidance, "window": facts.window, "overlap": facts.overlap, "steps": STEPS, "fps": 12}
     inputs = {"driving_kind": "densepose", "width": WIDTH, "height": HEIGHT, "fit": "cover"}
     return Clip(id="clip", animator=facts.name, **{**inputs, **numbers, **fields})
 
 
-def work(system: type[Animator], layout: OutputLayout, frames: int) -> Work:
+def work(system: type[Animator], layout: OutputLayout, frames: int, **about: object) -> Work:
     """The clip with everything in storage that the stages before would have put there."""
     reference, poses = Path(layout.reference("reference")), Path(layout.poses("poses"))
     for stored in (reference, poses):
@@ -136,19 +127,24 @@ def work(system: type[Animator], layout: OutputLayout, frames: int) -> Work:
     Image.fromarray(picture(1)).save(reference)
     write_poses(poses, [(Fraction(at, 12), pose) for at, pose in enumerate(pictures(frames))], Fraction(12))
     size = {"width": WIDTH, "height": HEIGHT}
-    return Work(
-        row=0,
-        clip=clip(system, prompt="a man dancing"),
-        reference=Source(uri="r.png", digest="r", **size),
-        driving=Source(uri="d.mp4", digest="d", frames=frames, fps=12, **size),
-        frames=frames,
-        checkpoint=str(CHECKPOINT),
-        checkpoint_digest="digest",
-        reference_key="reference",
-        pose_key="poses",
-        latents_key="latents",
-        film_key="film",
-    )
+    given = {
+        "row": 0,
+        "clip": clip(system, prompt="a man dancing"),
+        "reference": Source(uri="r.png", digest="r", **size),
+        "driving": Source(uri="d.mp4", digest="d", frames=frames, fps=12, **size),
+        "frames": frames,
+        "checkpoint": str(CHECKPOINT),
+        "checkpoint_digest": "digest",
+        "reference_key": "reference",
+        "pose_key": "poses",
+        "latents_key": "latents",
+        "film_key": "film",
+    }
+    return Work(**{**given, **about})
+
+
+def stage(layout: OutputLayout, models: ModelCache, **options: object) -> Animate:
+    return Animate(layout, models, EncodeRecipe(crf=2, preset="veryfast"), "run", "code", **options)
 
 
 def shown(film: str) -> tuple[np.ndarray, Fraction]:
@@ -159,34 +155,114 @@ def shown(film: str) -> tuple[np.ndarray, Fraction]:
         return (np.stack(planes).astype(float) - 16) * 255 / 219, rate
 
 
-def test_a_system_with_a_loop_of_its_own_makes_a_film_of_its_frames(
-    system: type[Animator], models: ModelCache, tmp_path: Path
+class Killed(Exception):
+    """The worker dies here."""
+
+
+@pytest.mark.parametrize("frames", [2, 5, 6, 14])
+def test_a_chained_system_makes_a_film_of_its_frames_segment_by_segment(
+    system: type[Animator], models: ModelCache, tmp_path: Path, frames: int
 ) -> None:
-    layout, frames = OutputLayout(str(tmp_path)), 7
-    stage = Animate(layout, models, EncodeRecipe(crf=2, preset="veryfast"), "run", "code")
-    result = stage(work(system, layout, frames))
+    layout = OutputLayout(str(tmp_path))
+    asked = work(system, layout, frames)
+    result = stage(layout, models)(asked)
 
     film, rate = shown(result.film)
-    assert (result.status, result.frames, rate) == ("done", frames, 12)
-    latents = load_file(layout.latents("latents"))["latents"]
-    assert latents.shape == (frames, *SHAPE)
+    assert (result.status, len(film), rate) == ("done", frames, 12)
+    animator, carry, whole = models.get(system.facts.name, CHECKPOINT, "digest"), None, []
+    for segment in segments(asked):  # a loop that keeps everything in memory
+        denoised = animator.segment(asked.clip, picture(1), Driving(pictures(frames)), replace(segment, carry=carry))
+        whole.append((segment, denoised.latents))
+        carry = denoised.carry
+        stored = read_latents(Path(layout.latents("latents", None if segment.whole else segment.number)), segment)[0]
+        assert torch.equal(stored.latents, denoised.latents)
+        assert torch.equal(stored.carry, denoised.carry)
+    drawn = np.concatenate(list(animator.frames(whole, asked.clip)))
+    assert len(drawn) == frames
+    assert np.abs(film - drawn @ (0.2126, 0.7152, 0.0722)).mean() < 2
 
-    animator = models.get(system.facts.name, CHECKPOINT, "digest")
-    drawn = np.concatenate(list(animator.frames(latents, clip(system)))) @ (0.2126, 0.7152, 0.0722)
-    apart = np.abs(film[:, None] - drawn).mean(axis=(2, 3))
-    assert apart.argmin(axis=1).tolist() == list(range(frames)), "frames are lost, repeated or in another order"
-    assert apart.diagonal().max() < 2 < apart[~np.eye(frames, dtype=bool)].min()
-    assert storage.exists(result.poster)
+
+@pytest.mark.parametrize("killed_after", [1, 2, 3])
+def test_a_chained_clip_that_was_killed_between_two_segments_goes_on_at_the_next_bit_for_bit(
+    system: type[Animator], models: ModelCache, tmp_path: Path, killed_after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    one = Chained.segment
+
+    def noted(self: Chained, asked: Clip, reference: np.ndarray, driving: Driving, segment: Segment) -> Denoised:
+        made.append(segment.number)
+        return one(self, asked, reference, driving, segment)
+
+    monkeypatch.setattr(Chained, "segment", noted)
+    films = []
+    for name in ("undisturbed", "killed"):
+        layout = OutputLayout(str(tmp_path / name))
+        asked = work(system, layout, 15)
+        assert len(segments(asked)) == 4
+        if name == "killed":
+            made.clear()
+            asked_for = iter(range(1, 4))
+
+            def dies(numbers: Iterator[int] = asked_for) -> None:
+                if next(numbers) == killed_after:
+                    raise Killed
+
+            with pytest.raises(Killed):
+                stage(layout, models, going_on=dies)(asked)
+            assert made == list(range(killed_after))
+            made.clear()
+        films.append(Path(stage(layout, models, keep_latents=name != "killed")(asked).film).read_bytes())
+    assert made == list(range(killed_after, 4)), "more or less was denoised than was missing"
+    assert films[0] == films[1]
+    left = storage.listing(storage.parent(layout.latents("latents")))
+    assert not left, "segments are kept no longer than the film needs them, where latents are not kept"
 
 
-def test_a_chained_system_continues_from_the_segment_before(system: type[Animator], models: ModelCache) -> None:
-    animator, poses, cut = models.get(system.facts.name, CHECKPOINT, "digest"), pictures(8), Chained.block
+def test_what_is_carried_matters_to_the_last_bit(system: type[Animator], models: ModelCache) -> None:
+    animator, poses = models.get(system.facts.name, CHECKPOINT, "digest"), Driving(pictures(9))
+    made, asked = clip(Chained), segments_of(clip(Chained), Chained.facts, 9)
+    first = animator.segment(made, picture(1), poses, asked[0])
 
-    def latents(segment: Segment) -> torch.Tensor:
-        return animator.latents(clip(Chained, steps=2), picture(1), poses, segment)
+    def second(carry: torch.Tensor | None) -> torch.Tensor:
+        return animator.segment(made, picture(1), poses, replace(asked[1], carry=carry)).latents
 
-    whole, first = latents(Segment(0, 8)), latents(Segment(0, cut))
-    assert torch.equal(first, whole[:cut])
-    assert torch.allclose(latents(Segment(cut, 8, carry=first)), whole[cut:], atol=1e-4)
-    assert not torch.allclose(latents(Segment(cut, 8, carry=first.flip(0))), whole[cut:], atol=1e-2)
-    assert not torch.allclose(latents(Segment(cut, 8)), whole[cut:], atol=1e-2)
+    exact = second(first.carry)
+    assert torch.equal(exact, second(first.carry.clone()))
+    rounded = ((first.carry + 1) * 127.5).round() / 127.5 - 1
+    assert not torch.equal(exact, second(rounded))
+    assert not torch.allclose(exact, second(None), atol=1e-2)
+
+
+def test_a_damaged_segment_alone_is_made_again(
+    system: type[Animator], models: ModelCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = OutputLayout(str(tmp_path))
+    asked = work(system, layout, 15)
+    film = Path(stage(layout, models)(asked).film)
+    before = film.read_bytes()
+    damaged = Path(layout.latents("latents", 2))
+    damaged.write_bytes(damaged.read_bytes()[:-40] + bytes(40))
+    for gone in (film, film.with_suffix(".json")):
+        gone.unlink()
+    made = []
+    one = Chained.segment
+    monkeypatch.setattr(Chained, "segment", lambda *of: made.append(of[-1].number) or one(*of))
+    assert Path(stage(layout, models)(asked).film).read_bytes() == before
+    assert made == [2]
+
+
+@pytest.mark.parametrize(("fps", "frames"), [(24, 28), (Fraction(25), 29), (10, 12), (6, 7)])
+def test_a_system_with_a_rate_of_its_own_draws_at_it_and_the_film_keeps_its_rate(
+    models: ModelCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fps: Fraction, frames: int
+) -> None:
+    monkeypatch.setitem(ANIMATORS, "chained", replace(Chained.facts, native_fps=Fraction(12)))
+    layout = OutputLayout(str(tmp_path))
+    asked = work(Chained, layout, 14, clip=clip(Chained, prompt="x", fps=fps), drawn=14)
+    asked = asked.model_copy(update={"frames": frames})
+    film, rate = shown(stage(layout, models)(asked).film)
+    assert (len(film), rate) == (frames, fps)
+
+    drawn = OutputLayout(str(tmp_path / "drawn"))
+    native, _ = shown(stage(drawn, models)(work(Chained, drawn, 14, clip=clip(Chained, prompt="x"))).film)
+    apart = np.abs(film[:, None] - native).mean(axis=(2, 3)).argmin(axis=1)
+    assert apart.tolist() == [min(frame * 12 // fps, 13) for frame in range(frames)]

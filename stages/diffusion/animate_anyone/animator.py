@@ -20,12 +20,13 @@ from stages.diffusion.animate_anyone.image_encoder import ImageEncoder
 from stages.diffusion.animate_anyone.latent_interpolation import interpolate, key_frames
 from stages.diffusion.animate_anyone.settings import PublishedSettings
 from stages.diffusion.animate_anyone.unet import PosedUNet, Stem, build_denoising_network
-from stages.diffusion.animator import PosePictures, Segment
+from stages.diffusion.animator import Denoised, Driving, Parts, PosePictures, Segment
 from stages.diffusion.networks.feature_cache import FeatureCache
 from stages.diffusion.networks.latent_images import LatentImages
 from stages.diffusion.networks.pose_guider import PoseGuider
 from stages.diffusion.networks.reference_attention import transformer_blocks
 from stages.diffusion.networks.reference_network import ReferenceNetwork, build_reference_network, end_at_last_feature
+from stages.diffusion.sampling.cross_fade import cross_faded
 from stages.diffusion.sampling.denoise import Step, classifier_free_guidance, denoise
 from stages.diffusion.sampling.noise import frame_noise, tiled_noise
 from stages.diffusion.sampling.shared_frames import SharedFrames
@@ -90,22 +91,20 @@ class AnimateAnyone:
         )
 
     @torch.inference_mode()
-    def latents(
-        self, clip: Clip, reference: np.ndarray | None, poses: PosePictures | None, segment: Segment
-    ) -> torch.Tensor:
-        """Denoise one segment → (frames, 4, height/8, width/8), float32 on the CPU. Arguments as `Animator.latents`.
+    def segment(self, clip: Clip, reference: np.ndarray | None, driving: Driving, segment: Segment) -> Denoised:
+        """Denoise one segment → (frames, 4, height/8, width/8), float32 on the CPU. Arguments as `Animator.segment`.
 
         With an interpolation factor, key frames alone are denoised and the others are made between them (section 9).
         """
         options = AnimateAnyoneOptions(**clip.options)
-        for step in self.steps(clip, reference, poses, segment):
+        for step in self.steps(clip, reference, driving.poses, segment):
             finished = step.latents
         keys = key_frames(segment.start, segment.stop, options.interpolation_factor)
-        return interpolate(finished.float().cpu(), keys, options.interpolation_method)
+        return Denoised(interpolate(finished.float().cpu(), keys, options.interpolation_method))
 
-    def frames(self, latents: torch.Tensor, clip: Clip) -> Iterator[np.ndarray]:
+    def frames(self, parts: Parts, clip: Clip) -> Iterator[np.ndarray]:
         """Decode in batches: uint8 (n, height, width, 3), scaled to 255 and truncated as published."""
-        return self.images.frames(latents)
+        return self.images.frames(cross_faded(parts))
 
     def steps(
         self,
@@ -122,12 +121,14 @@ class AnimateAnyone:
         """
         options = AnimateAnyoneOptions(**clip.options)
         keys = key_frames(segment.start, segment.stop, options.interpolation_factor)
+        shown = [frame % len(poses) for frame in keys]  # of a clip that loops, a segment goes on at its other end
         if start is None:
-            start = starting_noise(clip, keys, (4, clip.height // 8, clip.width // 8))
-        model = ClipModel(self, clip, reference, [poses[frame] for frame in keys])
+            start = starting_noise(clip, shown, (4, clip.height // 8, clip.width // 8))
+        model = ClipModel(self, clip, reference, [poses[frame] for frame in shown])
         scheduler = DDIMScheduler(**self.settings.scheduler)
         scheduler.set_timesteps(clip.steps)
-        windows = window_plan(clip, len(keys), options.context_stride)
+        begin = segment.start // options.interpolation_factor
+        windows = window_plan(clip, len(keys), options.context_stride, begin, segment.whole)
         return denoise(
             model,
             # half precision is for the networks; fused predictions and scheduler steps stay in float32
@@ -184,7 +185,7 @@ def starting_noise(clip: Clip, frames: Sequence[int], shape: tuple[int, int, int
     """The mode's noise rule for these frames of the clip. Parity: one draw for all of them (section 7)."""
     if clip.mode == "parity":
         return tiled_noise(clip.seed, len(frames), shape, block=len(frames))
-    return torch.cat([frame_noise(clip.seed, frame, frame + 1, shape) for frame in frames])
+    return frame_noise(clip.seed, frames, shape)
 
 
 def guidance_of(clip: Clip, windows: Sequence[Window], num_frames: int) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from stages.diffusion.animator import Facts, Options
+from stages.diffusion.animator import Facts, Options, Segments
 
 VAE_SCALE = 0.18215  # the VAE's config has none (section 1)
 REFERENCE_TIMESTEP = 0  # the reference is clean, once per clip (section 3)
@@ -62,4 +62,5 @@ ANIMATE_ANYONE = Facts(
     options=AnimateAnyoneOptions,
     parameters=2_559,
     checkpoint_settings=("inference_config.json",),
+    segments=Segments(240, halo=24),
 )

@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from stages.diffusion.animator import PosePictures, Segment
+from stages.diffusion.animator import Denoised, Driving, Parts, PosePictures, Segment
 from stages.diffusion.drawn.codec import DrawnCodec
 from stages.diffusion.drawn.facts import DRAWN, DrawnOptions
 from stages.diffusion.drawn.networks import LATENT_CHANNELS, DrawnNetworks
 from stages.diffusion.networks.latent_images import LatentImages
 from stages.diffusion.networks.pose_guider import PoseGuider
+from stages.diffusion.sampling.cross_fade import cross_faded
 from stages.diffusion.sampling.ddim import ddim, read_scheduler_config
 from stages.diffusion.sampling.denoise import Step, classifier_free_guidance, denoise
 from stages.diffusion.sampling.noise import frame_noise
@@ -60,24 +61,23 @@ class Drawn:
         )
 
     @torch.inference_mode()
-    def latents(
-        self, clip: Clip, reference: np.ndarray | None, poses: PosePictures | None, segment: Segment
-    ) -> torch.Tensor:
-        """Denoise one segment → (frames, 8, height/8, width/8), float32 on the CPU. Arguments as `Animator.latents`."""
-        for step in self.steps(clip, reference, poses, segment):
+    def segment(self, clip: Clip, reference: np.ndarray | None, driving: Driving, segment: Segment) -> Denoised:
+        """Denoise one segment → (frames, 8, height/8, width/8), float32 on the CPU. Arguments as `Animator.segment`."""
+        for step in self.steps(clip, reference, driving.poses, segment):
             finished = step.latents
-        return finished.float().cpu()
+        return Denoised(finished.float().cpu())
 
-    def frames(self, latents: torch.Tensor, clip: Clip) -> Iterator[np.ndarray]:
+    def frames(self, parts: Parts, clip: Clip) -> Iterator[np.ndarray]:
         """Decode in batches: uint8 (n, height, width, 3)."""
-        return self.images.frames(latents, rounded=True)
+        return self.images.frames(cross_faded(parts), rounded=True)
 
     def steps(self, clip: Clip, reference: np.ndarray, poses: PosePictures, segment: Segment) -> Iterator[Step]:
         """The denoising steps of one segment, on the networks' device."""
         options = DrawnOptions(**clip.options)
         shape = (LATENT_CHANNELS, clip.height // 8, clip.width // 8)
-        start = starting_noise(clip.seed, segment, shape, options)
-        model = ClipModel(self, clip, reference, [poses[at] for at in range(segment.start, segment.stop)])
+        shown = segment.shown(len(poses))
+        start = starting_noise(clip.seed, shown, shape, options)
+        model = ClipModel(self, clip, reference, [poses[frame] for frame in shown])
         scheduler = ddim(self.scheduler, published=False)
         scheduler.set_timesteps(clip.steps)
         return denoise(
@@ -85,7 +85,7 @@ class Drawn:
             # half precision is for the networks; fused predictions and scheduler steps stay in float32
             start.to(self.networks.unet.device, torch.float32),
             scheduler,
-            window_plan(clip, len(start), stride=1),
+            window_plan(clip, len(start), stride=1, begin=segment.start, whole=segment.whole),
             classifier_free_guidance(1.0),  # a single branch
             segment.told,
         )
@@ -115,11 +115,13 @@ class ClipModel:
         return denoiser.predict(latents.to(pose.dtype), timesteps, self._conditioning, pose, self._motion)
 
 
-def starting_noise(seed: int, segment: Segment, shape: tuple[int, int, int], options: DrawnOptions) -> torch.Tensor:
-    """Noise of a segment's frames: by default frame 0's for every one of them, which keeps a backdrop still."""
+def starting_noise(
+    seed: int, frames: Sequence[int], shape: tuple[int, int, int], options: DrawnOptions
+) -> torch.Tensor:
+    """Noise of these frames of the clip: by default frame 0's for every one of them, which keeps a backdrop still."""
     if options.noise == "shared":
-        return frame_noise(seed, 0, 1, shape).repeat(len(segment), 1, 1, 1)
-    return frame_noise(seed, segment.start, segment.stop, shape)
+        return frame_noise(seed, [0], shape).repeat(len(frames), 1, 1, 1)
+    return frame_noise(seed, frames, shape)
 
 
 class _Autoencoder(nn.Module):

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from stages.diffusion.animator import Facts, Options
+from stages.diffusion.animator import Facts, Options, Segments
 
 
 class DrawnOptions(Options):
@@ -37,4 +37,5 @@ DRAWN = Facts(
     keypoints="drawn",
     bundled="bundled:drawn",
     parameters=11.2,
+    segments=Segments(240, halo=16),
 )

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from manifests.errors import Problem, Rejected
-from stages.diffusion.animator import PosePictures, Segment
+from stages.diffusion.animator import Denoised, Driving, Parts, PosePictures, Segment
 from stages.diffusion.dreampose.checkpoint import PublishedFiles, read_unet, read_wrapped
 from stages.diffusion.dreampose.clip_tokens import ClipTokens
 from stages.diffusion.dreampose.contrast_stretch import extremes, ranged_frames, stretched_frames
@@ -84,30 +84,31 @@ class DreamPose:
         return cls(ContextUNet(unet), KeyImages(images, encoder, adapter), scheduler, tuned is not None)
 
     @torch.inference_mode()
-    def latents(
-        self, clip: Clip, reference: np.ndarray | None, poses: PosePictures | None, segment: Segment
-    ) -> torch.Tensor:
-        """Denoise one segment → (frames, 4, height/8, width/8), float32 on the CPU. Arguments as `Animator.latents`.
+    def segment(self, clip: Clip, reference: np.ndarray | None, driving: Driving, segment: Segment) -> Denoised:
+        """Denoise one segment → (frames, 4, height/8, width/8), float32 on the CPU. Arguments as `Animator.segment`.
 
         Raises `Rejected` for a size that the adapter does not take.
         """
-        for step in self.steps(clip, reference, poses, segment):
+        for step in self.steps(clip, reference, driving.poses, segment):
             finished = step.latents
-        return finished.float().cpu()
+        return Denoised(finished.float().cpu())
 
-    def frames(self, latents: torch.Tensor, clip: Clip) -> Iterator[np.ndarray]:
+    def frames(self, parts: Parts, clip: Clip) -> Iterator[np.ndarray]:
         """Decode in batches: uint8 (n, height, width, 3), over the range that the options or the mode say.
 
         One range for a whole clip is found by decoding it twice.
         """
         default = "trained" if self.tuned_decoder else "clip"
         levels = DreamPoseOptions(**clip.options).levels or ("frame" if clip.mode == "parity" else default)
-        images = self.keys.images
+
+        def decoded() -> Iterator[torch.Tensor]:
+            return self.keys.images.decode(latents for _, latents in parts)
+
         if levels == "frame":
-            return stretched_frames(images.decode(latents))
+            return stretched_frames(decoded())
         # training showed the decoder 0 … 1, which is ½ … 1 here
-        low, high = (0.5, 1.0) if levels == "trained" else extremes(images.decode(latents))
-        return ranged_frames(images.decode(latents), low, high)
+        low, high = (0.5, 1.0) if levels == "trained" else extremes(decoded())
+        return ranged_frames(decoded(), low, high)
 
     def steps(
         self,

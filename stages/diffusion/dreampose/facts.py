@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from stages.diffusion.animator import Facts, Options, Shape
+from stages.diffusion.animator import Facts, Options, Segments, Shape
 
 if TYPE_CHECKING:
     from manifests.clip import Clip
@@ -65,4 +65,5 @@ DREAMPOSE = Facts(
     parameters=1_032,
     checkpoint_settings=("vae_*.pth",),
     own_defaults=own_defaults,
+    segments=Segments(240),
 )

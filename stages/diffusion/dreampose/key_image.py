@@ -46,7 +46,7 @@ def random_draws(clip: Clip, segment: Segment) -> Draws:
     """The mode's noise rule: one noise for all frames; parity draws the posteriors anew for each (quirk 9)."""
     shape = (4, clip.height // 8, clip.width // 8)
     if clip.mode != "parity":
-        return Draws(frame_noise(clip.seed, 0, 1, shape))
+        return Draws(frame_noise(clip.seed, [0], shape))
     generator, swapped = torch.Generator("cpu").manual_seed(clip.seed), (4, shape[2], shape[1])
     drawn, noise = [], torch.empty(0)
     for frame in range(segment.stop):

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from diffusers import ControlNetModel, DDIMScheduler
 
-from stages.diffusion.animator import PosePictures, Segment
+from stages.diffusion.animator import Denoised, Driving, Parts, PosePictures, Segment
 from stages.diffusion.magicanimate.facts import (
     LONGEST_WINDOW,
     MAGICANIMATE,
@@ -31,6 +31,7 @@ from stages.diffusion.networks.motion_unet import build_motion_unet, span_frames
 from stages.diffusion.networks.reference_attention import reading_blocks
 from stages.diffusion.networks.reference_network import ReferenceNetwork, build_reference_network, end_at_last_feature
 from stages.diffusion.networks.text import TextEncoder
+from stages.diffusion.sampling.cross_fade import cross_faded
 from stages.diffusion.sampling.denoise import Step, classifier_free_guidance, denoise
 from stages.diffusion.sampling.noise import frame_noise, tiled_noise
 from stages.diffusion.sampling.windows import Window, window_plan
@@ -94,17 +95,15 @@ class MagicAnimate:
         )
 
     @torch.inference_mode()
-    def latents(
-        self, clip: Clip, reference: np.ndarray | None, poses: PosePictures | None, segment: Segment
-    ) -> torch.Tensor:
-        """Denoise one segment → (frames, 4, height/8, width/8), float32 on the CPU. Arguments as `Animator.latents`."""
-        for step in self.steps(clip, reference, poses, segment):
+    def segment(self, clip: Clip, reference: np.ndarray | None, driving: Driving, segment: Segment) -> Denoised:
+        """Denoise one segment → (frames, 4, height/8, width/8), float32 on the CPU. Arguments as `Animator.segment`."""
+        for step in self.steps(clip, reference, driving.poses, segment):
             finished = step.latents
-        return finished[: len(segment)].float().cpu()
+        return Denoised(finished[: len(segment)].float().cpu())
 
-    def frames(self, latents: torch.Tensor, clip: Clip) -> Iterator[np.ndarray]:
+    def frames(self, parts: Parts, clip: Clip) -> Iterator[np.ndarray]:
         """Decode in batches: uint8 (n, height, width, 3), scaled to 255 and truncated as published."""
-        return self.images.frames(latents)
+        return self.images.frames(cross_faded(parts))
 
     def steps(
         self,
@@ -122,8 +121,8 @@ class MagicAnimate:
         options = MagicAnimateOptions(**clip.options)
         shape = (4, clip.height // 8, clip.width // 8)
         if start is None:
-            start = starting_noise(clip, segment, shape)
-        shown = [fit(poses[frame], clip.width, clip.height, clip.fit) for frame in range(segment.start, segment.stop)]
+            start = starting_noise(clip, segment, len(poses), shape)
+        shown = [fit(poses[frame], clip.width, clip.height, clip.fit) for frame in segment.shown(len(poses))]
         shown += shown[-1:] * (len(start) - len(shown))
         reference = fit(reference, clip.width, clip.height, clip.fit)
 
@@ -135,7 +134,7 @@ class MagicAnimate:
             # half precision is for the networks; fused predictions and scheduler steps stay in float32
             start.to(self.unet.network.device, torch.float32),
             scheduler,
-            window_plan(clip, len(start), options.context_stride),
+            window_plan(clip, len(start), options.context_stride, segment.start, segment.whole),
             classifier_free_guidance(clip.guidance[0]),
             segment.told,
         )
@@ -181,8 +180,11 @@ class ClipModel:
         return self._animator.unet.predict(latents, timestep, self._conditioning, residuals)
 
 
-def starting_noise(clip: Clip, segment: Segment, shape: tuple[int, int, int]) -> torch.Tensor:
-    """The mode's noise rule. Parity computes whole blocks of 16 frames, as the published driver pads to."""
+def starting_noise(clip: Clip, segment: Segment, num_frames: int, shape: tuple[int, int, int]) -> torch.Tensor:
+    """The mode's noise rule, in a clip of `num_frames`.
+
+    Parity computes whole blocks of 16 frames, as the published driver pads to.
+    """
     if clip.mode == "parity":
         return tiled_noise(clip.seed, -(-len(segment) // NOISE_BLOCK) * NOISE_BLOCK, shape, NOISE_BLOCK)
-    return frame_noise(clip.seed, segment.start, segment.stop, shape)
+    return frame_noise(clip.seed, segment.shown(num_frames), shape)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from stages.diffusion.animator import Facts, Options
+from stages.diffusion.animator import Facts, Options, Segments
 
 # Whatever the VAE's config says (quirk 10).
 VAE_SCALE = 0.18215
@@ -59,4 +59,5 @@ MAGICANIMATE = Facts(
     text=True,
     options=MagicAnimateOptions,
     parameters=2_702,
+    segments=Segments(240, halo=16),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -66,18 +66,26 @@ class LatentImages:
         return found.mean, found.logvar
 
     @torch.inference_mode()
-    def decode(self, latents: torch.Tensor) -> Iterator[torch.Tensor]:
-        """(frames, 4, h, w) → batches of (n, 3, 8·h, 8·w) in [0, 1], float32 on the autoencoder's device."""
-        pixels = latents.shape[-2] * latents.shape[-1] * 64
-        for batch in latents.split(max(1, BATCH_PIXELS // pixels)):
+    def decode(self, parts: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """Some of (frames, 4, h, w) → batches of (n, 3, 8·h, 8·w) in [0, 1], float32 on the autoencoder's device."""
+        for batch in _batches(parts):
             scaled = batch.to(self.autoencoder.device, self.autoencoder.dtype) / self._scale
             decoded = self.autoencoder.decode(scaled, return_dict=False)[0]
             if not bool(torch.isfinite(decoded).all()):  # as uint8 it would be black
                 raise NotFinite("the decoder produced values that are not finite")
             yield (decoded.float() / 2 + 0.5).clamp(0, 1)
 
-    def frames(self, latents: torch.Tensor, rounded: bool = False) -> Iterator[np.ndarray]:
-        """(frames, 4, h, w) → batches of uint8 (n, 8·h, 8·w, 3), truncated as the papers' writers do, or `rounded`."""
-        for decoded in self.decode(latents):
+    def frames(self, parts: Iterable[torch.Tensor], rounded: bool = False) -> Iterator[np.ndarray]:
+        """Some of (frames, 4, h, w) → batches of uint8 (n, 8·h, 8·w, 3), truncated as the papers' writers do.
+
+        Or `rounded`.
+        """
+        for decoded in self.decode(parts):
             levels = decoded * 255 + (0.5 if rounded else 0)
             yield levels.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+
+
+def _batches(parts: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
+    for latents in parts:
+        pixels = latents.shape[-2] * latents.shape[-1] * 64
+        yield from latents.split(max(1, BATCH_PIXELS // pixels))

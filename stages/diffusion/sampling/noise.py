@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -20,16 +20,16 @@ def tiled_noise(seed: int, num_frames: int, shape: tuple[int, int, int], block: 
     return drawn[0].transpose(0, 1)[frames].contiguous()
 
 
-def frame_noise(seed: int, start: int, stop: int, shape: tuple[int, int, int]) -> torch.Tensor:
-    """(stop - start, channels, height, width): noise of a frame depends on (seed, frame number) alone.
+def frame_noise(seed: int, frames: Iterable[int], shape: tuple[int, int, int]) -> torch.Tensor:
+    """(frames, channels, height, width): noise of a frame depends on (seed, frame number) alone.
 
     Counter-based (Philox, key = seed, counter = frame), so any segment of a clip draws its own part without the rest.
     """
-    frames = [
+    drawn = [
         np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, frame])).standard_normal(shape, np.float32)
-        for frame in range(start, stop)
+        for frame in frames
     ]
-    return torch.from_numpy(np.stack(frames))
+    return torch.from_numpy(np.stack(drawn))
 
 
 def chunked_noise(

@@ -53,20 +53,21 @@ def averaged(windows: list[list[int]]) -> list[Window]:
     return [Window(tuple(frames), (1.0,) * len(frames)) for frames in windows]
 
 
-def open_windows(num_frames: int, size: int, overlap: int, step: int) -> list[Window]:
+def open_windows(num_frames: int, size: int, overlap: int, step: int, begin: int = 0) -> list[Window]:
     """Windows that never mix the clip's end into its start, with triangular weights.
 
     Borders move with the step (by the same bit-reversed fraction as the published schedule was made for), so that no
-    frame sits at a seam twice in a row (where windows advance by four frames or more). The first and last window are
-    moved inwards, never shortened, because the networks' norms run over all frames of a window. One window for a clip
-    that fits into one.
+    frame sits at a seam twice in a row (where windows advance by four frames or more). They lie on one grid over the
+    whole clip, of which `num_frames` from `begin` on are looked at: neighbouring segments see the same windows. The
+    first and last window are moved inwards, never shortened, because the networks' norms run over all frames of a
+    window. One window for what fits into one.
     """
     if num_frames <= size:
         return averaged([list(range(num_frames))])
     advance = size - overlap
-    first = math.floor(advance * bit_reversed_fraction(step)) - advance
+    phase = (math.floor(advance * bit_reversed_fraction(step)) - begin) % advance
     last = num_frames - size
-    starts = sorted({min(max(start, 0), last) for start in range(first, last + advance, advance)})
+    starts = sorted({min(max(start, 0), last) for start in range(phase - advance, last + advance, advance)})
     return [_triangular(range(start, start + size)) for start in starts]
 
 
@@ -85,12 +86,17 @@ def _triangular(frames: range | list[int]) -> Window:
     return Window(tuple(frames), tuple(min(place + 1, size - place) / ((size + 1) // 2) for place in range(size)))
 
 
-def window_plan(clip: Clip, num_frames: int, stride: int) -> Callable[[int], Sequence[Window]]:
-    """Windows of each step, of `num_frames` frames. Parity: the published ring, the same at every step."""
+def window_plan(
+    clip: Clip, num_frames: int, stride: int, begin: int = 0, whole: bool = True
+) -> Callable[[int], Sequence[Window]]:
+    """Windows of each step, of `num_frames` frames. Parity: the published ring, the same at every step.
+
+    They are the `whole` clip, or a segment of it whose frames begin at `begin`.
+    """
     if clip.mode == "parity":
         fixed = averaged(uniform_windows(num_frames, clip.window, stride, clip.overlap))
         return lambda step: fixed
-    schedule = loop_windows if clip.loop else open_windows
+    schedule = loop_windows if clip.loop and whole else partial(open_windows, begin=begin)
     return partial(schedule, num_frames, clip.window, clip.overlap)
 
 

@@ -16,7 +16,7 @@ import torch
 from diffusers import ControlNetModel, DDIMScheduler, UNet2DConditionModel
 
 from manifests.errors import Problem
-from stages.diffusion.animator import PosePictures, Segment, StepsTold
+from stages.diffusion.animator import Denoised, Driving, Parts, PosePictures, Segment, StepsTold
 from stages.diffusion.networks.latent_images import LatentImages
 from stages.diffusion.networks.text import TextEncoder
 from stages.diffusion.sampling.ddim import ddim, read_scheduler_config
@@ -88,21 +88,19 @@ class Text2VideoZero:
         )
 
     @torch.inference_mode()
-    def latents(
-        self, clip: Clip, reference: np.ndarray | None, poses: PosePictures | None, segment: Segment
-    ) -> torch.Tensor:
-        """Denoise one segment → (frames, 4, height/8, width/8), float32 on the CPU. Arguments as `Animator.latents`."""
-        if poses is None:
+    def segment(self, clip: Clip, reference: np.ndarray | None, driving: Driving, segment: Segment) -> Denoised:
+        """Denoise one segment → (frames, 4, height/8, width/8), float32 on the CPU. Arguments as `Animator.segment`."""
+        if driving.poses is None:
             steps = (step for _, step in self.text_path(clip, segment).steps())
         else:
-            steps = self.pose_steps(clip, poses, segment)
+            steps = self.pose_steps(clip, driving.poses, segment)
         for step in steps:
             finished = step.latents
-        return finished[-len(segment) :].float().cpu()
+        return Denoised(finished[-len(segment) :].float().cpu())
 
-    def frames(self, latents: torch.Tensor, clip: Clip) -> Iterator[np.ndarray]:
+    def frames(self, parts: Parts, clip: Clip) -> Iterator[np.ndarray]:
         """Decode in batches: uint8 (n, height, width, 3); truncated as published in parity mode, else rounded."""
-        return self.images.frames(latents, rounded=clip.mode != "parity")
+        return self.images.frames((latents for _, latents in parts), rounded=clip.mode != "parity")
 
     def pose_steps(self, clip: Clip, poses: PosePictures, segment: Segment) -> Iterator[Step]:
         """The denoising steps of one segment's frames, behind the film's first one if that is not among them."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from manifests.errors import Rejected
-from stages.diffusion.animator import Facts, Options, Shape
+from stages.diffusion.animator import Facts, Options, Segments, Shape
 from stages.video.timing import select_evenly
 
 if TYPE_CHECKING:
@@ -114,4 +114,5 @@ TEXT2VIDEO_ZERO = Facts(
     loops=False,
     own_defaults=own_defaults,
     parity_frames=parity_frames,
+    segments=Segments(240),
 )

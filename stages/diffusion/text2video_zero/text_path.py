@@ -118,7 +118,7 @@ def starting_noise(clip: Clip, segment: Segment, shape: tuple[int, int, int]) ->
     first, rest = chunked_noise(clip.seed, lengths, shape)
     if clip.mode == "parity":
         return first, rest[segment.start :]
-    return first, frame_noise(clip.seed, segment.start, segment.stop, shape)
+    return first, frame_noise(clip.seed, range(segment.start, segment.stop), shape)
 
 
 def frame_chunks(num_frames: int, size: int) -> list[list[int]]:

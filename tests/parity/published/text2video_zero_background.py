@@ -18,6 +18,7 @@ from stages.diffusion.animator import Segment
 from stages.diffusion.sampling.denoise import Step
 from stages.diffusion.text2video_zero.animator import Text2VideoZero
 from stages.diffusion.text2video_zero.motion_field import MotionField
+from tests.made.seam import frames_of
 
 GROWTH = 5  # latent pixels square by which what is salient is widened
 
@@ -37,7 +38,7 @@ class Smoothing:
         for name, step in path.batch(start, begin):
             seen.append(step.latents)
             yield name, step
-        masks = self.detect(np.concatenate(list(animator.frames(seen[-1], clip))))
+        masks = self.detect(np.concatenate(list(frames_of(animator, seen[-1], clip))))
         joins, frames = path.jump[1], [0, *range(segment.start, segment.stop)]
         smoothed = self.blend(seen[joins - begin], torch.from_numpy(masks), frames, path.field)
         for _, step in path.batch(smoothed, joins):

@@ -38,6 +38,7 @@ from stages.diffusion.sampling.windows import bit_reversed_fraction, uniform_win
 from stages.diffusion.weights.checkpoint import load_strictly, read_config, read_state
 from stages.diffusion.weights.motion_checkpoint import motion_unet_state
 from stages.video.image import fit
+from tests.made.seam import latents_of
 from tests.parity.recording import Recording
 from tests.parity.runners.motion_layers import MotionLayers, frames_first, rows_first
 
@@ -253,7 +254,7 @@ class AnimateAnyoneRunners(MotionLayers):
         steps = list(self.animator.steps(clip, reference, poses, segment, start))
         latents = steps[-1].latents
         if len(segment) > len(latents):
-            latents = self.animator.latents(clip, reference, poses, segment)
+            latents = latents_of(self.animator, clip, reference, poses, segment)
         video = self._video(latents)
         return {
             "timesteps": torch.tensor([step.timestep for step in steps]),
@@ -289,7 +290,7 @@ class AnimateAnyoneRunners(MotionLayers):
         return {"shapes": {name: list(tensor.shape) for name, tensor in published.items()}}
 
     def _video(self, latents: torch.Tensor) -> torch.Tensor:
-        return torch.cat(list(self.images.decode(latents))).transpose(0, 1)[None]
+        return torch.cat(list(self.images.decode([latents]))).transpose(0, 1)[None]
 
 
 def _stretched(image_u8: torch.Tensor, params: dict) -> np.ndarray:

@@ -28,6 +28,7 @@ from stages.diffusion.networks.latent_images import LatentImages
 from stages.diffusion.sampling.denoise import Step
 from stages.diffusion.sampling.windows import Window
 from stages.video.image import fit
+from tests.made.seam import frames_of
 from tests.parity.recording import Recording
 
 Results = dict[str, Any]
@@ -233,7 +234,7 @@ class DreamPoseRunners:
             },
             "unet_in": {"frame0_step0": run.shown(0)},
             "unet_out": {str(frame): run.branches([frame])[:, :, 0] for frame in params["unet_out_frames"]},
-            "saved_u8": torch.from_numpy(np.concatenate(list(run.animator.frames(latents, run.clip)))),
+            "saved_u8": torch.from_numpy(np.concatenate(list(frames_of(run.animator, latents, run.clip)))),
         }
 
     @torch.inference_mode()
@@ -336,4 +337,4 @@ def _full_size(poses: Sequence[np.ndarray], five: Sequence[int], params: dict) -
 
 
 def _decoded(images: LatentImages, latents: torch.Tensor) -> torch.Tensor:
-    return torch.cat(list(images.decode(latents))).permute(0, 2, 3, 1)
+    return torch.cat(list(images.decode([latents]))).permute(0, 2, 3, 1)

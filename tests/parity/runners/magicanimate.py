@@ -19,6 +19,7 @@ from stages.diffusion.magicanimate.animator import SCHEDULER, MagicAnimate, star
 from stages.diffusion.magicanimate.unet import Conditioning
 from stages.diffusion.sampling.windows import uniform_windows
 from stages.video.image import fit
+from tests.made.seam import frames_of, latents_of
 from tests.parity.published.comparison import comparison_frame
 from tests.parity.recording import Recording
 from tests.parity.runners.motion_layers import MotionLayers, frames_first, rows_first
@@ -178,7 +179,9 @@ class MagicAnimateRunners(MotionLayers):
         clip = _clip(params, params["height"], params["width"])
         if noise is not None and params["seed"] is not None:
             shape = tuple(latents_init.shape[i] for i in (1, 3, 4))
-            assert torch.equal(starting_noise(clip, Segment(0, params["frames"]), shape), frames_first(latents_init))
+            assert torch.equal(
+                starting_noise(clip, Segment(0, params["frames"]), params["frames"], shape), frames_first(latents_init)
+            )
         windows = _WindowRecorder(self.animator)
         steps, video = self._run(clip, source_image_u8, control_u8, frames_first(latents_init), windows)
         encode = self.animator.text.encode
@@ -205,11 +208,11 @@ class MagicAnimateRunners(MotionLayers):
         clip = _clip(params, params["size"], params["size"])
         frames = params["driving_frames"]
         start = frames_first(noise)[torch.arange(params["padded_frames"]) % noise.shape[2]]
-        own = starting_noise(clip, Segment(0, frames), tuple(start.shape[1:]))
+        own = starting_noise(clip, Segment(0, frames), frames, tuple(start.shape[1:]))
         assert params["seed"] is None or torch.equal(own, start), "the seed gives other noise than recorded"
         steps, video = self._run(clip, source_image_u8, control_u8, start)
-        cropped = self.animator.latents(clip, source_image_u8.numpy(), control_u8.numpy(), Segment(0, frames))
-        films = np.concatenate(list(self.animator.frames(cropped, clip)))
+        cropped = latents_of(self.animator, clip, source_image_u8.numpy(), control_u8.numpy(), Segment(0, frames))
+        films = np.concatenate(list(frames_of(self.animator, cropped, clip)))
         shown = params["grid_frame"]
         return {
             "latents_after_step": {str(step.index): rows_first(step.latents) for step in steps},
@@ -236,7 +239,7 @@ class MagicAnimateRunners(MotionLayers):
         return steps, self._video(steps[-1].latents)
 
     def _video(self, latents: torch.Tensor) -> torch.Tensor:
-        return torch.cat(list(self.animator.images.decode(latents))).transpose(0, 1)[None]
+        return torch.cat(list(self.animator.images.decode([latents]))).transpose(0, 1)[None]
 
 
 class _WindowRecorder:

@@ -29,6 +29,7 @@ from stages.diffusion.text2video_zero.text_path import frame_chunks, starting_no
 from stages.diffusion.weights.checkpoint import load_network
 from stages.poses.drawing.controlnet10 import draw_controlnet10
 from stages.video.timing import select_evenly
+from tests.made.seam import frames_of, latents_of
 from tests.parity.published.text2video_zero_background import Smoothing
 from tests.parity.published.text2video_zero_watermark import watermark
 from tests.parity.recording import Recording
@@ -181,7 +182,7 @@ class Text2VideoZeroRunners:
         steps = list(self.animator.pose_steps(clip, poses, Segment(0, params["frames"])))
         latents, shown = torch.stack([step.latents for step in steps]), params["recorded_steps_of_guided_noise"]
         noise = torch.stack([steps[step].noise for step in shown])
-        finished = self.animator.latents(clip, None, poses, Segment(0, params["frames"]))
+        finished = latents_of(self.animator, clip, None, poses, Segment(0, params["frames"]))
         return {
             "timesteps": {str(n): torch.tensor([step.timestep for step in steps]) for n in range(len(chunks))},
             "latents_after_step": {str(n): latents[:, chunk] for n, chunk in enumerate(chunks)},
@@ -215,7 +216,7 @@ class Text2VideoZeroRunners:
         steps: dict[str, list[Step]] = {}
         for name, step in made:
             steps.setdefault(name, []).append(step)
-        finished = step.latents[1:] if params["smooth_bg"] else self.animator.latents(clip, None, None, segment)
+        finished = step.latents[1:] if params["smooth_bg"] else latents_of(self.animator, clip, None, None, segment)
         return {**_passes(params, steps), **self._film(clip, finished)}
 
     def _check_words(self, clip: Clip, params: dict, text_embeddings: torch.Tensor, driven: bool) -> None:
@@ -228,11 +229,11 @@ class Text2VideoZeroRunners:
     def _film(self, clip: Clip, latents: torch.Tensor) -> Results:
         return {
             "frames": self._pictures(latents),
-            "frames_u8": np.concatenate(list(self.animator.frames(latents, clip))),
+            "frames_u8": np.concatenate(list(frames_of(self.animator, latents, clip))),
         }
 
     def _pictures(self, latents: torch.Tensor) -> torch.Tensor:
-        return torch.cat(list(self.animator.images.decode(latents))).permute(0, 2, 3, 1)
+        return torch.cat(list(self.animator.images.decode([latents]))).permute(0, 2, 3, 1)
 
 
 def _passes(params: dict, steps: dict[str, list[Step]]) -> Results:

@@ -28,6 +28,7 @@ from stages.diffusion.networks.reference_network import ReferenceNetwork, build_
 from stages.diffusion.sampling.windows import averaged
 from stages.diffusion.weights.checkpoint import load_strictly, read_config, read_state
 from tests.conftest import CHECKOUT
+from tests.made.seam import frames_of, latents_of
 from tests.made.tiny_diffusion import write_animate_anyone
 
 GOLDEN = CHECKOUT / "tests" / "golden"
@@ -70,7 +71,7 @@ def poses(frames: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
 def animate(animator: AnimateAnyone, frames: int, reference: int = 0, **fields: object) -> torch.Tensor:
     made = clip(**fields)
     size = made.width, made.height
-    return animator.latents(made, image(reference, *size), poses(frames, *size), Segment(0, frames))
+    return latents_of(animator, made, image(reference, *size), poses(frames, *size), Segment(0, frames))
 
 
 def batches(layer: torch.nn.Module, run: Callable[[], object]) -> list[int]:
@@ -91,7 +92,7 @@ def test_standard_mode_makes_films_of_any_length_and_size(
     latents = animate(animator, frames, width=width, height=height)
     assert latents.shape == (frames, 4, height // 8, width // 8)
     assert latents.isfinite().all()
-    film = np.concatenate(list(animator.frames(latents, clip())))
+    film = np.concatenate(list(frames_of(animator, latents, clip())))
     assert film.shape == (frames, height, width, 3)
     assert film.dtype == np.uint8
 
@@ -121,7 +122,7 @@ def test_the_end_of_a_film_reaches_its_beginning_in_loops_and_as_published_only(
         given, other = poses(frames), poses(frames)
         other[-1] = 255 - other[-1]
         made = [
-            animator.latents(clip(steps=1, **fields), image(0), each, Segment(0, frames)) for each in (given, other)
+            latents_of(animator, clip(steps=1, **fields), image(0), each, Segment(0, frames)) for each in (given, other)
         ]
         return not torch.equal(made[0][0], made[1][0])
 

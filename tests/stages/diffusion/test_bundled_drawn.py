@@ -24,6 +24,7 @@ from stages.bundled import bundled
 from stages.diffusion.animator import Segment
 from stages.diffusion.animators import ANIMATORS, load_animator
 from stages.diffusion.drawn.animator import Drawn
+from tests.made.seam import frames_of, latents_of
 
 FOLDER = Path(bundled("bundled:drawn"))
 FRAMES = 4
@@ -76,8 +77,8 @@ def test_a_person_never_seen_follows_the_motion_in_their_own_clothes(
         overlap=facts.overlap,
     )
     poses = np.stack([skeleton_picture(one.keypoints, width, height) for one in drawn])
-    latents = animator.latents(clip, reference, poses, Segment(0, FRAMES))
-    film = np.concatenate(list(animator.frames(latents, clip)))
+    latents = latents_of(animator, clip, reference, poses, Segment(0, FRAMES))
+    film = np.concatenate(list(frames_of(animator, latents, clip)))
     truth = np.stack([one.picture for one in drawn])
     assert decibels(film, truth) > decibels(np.broadcast_to(reference, truth.shape), truth) + 3
 

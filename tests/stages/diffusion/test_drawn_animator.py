@@ -17,6 +17,7 @@ from stages.diffusion.animators import ANIMATORS
 from stages.diffusion.drawn.animator import Drawn
 from stages.diffusion.drawn.codec import DrawnCodec
 from stages.diffusion.drawn.networks import DrawnNetworks
+from tests.made.seam import frames_of, latents_of
 from tests.stages.diffusion.test_drawn_networks import TINY, stir
 
 WIDTH, HEIGHT = 64, 96
@@ -56,17 +57,17 @@ def poses(frames: int, width: int = WIDTH, height: int = HEIGHT) -> list[np.ndar
 
 
 def animate(animator: Drawn, frames: int, reference: int = 0, **fields: object) -> torch.Tensor:
-    return animator.latents(clip(**fields), image(reference), poses(frames), Segment(0, frames))
+    return latents_of(animator, clip(**fields), image(reference), poses(frames), Segment(0, frames))
 
 
 @pytest.mark.parametrize(("frames", "width", "height"), [(1, 64, 96), (4, 96, 64), (9, 64, 64)])
 def test_films_of_any_length_and_shape(animator: Drawn, frames: int, width: int, height: int) -> None:
     made = clip(width=width, height=height)
-    latents = animator.latents(made, image(0, 70, 50), poses(frames, 64, 96), Segment(0, frames))
+    latents = latents_of(animator, made, image(0, 70, 50), poses(frames, 64, 96), Segment(0, frames))
     assert latents.shape == (frames, 8, height // 8, width // 8)
     assert latents.isfinite().all()
     assert (latents.dtype, latents.device.type) == (torch.float32, "cpu")
-    film = np.concatenate(list(animator.frames(latents, made)))
+    film = np.concatenate(list(frames_of(animator, latents, made)))
     assert (film.shape, film.dtype) == ((frames, height, width, 3), np.uint8)
 
 
@@ -104,7 +105,7 @@ def test_without_motion_every_frame_is_made_by_itself(animator: Drawn) -> None:
         shown, other = poses(WINDOW), poses(WINDOW)
         other[-1] = 255 - other[-1]
         one, two = (
-            animator.latents(clip(options=options), image(0), given, Segment(0, WINDOW)) for given in (shown, other)
+            latents_of(animator, clip(options=options), image(0), given, Segment(0, WINDOW)) for given in (shown, other)
         )
         return ((one - two).abs().amax(dim=(1, 2, 3)) > 1e-5).tolist()
 
@@ -114,16 +115,16 @@ def test_without_motion_every_frame_is_made_by_itself(animator: Drawn) -> None:
 
 def test_a_segment_is_driven_by_its_own_frames_poses(animator: Drawn) -> None:
     settings = clip(options={"motion": False})
-    whole = animator.latents(settings, image(0), poses(6), Segment(0, 6))
-    part = animator.latents(settings, image(0), poses(6), Segment(3, 6))
+    whole = latents_of(animator, settings, image(0), poses(6), Segment(0, 6))
+    part = latents_of(animator, settings, image(0), poses(6), Segment(3, 6))
     torch.testing.assert_close(part, whole[3:], atol=1e-4, rtol=1e-4)
 
 
 def test_reference_and_poses_are_fitted_to_the_film(animator: Drawn) -> None:
     large, shown = image(0, 2 * WIDTH, HEIGHT), poses(2, 2 * WIDTH, HEIGHT)
     centre = slice(WIDTH // 2, WIDTH // 2 + WIDTH)
-    whole = animator.latents(clip(), large, shown, Segment(0, 2))
-    cropped = animator.latents(clip(), large[:, centre], [pose[:, centre] for pose in shown], Segment(0, 2))
+    whole = latents_of(animator, clip(), large, shown, Segment(0, 2))
+    cropped = latents_of(animator, clip(), large[:, centre], [pose[:, centre] for pose in shown], Segment(0, 2))
     assert torch.equal(whole, cropped)
 
 

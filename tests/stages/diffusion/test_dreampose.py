@@ -21,6 +21,7 @@ from stages.diffusion.dreampose.key_image import random_draws
 from stages.diffusion.dreampose.pose_packing import pose_picture
 from stages.validate import film_size
 from tests.made.dreampose_media import clip, image, uv, write_checkpoint
+from tests.made.seam import frames_of, latents_of
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def animator(loaded: DreamPose) -> DreamPose:
 
 
 def animate(animator: DreamPose, frames: int, reference: int = 0, **fields: object) -> torch.Tensor:
-    return animator.latents(clip(**fields), image(reference), uv(frames), Segment(0, frames))
+    return latents_of(animator, clip(**fields), image(reference), uv(frames), Segment(0, frames))
 
 
 def calls(layer: torch.nn.Module, run: Callable[[], object]) -> list[int]:
@@ -63,10 +64,10 @@ def test_films_of_any_length_and_of_every_size_of_the_adapters_area_are_made(
     animator: DreamPose, mode: str, frames: int, width: int, height: int
 ) -> None:
     made = clip(width=width, height=height, mode=mode)
-    latents = animator.latents(made, image(0, 72, 40), uv(frames), Segment(0, frames))
+    latents = latents_of(animator, made, image(0, 72, 40), uv(frames), Segment(0, frames))
     assert latents.shape == (frames, 4, height // 8, width // 8)
     assert latents.isfinite().all()
-    film = np.concatenate(list(animator.frames(latents, made)))
+    film = np.concatenate(list(frames_of(animator, latents, made)))
     assert (film.shape, film.dtype) == ((frames, height, width, 3), np.uint8)
 
 
@@ -134,15 +135,15 @@ def test_how_many_frames_go_through_the_network_at_once_changes_nothing(animator
 @pytest.mark.parametrize("mode", ["standard", "parity"])
 def test_segments_of_a_clip_are_parts_of_the_whole(animator: DreamPose, mode: str) -> None:
     made, poses = clip(mode=mode), uv(7)
-    whole = animator.latents(made, image(), poses, Segment(0, 7))
-    parts = [animator.latents(made, image(), poses, Segment(start, stop)) for start, stop in ((0, 3), (3, 7))]
+    whole = latents_of(animator, made, image(), poses, Segment(0, 7))
+    parts = [latents_of(animator, made, image(), poses, Segment(start, stop)) for start, stop in ((0, 3), (3, 7))]
     assert close(torch.cat(parts), whole)
 
 
 def test_a_pose_reaches_two_frames_on_either_side(animator: DreamPose) -> None:
     poses, other = uv(9), uv(9)
     other[5] = other[5][:, ::-1]
-    made = [animator.latents(clip(), image(), each, Segment(0, 9)) for each in (poses, other)]
+    made = [latents_of(animator, clip(), image(), each, Segment(0, 9)) for each in (poses, other)]
     changed = (made[0] - made[1]).abs().amax(dim=(1, 2, 3))
     assert (changed > 1e-3).nonzero().flatten().tolist() == [3, 4, 5, 6, 7]
 
@@ -219,9 +220,9 @@ def test_what_decides_the_levels(animator: DreamPose) -> None:
 
     def levels(*, tuned: bool, **fields: object) -> str:
         system = DreamPose(animator.unet, animator.keys, animator.scheduler, tuned_decoder=tuned)
-        film = np.concatenate(list(system.frames(latents, clip(**fields))))
+        film = np.concatenate(list(frames_of(system, latents, clip(**fields))))
         candidates = {
-            name: np.concatenate(list(animator.frames(latents, clip(options={"levels": name}))))
+            name: np.concatenate(list(frames_of(animator, latents, clip(options={"levels": name}))))
             for name in ("frame", "clip", "trained")
         }
         return next(name for name, other in candidates.items() if np.array_equal(film, other))
@@ -272,14 +273,14 @@ def test_half_precision_runs_throughout_and_stays_close(
     half = DreamPose.load(checkpoint, "cpu", dtype)
     assert half.unet.network.dtype == half.keys.images.autoencoder.dtype == dtype
     made = clip(guidance=(2, 1.5))
-    exact, near = (one.latents(made, image(), uv(2), Segment(0, 2)) for one in (animator, half))
+    exact, near = (latents_of(one, made, image(), uv(2), Segment(0, 2)) for one in (animator, half))
     assert near.isfinite().all()
     assert (exact - near).abs().mean() < 0.1 * exact.std()
     assert half.keys.images.autoencoder.dtype == dtype, "after looking at the key image in float32"
     with pytest.raises(RuntimeError):
         half.keys.images.posterior(torch.zeros(1, 5, 32, 32))
     assert half.keys.images.autoencoder.dtype == dtype, "after a key image that cannot be encoded"
-    film = np.concatenate(list(half.frames(near, made)))
+    film = np.concatenate(list(frames_of(half, near, made)))
     assert film.std() > 1
 
 

@@ -33,6 +33,7 @@ from stages.poses.recipes import Estimators
 from stages.validate import Validate
 from stages.video.limits import Limits
 from tests.made.dreampose_media import write_checkpoint as write_dreampose
+from tests.made.seam import latents_of
 from tests.made.tiny_diffusion import GOLDEN, UNET, randomised, write_animate_anyone, write_text2video_zero
 
 RANK, ALPHA = 3, 6.0
@@ -129,7 +130,7 @@ def film(animator: Text2VideoZero) -> torch.Tensor:
         window=4,
         fit="cover",
     )
-    return animator.latents(row, None, np.zeros((2, 32, 32, 3), np.uint8), Segment(0, 2))
+    return latents_of(animator, row, None, np.zeros((2, 32, 32, 3), np.uint8), Segment(0, 2))
 
 
 def load(checkpoint: Path, lora: LoraFile | None = None) -> Text2VideoZero:

@@ -25,6 +25,7 @@ from stages.diffusion.networks.feature_cache import FeatureCache
 from stages.diffusion.sampling.noise import frame_noise
 from stages.diffusion.sampling.shared_frames import SharedFrames
 from tests.conftest import CHECKOUT
+from tests.made.seam import frames_of, latents_of
 
 CHECKPOINT = CHECKOUT / "tests" / "golden" / "magicanimate" / "checkpoint"
 WINDOW, STEPS = 6, 2
@@ -57,7 +58,7 @@ def poses(frames: int, width: int = 48, height: int = 64) -> np.ndarray:
 
 
 def animate(animator: MagicAnimate, frames: int = WINDOW, reference: int = 0, **fields: object) -> torch.Tensor:
-    return animator.latents(clip(**fields), image(reference), poses(frames), Segment(0, frames))
+    return latents_of(animator, clip(**fields), image(reference), poses(frames), Segment(0, frames))
 
 
 def distance(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
@@ -178,7 +179,7 @@ def test_references_of_other_sizes_do_not_share_features(animator: MagicAnimate)
         for reference in (black, black.transpose(1, 0, 2)):
             height, width, _ = reference.shape
             sized = clip(width=width, height=height, steps=1)
-            animator.latents(sized, reference, poses(2, width, height), Segment(0, 2))
+            latents_of(animator, sized, reference, poses(2, width, height), Segment(0, 2))
 
     assert len(computed) == 2
 
@@ -251,7 +252,7 @@ def test_a_pose_without_weight_does_not_matter(animator: MagicAnimate) -> None:
     still = np.zeros_like(poses(WINDOW))
     for fields, matters in (({}, True), (off, False)):
         moved = animate(animator, steps=1, **fields)
-        fixed = animator.latents(clip(steps=1, **fields), image(0), still, Segment(0, WINDOW))
+        fixed = latents_of(animator, clip(steps=1, **fields), image(0), still, Segment(0, WINDOW))
         assert bool(distance(moved, fixed).max() > FLOAT_NOISE) is matters
 
 
@@ -259,18 +260,18 @@ def test_a_pose_without_weight_does_not_matter(animator: MagicAnimate) -> None:
 @pytest.mark.parametrize(("frames", "side"), [(1, 72), (5, 48), (17, 48), (37, 48)])
 def test_standard_mode_makes_films_of_any_length(animator: MagicAnimate, frames: int, side: int) -> None:
     sized = clip(width=side, height=side, steps=1)
-    latents = animator.latents(sized, image(0, side, side), poses(frames, side, side), Segment(0, frames))
+    latents = latents_of(animator, sized, image(0, side, side), poses(frames, side, side), Segment(0, frames))
 
     assert (latents.shape, latents.dtype) == ((frames, 4, side // 8, side // 8), torch.float32)
     assert torch.isfinite(latents).all()
-    assert sum(len(batch) for batch in animator.frames(latents, clip())) == frames
+    assert sum(len(batch) for batch in frames_of(animator, latents, clip())) == frames
 
 
 @pytest.mark.parametrize(("width", "height"), [(72, 40), (40, 72), (16, 16), (88, 24)])
 def test_sizes_need_only_be_multiples_of_eight(animator: MagicAnimate, width: int, height: int) -> None:
     sized = clip(width=width, height=height)
-    latents = animator.latents(sized, image(0, width, height), poses(3, width, height), Segment(0, 3))
-    film = np.concatenate(list(animator.frames(latents, clip())))
+    latents = latents_of(animator, sized, image(0, width, height), poses(3, width, height), Segment(0, 3))
+    film = np.concatenate(list(frames_of(animator, latents, clip())))
 
     assert torch.isfinite(latents).all()
     assert (film.shape, film.dtype) == ((3, height, width, 3), np.uint8)
@@ -286,7 +287,7 @@ def test_the_end_of_a_film_reaches_its_beginning_in_loops_and_as_published_only(
     moved = poses(frames)
     moved[-1] = 255 - moved[-1]
     before = animate(animator, frames=frames, **fields)
-    after = animator.latents(clip(**fields), image(0), moved, Segment(0, frames))
+    after = latents_of(animator, clip(**fields), image(0), moved, Segment(0, frames))
     changed = distance(before, after)
 
     assert changed[-1] > 1e-3
@@ -299,11 +300,11 @@ def test_parity_repeats_the_last_pose_to_a_multiple_of_sixteen_and_crops(animato
     published = clip(mode="parity", window=16, overlap=4, steps=1)
     padded = np.concatenate([poses(5), np.repeat(poses(5)[-1:], 11, axis=0)])
     *_, last = animator.steps(published, image(0), poses(5), Segment(0, 5))
-    cropped = animator.latents(published, image(0), poses(5), Segment(0, 5))
+    cropped = latents_of(animator, published, image(0), poses(5), Segment(0, 5))
 
     assert len(last.latents) == 16
     assert torch.equal(cropped, last.latents[:5])
-    assert torch.equal(cropped, animator.latents(published, image(0), padded, Segment(0, 16))[:5])
+    assert torch.equal(cropped, latents_of(animator, published, image(0), padded, Segment(0, 16))[:5])
 
 
 @torch.inference_mode()
@@ -317,10 +318,10 @@ def test_only_shown_frames_are_decoded_in_bounded_batches_and_one_at_a_time(
     animator: MagicAnimate, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
     latents = animate(animator, frames=5, mode=mode, steps=1)
-    one_by_one = [next(animator.frames(frame[None], clip())) for frame in latents]
+    one_by_one = [next(frames_of(animator, frame[None], clip())) for frame in latents]
     monkeypatch.setattr(latent_images, "BATCH_PIXELS", 2 * 48 * 64 + 100)
     with batches(animator.images.autoencoder.decoder) as decoded:
-        film = animator.frames(latents, clip())
+        film = frames_of(animator, latents, clip())
         first = next(film)
         assert decoded == [2]
         rest = list(film)
@@ -330,7 +331,7 @@ def test_only_shown_frames_are_decoded_in_bounded_batches_and_one_at_a_time(
     assert np.abs(levels).max() <= 1
 
     monkeypatch.setattr(latent_images, "BATCH_PIXELS", 1)
-    assert [len(batch) for batch in animator.frames(latents, clip())] == [1] * 5
+    assert [len(batch) for batch in frames_of(animator, latents, clip())] == [1] * 5
 
 
 def test_no_layer_is_handed_what_it_does_not_read(
@@ -351,8 +352,10 @@ def test_a_seed_is_a_film_whatever_was_made_before_it(animator: MagicAnimate) ->
 def test_a_segment_starts_from_its_frames_part_of_the_clips_noise() -> None:
     shape = (4, 8, 6)
 
-    assert torch.equal(starting_noise(clip(seed=3), Segment(10, 15), shape), frame_noise(3, 0, 20, shape)[10:15])
-    assert len(starting_noise(clip(mode="parity"), Segment(0, 17), shape)) == 32
+    assert torch.equal(
+        starting_noise(clip(seed=3), Segment(10, 15), 20, shape), frame_noise(3, range(0, 20), shape)[10:15]
+    )
+    assert len(starting_noise(clip(mode="parity"), Segment(0, 17), 17, shape)) == 32
 
 
 def test_half_precision_runs_throughout_and_stays_close(animator: MagicAnimate) -> None:

@@ -31,6 +31,7 @@ from stages.poses.recipes import Estimators
 from stages.validate import Validate, film_size
 from stages.video.limits import Limits
 from tests.made.sample_media import write_driving
+from tests.made.seam import frames_of, latents_of
 from tests.made.tiny_diffusion import CONTROL, GOLDEN, control_network, write_text2video_zero
 from tests.stages.diffusion.test_checkpoint_loading import Payload
 
@@ -60,11 +61,11 @@ def poses(frames: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
 
 
 def follow(animator: Text2VideoZero, frames: int, segment: Segment | None = None, **fields: Any) -> torch.Tensor:
-    return animator.latents(clip(**fields), None, poses(frames), segment or Segment(0, frames))
+    return latents_of(animator, clip(**fields), None, poses(frames), segment or Segment(0, frames))
 
 
 def imagine(animator: Text2VideoZero, frames: int, segment: Segment | None = None, **fields: Any) -> torch.Tensor:
-    return animator.latents(clip(**{"steps": 3, **fields}), None, None, segment or Segment(0, frames))
+    return latents_of(animator, clip(**{"steps": 3, **fields}), None, None, segment or Segment(0, frames))
 
 
 JUMP = {"steps": 10, "options": {"t0": 35, "t1": 40}}
@@ -137,9 +138,9 @@ def test_poses_are_followed_as_published_although_nothing_is_computed_twice(
     control = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
     text = animator.text.encode(prompts(row, driven=True))
     expected = published(checkpoint, row, control, text, legacy=wiring == "legacy")
-    made = animator.latents(row, None, pictures, Segment(0, 6))
+    made = latents_of(animator, row, None, pictures, Segment(0, 6))
     assert (made - expected).abs().max() < 1e-4 * expected.std()
-    other = animator.latents(clip(mode="standard", steps=3), None, pictures, Segment(0, 6))
+    other = latents_of(animator, clip(mode="standard", steps=3), None, pictures, Segment(0, 6))
     assert (other - expected).abs().max() > 0.01 * expected.std()
 
 
@@ -152,10 +153,10 @@ def test_films_of_any_length_and_size_with_and_without_a_driving_file(
 ) -> None:
     row, shape = clip(width=width, height=height), (frames, 4, height // 8, width // 8)
     for driving in (poses(frames, 50, 70), None):
-        latents = animator.latents(row, None, driving, Segment(0, frames))
+        latents = latents_of(animator, row, None, driving, Segment(0, frames))
         assert latents.shape == shape
         assert bool(torch.isfinite(latents).all())
-    film = np.concatenate(list(animator.frames(latents, row)))
+    film = np.concatenate(list(frames_of(animator, latents, row)))
     assert (film.shape, film.dtype) == ((frames, height, width, 3), np.uint8)
 
 
@@ -211,9 +212,9 @@ def test_the_scene_moves_by_the_motion_field_and_not_without_it(animator: Text2V
 
 def test_films_are_rounded_and_truncated_as_published_in_parity(animator: Text2VideoZero) -> None:
     latents = follow(animator, 2)
-    exact = torch.cat(list(animator.images.decode(latents))).permute(0, 2, 3, 1).numpy() * 255
+    exact = torch.cat(list(animator.images.decode([latents]))).permute(0, 2, 3, 1).numpy() * 255
     standard, parity = (
-        np.concatenate(list(animator.frames(latents, clip(mode=one)))) for one in ("standard", "parity")
+        np.concatenate(list(frames_of(animator, latents, clip(mode=one)))) for one in ("standard", "parity")
     )
     assert np.abs(standard - exact).max() <= 0.5 + 1e-3
     assert (parity <= exact).all()
@@ -293,7 +294,9 @@ def test_a_jump_that_the_steps_do_not_hold_is_rejected_in_parity_and_rounded_in_
 
 def test_the_row_says_how_strong_a_pose_is(animator: Text2VideoZero) -> None:
     free = {"controlnet_conditioning_scale": 0.0}
-    latents = [animator.latents(clip(options=free), None, given, Segment(0, 2)) for given in (poses(2), 255 - poses(2))]
+    latents = [
+        latents_of(animator, clip(options=free), None, given, Segment(0, 2)) for given in (poses(2), 255 - poses(2))
+    ]
     assert torch.allclose(*latents, atol=1e-5)
     assert not torch.allclose(follow(animator, 2), latents[0], atol=0.01)
 
@@ -402,7 +405,7 @@ def test_both_formats_and_the_old_names_of_the_autoencoder_are_read(folder: Path
         torch.save(state, file.with_suffix(".bin"))
     latents = follow(animator, 2)
     assert torch.equal(follow(load(folder), 2), latents)
-    films = [np.concatenate(list(one.frames(latents, clip()))) for one in (animator, load(folder))]
+    films = [np.concatenate(list(frames_of(one, latents, clip()))) for one in (animator, load(folder))]
     assert np.array_equal(*films)
 
 
