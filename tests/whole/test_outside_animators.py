@@ -123,7 +123,7 @@ def test_the_doctor_names_animators_from_outside(here: Path) -> None:
         ("mine", "my_package.mirror", "is not of the form module:Class"),
         ("mine", "my_package.nothing:Mirror", "ModuleNotFoundError"),
         ("mine", "my_package.mirror:Mirrors", "has no attribute 'Mirrors'"),
-        ("mine", "my_package.mirror:Facts", "is no animator: it lacks load, latents, frames, facts"),
+        ("mine", "my_package.mirror:Facts", "is no animator: it lacks load, segment, frames, facts"),
     ],
 )
 def test_a_configured_animator_that_cannot_be_used_is_refused_before_anything_is_begun(
