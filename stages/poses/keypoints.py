@@ -78,7 +78,7 @@ class Keypoints:
 
     def people(self, frame: int) -> People:
         """The people present in one frame, in the order of their slots."""
-        there = self.present[frame]
+        there = ~np.isnan(self.points[frame, :, 0, 0])
         return People(self.points[frame, there], self.scores[frame, there], self.boxes[frame, there])
 
     def without_hands_and_face(self) -> Keypoints:
@@ -95,12 +95,15 @@ class Keypoints:
     @classmethod
     def from_people(cls, people: Sequence[People], width: int, height: int) -> Self:
         """Stack pictures of `width` × `height` pixels; as many slots as the fullest of them has people."""
-        frames, slots = len(people), max(map(len, people), default=0)
-        points = np.full((frames, slots, POINTS, 2), np.nan)
-        scores = np.zeros((frames, slots, POINTS))
-        boxes = np.full((frames, slots, 4), np.nan)
+        made = cls.empty(len(people), max(map(len, people), default=0), width, height)
         for frame, those in enumerate(people):
-            points[frame, : len(those)] = those.points
-            scores[frame, : len(those)] = those.scores
-            boxes[frame, : len(those)] = those.boxes
-        return cls(points, scores, boxes, width, height)
+            made.points[frame, : len(those)] = those.points
+            made.scores[frame, : len(those)] = those.scores
+            made.boxes[frame, : len(those)] = those.boxes
+        return made
+
+    @classmethod
+    def empty(cls, frames: int, slots: int, width: int, height: int) -> Self:
+        """Nobody in any of the slots, to be filled in place."""
+        points, scores = np.full((frames, slots, POINTS, 2), np.nan), np.zeros((frames, slots, POINTS))
+        return cls(points, scores, np.full((frames, slots, 4), np.nan), width, height)

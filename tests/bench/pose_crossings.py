@@ -22,11 +22,11 @@ SETTLED = 20  # frames at either end in which the two are told apart
 
 def shown(keypoints: Keypoints, whom: np.ndarray, followed: Followed) -> list[np.ndarray]:
     """For each track, whom each of its frames shows: −1 where absent."""
-    found = []
-    for slot in range(followed.tracks.points.shape[1]):
+    found, tracks = [], followed.tracks
+    for slot in range(tracks.points.shape[1]):
         there = np.full(len(keypoints), -1)
-        for frame in np.flatnonzero(followed.tracks.present[:, slot]):
-            same = (keypoints.points[frame] == followed.tracks.points[frame, slot]).all(axis=(1, 2))
+        for frame in np.flatnonzero(tracks.present[:, slot]):
+            same = (keypoints.points[frame] == tracks.points[frame, slot]).all(axis=(1, 2))
             there[frame] = whom[frame, np.flatnonzero(same)[0]]
         found.append(there)
     return found

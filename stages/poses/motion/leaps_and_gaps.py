@@ -10,6 +10,7 @@ _AROUND = 3  # frames on either side of a gap that say how it is crossed
 _PREDICTABLE = 12.0  # frames
 _PASSES = 3
 _LONGEST_LEAP = 2  # frames
+_TOGETHER = 8  # points looked at at once: each takes some twenty values for every frame
 
 
 def leaps(points: np.ndarray, seen: np.ndarray, least: float, deviation: np.ndarray) -> np.ndarray:
@@ -18,6 +19,14 @@ def leaps(points: np.ndarray, seen: np.ndarray, least: float, deviation: np.ndar
     points (frames, points, 2), seen bool (frames, points); `least`: pixels below which nothing is a leap; deviation
     (points,): the noise, in pixels. The path is a cubic through two frames on either side, so fast turns are no leaps.
     """
+    found = np.zeros_like(seen)
+    for first in range(0, points.shape[1], _TOGETHER):
+        some = slice(first, first + _TOGETHER)
+        found[:, some] = _leaps(points[:, some], seen[:, some], least, deviation[some])
+    return found
+
+
+def _leaps(points: np.ndarray, seen: np.ndarray, least: float, deviation: np.ndarray) -> np.ndarray:
     left = seen.copy()
     noisy = 6 * np.nan_to_num(deviation)
     for _ in range(_PASSES):

@@ -90,7 +90,7 @@ def assess(
     subject = followed.subject.part(shown)
     scores, present = subject.scores[:, 0], subject.present[:, 0]
     body = scores[present][:, BODY]
-    everyone = followed.tracks.part(shown).present
+    everyone = followed.present[shown.start : shown.stop]
     truncated, cut_off = _leaving(subject)
     return PoseReport(
         first=shown.start,

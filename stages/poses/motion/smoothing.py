@@ -17,6 +17,7 @@ _FIRST_TOLERANCE = 2.5  # standard deviations: the first fit against the measure
 _TOLERANCE = 1.2
 _ORDER = 8  # of the difference that leaves noise and next to no motion: below fps / 8 it passes under 1 % of it
 _ENOUGH = 6  # differences
+_BLOCK = 256  # frames fitted at once: a fit takes 60 values for each point and frame
 
 
 def noise(points: np.ndarray, seen: np.ndarray) -> np.ndarray:
@@ -25,16 +26,17 @@ def noise(points: np.ndarray, seen: np.ndarray) -> np.ndarray:
     points (frames, points, 2), seen bool (frames, points). From the median of a high difference, so that neither motion
     nor outliers count. Points seen too briefly get the median of the others; NaN where none is seen long enough.
     """
-    values = np.where(seen[..., None], points, np.nan)
-    if len(values) <= _ORDER:
-        return np.full(points.shape[1], np.nan)
-    high = np.abs(np.diff(values, _ORDER, axis=0))
-    enough = np.isfinite(high[..., 0]).sum(axis=0) >= _ENOUGH
     result = np.full(points.shape[1], np.nan)
+    if len(points) <= _ORDER:
+        return result
+    gain = math.sqrt(math.comb(2 * _ORDER, _ORDER))  # of independent noise through the difference
+    enough = np.zeros(points.shape[1], bool)
+    for point in range(points.shape[1]):  # one by one: the differences of all of them take more than the points do
+        high = np.abs(np.diff(np.where(seen[:, point, None], points[:, point], np.nan), _ORDER, axis=0))
+        enough[point] = np.isfinite(high[:, 0]).sum() >= _ENOUGH
+        if enough[point]:
+            result[point] = np.nanmedian(high.reshape(1, -1), axis=1)[0] / 0.6745 / gain
     if enough.any():
-        gain = math.sqrt(math.comb(2 * _ORDER, _ORDER))  # of independent noise through the difference
-        medians = np.nanmedian(np.moveaxis(high, 1, 0)[enough].reshape(enough.sum(), -1), axis=1)
-        result[enough] = medians / 0.6745 / gain
         middle = np.median(result[enough])
         # A point that moves faster than the frame rate can show would pass for noisy.
         result = np.where(enough, np.minimum(result, 2.5 * middle), middle)
@@ -47,6 +49,17 @@ def smooth(points: np.ndarray, weights: np.ndarray, deviation: np.ndarray) -> np
     weights (frames, points) ≥ 0: the inverse of the noise's variance, relatively; deviation (points,): its standard
     deviation at weight 1, NaN leaves a point as it is.
     """
+    reach, frames = max(half for half, _ in FITS), len(points)
+    result = np.empty_like(points)
+    for start in range(0, frames, _BLOCK):
+        # no frame's fits look farther than `reach`, so those of a block are the whole sequence's
+        first, stop = max(start - reach, 0), min(start + _BLOCK, frames)
+        around = slice(first, stop + reach)
+        result[start:stop] = _smoothed(points[around], weights[around], deviation)[start - first : stop - first]
+    return result
+
+
+def _smoothed(points: np.ndarray, weights: np.ndarray, deviation: np.ndarray) -> np.ndarray:
     counted = weights > 0
     values = np.where(counted[..., None], points, 0.0)
     spread = np.where(np.isnan(deviation), 0.0, deviation)[None, :]

@@ -10,7 +10,7 @@ import numpy as np
 from stages.poses.anatomy import clip_extent
 from stages.poses.keypoints import Keypoints
 from stages.poses.motion.tracks import Association, TrackingSettings, associate
-from stages.poses.wholebody import BODY, POINTS, VISIBLE
+from stages.poses.wholebody import BODY, VISIBLE
 
 Choice = Literal["largest", "central", "persistent"]
 # To be chosen, a person must be there for so much of the time, in the frames shown, that the most persistent one is.
@@ -37,12 +37,25 @@ class Doubt:
 
 @dataclass(frozen=True)
 class Followed:
-    """A sequence in which everybody has a slot of their own."""
+    """A sequence in which it is known who everybody is."""
 
-    tracks: Keypoints  # slots in order of first appearance
+    found: Keypoints
+    association: Association  # whose track each detection of `found` is, numbered in order of first appearance
     subject: Keypoints  # one slot; none of its frames is present where nobody was found
-    slot: int | None  # the subject's in `tracks`
+    slot: int | None  # the subject's track
     doubts: tuple[Doubt, ...]
+
+    @property
+    def present(self) -> np.ndarray:
+        """bool (frames, tracks): who is there."""
+        return _presence(self.association)
+
+    @property
+    def tracks(self) -> Keypoints:
+        """Everybody in a slot of their own, made anew each time: 3 KB for every frame and track."""
+        frame, slot = np.nonzero(self.association.owner >= 0)
+        person = self.association.owner[frame, slot]
+        return _slots(self.found, self.association.tracks, frame, person, slot)
 
 
 def follow(
@@ -62,68 +75,64 @@ def follow(
     """
     settings = settings or TrackingSettings()
     association = associate(keypoints, fps, settings)
-    tracks = _by_person(keypoints, association)
     if not association.tracks:
-        return Followed(tracks, _nobody(keypoints), None, ())
-    shown = range(len(tracks)) if shown is None else shown
-    slot = _chosen(tracks, choose, shown)
-    doubts = _doubts(tracks, slot, association, fps)
+        nobody = np.empty(0, int)
+        return Followed(keypoints, association, _slots(keypoints, 1, nobody, nobody, nobody), None, ())
+    shown = range(len(keypoints)) if shown is None else shown
+    track = _chosen(keypoints, association, choose, shown)
+    doubts = _doubts(_presence(association), track, association, fps)
     seen = tuple(doubt for doubt in doubts if doubt.last >= shown.start and doubt.first < shown.stop)
-    return Followed(tracks, _slot(tracks, slot), slot, seen)
+    frame, slot = np.nonzero(association.owner == track)
+    subject = _slots(keypoints, 1, frame, np.zeros_like(frame), slot)
+    return Followed(keypoints, association, subject, track, seen)
 
 
-def _by_person(keypoints: Keypoints, association: Association) -> Keypoints:
-    frames = len(keypoints)
-    points = np.full((frames, association.tracks, POINTS, 2), np.nan)
-    scores = np.zeros((frames, association.tracks, POINTS))
-    boxes = np.full((frames, association.tracks, 4), np.nan)
+def _presence(association: Association) -> np.ndarray:
+    """bool (frames, tracks): who is there."""
     frame, slot = np.nonzero(association.owner >= 0)
-    person = association.owner[frame, slot]
-    points[frame, person] = keypoints.points[frame, slot]
-    scores[frame, person] = keypoints.scores[frame, slot]
-    boxes[frame, person] = keypoints.boxes[frame, slot]
-    return Keypoints(points, scores, boxes, keypoints.width, keypoints.height)
+    present = np.zeros((len(association.owner), association.tracks), bool)
+    present[frame, association.owner[frame, slot]] = True
+    return present
 
 
-def _slot(tracks: Keypoints, slot: int) -> Keypoints:
-    one = slice(slot, slot + 1)
-    return Keypoints(tracks.points[:, one], tracks.scores[:, one], tracks.boxes[:, one], tracks.width, tracks.height)
+def _slots(found: Keypoints, count: int, frame: np.ndarray, to: np.ndarray, slot: np.ndarray) -> Keypoints:
+    """As many slots as `count`, empty but for detections (frame, slot) of `found`, which go into the slots `to`."""
+    made = Keypoints.empty(len(found), count, found.width, found.height)
+    made.points[frame, to] = found.points[frame, slot]
+    made.scores[frame, to] = found.scores[frame, slot]
+    made.boxes[frame, to] = found.boxes[frame, slot]
+    return made
 
 
-def _nobody(like: Keypoints) -> Keypoints:
-    frames = len(like)
-    points, boxes = np.full((frames, 1, POINTS, 2), np.nan), np.full((frames, 1, 4), np.nan)
-    return Keypoints(points, np.zeros((frames, 1, POINTS)), boxes, like.width, like.height)
-
-
-def _chosen(tracks: Keypoints, choose: Choice, shown: range) -> int:
+def _chosen(found: Keypoints, association: Association, choose: Choice, shown: range) -> int:
     if choose not in CANDIDATE_SHARE:
         raise ValueError(f"choose is {choose!r}, expected 'largest', 'central' or 'persistent'")
-    time = tracks.present.sum(axis=0)
-    slots = range(len(time))
-    sizes = np.nan_to_num([clip_extent(tracks.points[:, slot], tracks.scores[:, slot]) for slot in slots])
-    while_shown = tracks.part(shown).present.sum(axis=0)
+    present = _presence(association)
+    time, while_shown = present.sum(axis=0), present[shown.start : shown.stop].sum(axis=0)
+    # of the frames that each is in alone: there are more tracks, the longer the sequence is
+    sightings = [np.nonzero(association.owner == track) for track in range(association.tracks)]
+    sizes = np.nan_to_num([clip_extent(found.points[which], found.scores[which]) for which in sightings])
     enough = while_shown >= CANDIDATE_SHARE[choose] * while_shown.max()
     if choose == "persistent":
         return int(np.lexsort((sizes, np.where(enough, time, -1)))[-1])
     if choose == "largest":
         return int(np.where(enough, sizes, -1).argmax())
-    distance = [_distance_from_centre(tracks, slot) for slot in slots]
+    size = found.width, found.height
+    distance = [_distance_from_centre(found.points[which], found.scores[which], *size) for which in sightings]
     return int(np.where(enough, distance, np.inf).argmin())
 
 
-def _distance_from_centre(tracks: Keypoints, slot: int) -> float:
-    """Mean distance of the visible body from the picture's centre, in pixels."""
-    seen = (tracks.scores[:, slot, BODY] > VISIBLE) & tracks.present[:, slot, None]
+def _distance_from_centre(points: np.ndarray, scores: np.ndarray, width: int, height: int) -> float:
+    """Mean distance in pixels of one person's visible body, (frames, 134, 2), from the centre of the picture."""
+    seen = scores[:, BODY] > VISIBLE
     if not seen.any():
         return float("inf")
-    centre = np.array([tracks.width - 1, tracks.height - 1]) / 2
-    frames = np.flatnonzero(seen.any(axis=1))
-    middles = [tracks.points[frame, slot, BODY][seen[frame]].mean(axis=0) for frame in frames]
+    centre = np.array([width - 1, height - 1]) / 2
+    middles = [points[frame, BODY][seen[frame]].mean(axis=0) for frame in np.flatnonzero(seen.any(axis=1))]
     return float(np.linalg.norm(np.array(middles) - centre, axis=1).mean())
 
 
-def _doubts(tracks: Keypoints, slot: int, association: Association, fps: float) -> tuple[Doubt, ...]:
+def _doubts(present: np.ndarray, slot: int, association: Association, fps: float) -> tuple[Doubt, ...]:
     doubts: list[Doubt] = []
     for contested in association.contested:
         if slot not in contested.tracks:
@@ -135,7 +144,6 @@ def _doubts(tracks: Keypoints, slot: int, association: Association, fps: float) 
             doubts[-1] = Doubt("ambiguous", previous.first, contested.frame, others)
         else:
             doubts.append(Doubt("ambiguous", contested.frame, contested.frame, (other,)))
-    present = tracks.present
     last = int(np.flatnonzero(present[:, slot])[-1])
     later = np.flatnonzero(present[last + 1 :].any(axis=0))
     if len(later):

@@ -102,11 +102,12 @@ class Association:
 def associate(keypoints: Keypoints, fps: float, settings: TrackingSettings | None = None) -> Association:
     """Number the people of a sequence, in the order of their first appearance."""
     settings = settings or TrackingSettings()
-    owner = np.full(keypoints.present.shape, -1)
+    present = keypoints.present
+    owner = np.full(present.shape, -1)
     tracks: list[Track] = []
     contested: list[Contested] = []
     for frame in range(len(keypoints)):
-        slots = np.flatnonzero(keypoints.present[frame])
+        slots = np.flatnonzero(present[frame])
         people = keypoints.people(frame)
         chosen = _credible(people, settings)
         people = People(people.points[chosen], people.scores[chosen], people.boxes[chosen])

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from stages.poses.keypoints import Keypoints
+from stages.poses.motion import smoothing
 from stages.poses.motion.repair import RepairSettings, repair
 from stages.poses.motion.smoothing import noise, smooth
 from stages.poses.wholebody import BODY, FACE, LEFT_HAND, POINTS, RIGHT_HAND, VISIBLE
 from tests.bench.pose_repair import ARM, errors
+from tests.made.memory import peak_of
 from tests.made.pose_motions import FPS, LEGS, Body, Motion, dancing, turning, walking, with_flip, with_gap, with_jitter
 
 MOTIONS = {"walk": walking(Body()), "dance": dancing(Body(), seed=1), "turn": turning(Body())}
@@ -69,6 +71,18 @@ def test_smoothing_neither_lags_nor_flattens(frequency: float) -> None:
     assert abs(ratio) == pytest.approx(1, abs=0.02)  # as far
     assert abs(np.angle(ratio)) < 0.01  # and not late: a hundredth of a radian is what this noise allows
     assert np.std(found - truth[:, 0, 0]) < 1.6
+
+
+def test_a_long_sequence_is_smoothed_in_parts_as_the_whole_would_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    motion = with_jitter(dancing(Body(), 600).keypoints(), 2.0)
+    points, weights = motion.points[:, 0, FACE], motion.scores[:, 0, FACE].copy()
+    weights[250:262, ::3] = 0  # a gap across the border of two parts
+    deviation = noise(points, weights > 0)
+    parts, peak = peak_of(lambda: smooth(points, weights, deviation))
+    monkeypatch.setattr(smoothing, "_BLOCK", len(points))
+    whole, of_the_whole = peak_of(lambda: smooth(points, weights, deviation))
+    assert parts.tobytes() == whole.tobytes()
+    assert peak < 0.6 * of_the_whole
 
 
 def test_a_sudden_blow_keeps_its_height() -> None:

@@ -11,7 +11,9 @@ import pytest
 from stages.poses.keypoints import Keypoints, People
 from stages.poses.motion.assignment import assign
 from stages.poses.motion.subject import follow
+from stages.poses.motion.tracks import TrackingSettings
 from tests.bench.pose_crossings import kept
+from tests.made.memory import peak_of
 from tests.made.pose_motions import (
     FPS,
     Body,
@@ -151,3 +153,15 @@ def test_poses_without_boxes_are_followed_too() -> None:
     seen = dancing(Body(), 20).keypoints()
     followed = follow(replace(seen, boxes=np.full_like(seen.boxes, np.nan)), FPS)
     assert followed.subject.present.all()
+
+
+def test_memory_does_not_grow_with_the_people_who_come_and_go() -> None:
+    passing = [dancing(Body(height=300), 300, 200 + 800 * (number % 2)).keypoints() for number in range(2)]
+    pictures = [passing[frame // 10 % 2].people(frame) for frame in range(300)]
+    keypoints = Keypoints.from_people(pictures, passing[0].width, passing[0].height)
+    settings = TrackingSettings(memory_seconds=0.1)
+    followed, peak = peak_of(lambda: follow(keypoints, FPS, settings=settings))
+    assert followed.present.shape == (300, 30)
+    assert (followed.present.sum(axis=1) == 1).all()
+    assert np.array_equal(followed.tracks.present, followed.present)
+    assert peak < 4 * keypoints.points.nbytes
