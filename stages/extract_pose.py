@@ -16,10 +16,10 @@ from manifests.work import Source, Work
 from stages.diffusion.animators import ANIMATORS
 from stages.driving import fetch_unchanged, recipe_of, reference_estimator
 from stages.poses.estimators.weights import WEIGHTS
-from stages.poses.files.keypoint_file import import_keypoints, write_keypoints
-from stages.poses.files.sequence import write_poses
+from stages.poses.files.keypoint_file import import_keypoints, write_keypoints, write_people
+from stages.poses.files.sequence import PoseWriter, write_poses
 from stages.poses.files.uv_file import probe_uv, read_uv
-from stages.poses.keypoints import Keypoints, People
+from stages.poses.keypoints import People
 from stages.poses.recipes import Estimators, Recipe
 from stages.progress import Told, counted, silent
 from stages.video.image import read_image
@@ -80,37 +80,36 @@ class ExtractPose:
 
     def _from_video(self, video: Frames, recipe: Recipe, stored: Path, masks: str | None) -> None:
         frames = counted(video.read(), video.facts.frames, "finding poses, frame", self._told)
-        fps = video.facts.fps
-        if masks is not None:
-            write_keypoints(stored, self._with_masks(video, frames, masks, stored.parent), video.timestamps, fps)
-            return
+        facts = video.facts
         if recipe.stored == "keypoints":
-            from stages.poses.estimators.load import load_keypoints
-
-            estimator = load_keypoints(self._estimators, recipe.estimator, WEIGHTS, recipe.channels)
-            write_keypoints(stored, estimator(frames), video.timestamps, fps)
+            people = self._people(video, frames, recipe, masks, stored.parent)
+            write_people(stored, zip(video.timestamps, people, strict=True), facts.width, facts.height, facts.fps)
             return
         if recipe.estimator == "densepose":
             from stages.poses.estimators.load import densepose_frames, densepose_uv
 
             made = densepose_uv if recipe.stored == "uv" else densepose_frames
             frames = made(self._estimators.densepose, frames, WEIGHTS)
-        write_poses(stored, zip(video.timestamps, frames, strict=True), fps)
+        write_poses(stored, zip(video.timestamps, frames, strict=True), facts.fps)
 
-    def _with_masks(self, video: Frames, frames: Iterable[np.ndarray], target: str, scratch: Path) -> Keypoints:
-        """Keypoints of a film's real people, whose masks are stored on the way, frame by frame."""
+    def _people(
+        self, video: Frames, frames: Iterable[np.ndarray], recipe: Recipe, masks: str | None, scratch: Path
+    ) -> Iterator[People]:
+        """The people of a film frame by frame; their `masks`, if asked for, are stored on the way."""
+        if masks is None:
+            from stages.poses.estimators.load import load_keypoints
+
+            yield from load_keypoints(self._estimators, recipe.estimator, WEIGHTS, recipe.channels).people(frames)
+            return
         from stages.poses.estimators.load import load_people
 
-        people: list[People] = []
-
-        def masked() -> Iterator[np.ndarray]:
-            for sight in load_people(self._estimators.people, WEIGHTS).follow(frames):
-                people.append(sight.keypoints())
-                yield sight.mask()
-
-        write_poses(scratch / "masks.arrow", zip(video.timestamps, masked(), strict=True), video.facts.fps)
-        storage.publish(scratch / "masks.arrow", target)
-        return Keypoints.from_people(people, video.facts.width, video.facts.height)
+        stored = scratch / "masks.arrow"
+        with PoseWriter(stored, video.facts.fps) as writer:
+            sights = load_people(self._estimators.people, WEIGHTS).follow(frames)
+            for second, sight in zip(video.timestamps, sights, strict=True):
+                writer.write(second, sight.mask())
+                yield sight.keypoints()
+        storage.publish(stored, masks)
 
     def of_reference(self, reference: Source, estimator: str, key: str) -> bool:
         """Make the keypoints of a reference image, which retargeting needs; once per image and estimator."""

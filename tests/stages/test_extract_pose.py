@@ -20,7 +20,7 @@ from manifests.work import Source
 from stages.extract_pose import ExtractPose
 from stages.poses.estimators.load import load_dwpose
 from stages.poses.estimators.yolox import PersonDetector
-from stages.poses.files import openpose_json
+from stages.poses.files import keypoint_file, openpose_json
 from stages.poses.files.keypoint_file import import_keypoints, read_keypoints, write_keypoints
 from stages.poses.files.sequence import PoseSequence
 from stages.poses.keypoints import Keypoints, People
@@ -28,6 +28,7 @@ from stages.poses.recipes import DWPoseSettings, Estimators, Recipe, key_parts
 from stages.video.encode import Encoder, EncodeRecipe
 from stages.video.limits import Limits
 from stages.video.read import Frames
+from tests.made.memory import peak_of
 from tests.made.sample_media import CHECKPOINT, write_driving
 from tests.made.tiny_onnx import write_pose_net
 
@@ -83,6 +84,34 @@ def test_stored_keypoints_are_read_as_they_were(tmp_path: Path) -> None:
     (tmp_path / "k.arrow").write_bytes(b"damaged")
     with pytest.raises(Problem, match="delete the file"):
         read_keypoints(tmp_path / "k.arrow")
+
+
+def test_keypoints_that_an_earlier_version_stored_as_one_table_are_read_as_they_were(tmp_path: Path) -> None:
+    keypoints = Keypoints.from_people([somebody(1, people).people(0) for people in (2, 1, 0)], 100, 120)
+    columns = {name: list(getattr(keypoints, name).reshape(3, -1)) for name in ("points", "scores", "boxes")}
+    table = pa.table({"second": ["0", "1/30", "1/15"], **columns})
+    table = table.replace_schema_metadata({"width": "100", "height": "120", "slots": "2", "fps": "30"})
+    with pa.ipc.new_file(str(tmp_path / "k.arrow"), table.schema) as file:
+        file.write_table(table)
+    read, seconds, fps = read_keypoints(tmp_path / "k.arrow")
+    assert same(read, keypoints)
+    assert np.array_equal(read.boxes, keypoints.boxes, equal_nan=True)
+    assert (seconds, fps) == ([Fraction(0), Fraction(1, 30), Fraction(1, 15)], 30)
+
+
+def test_people_are_stored_as_they_are_found_whatever_the_number_of_frames(tmp_path: Path) -> None:
+    def store(frames: int) -> int:
+        found = (somebody(1, 1 + frame % 2).people(0) for frame in range(frames))
+        timed = ((Fraction(frame, 25), people) for frame, people in enumerate(found))
+        return peak_of(lambda: keypoint_file.write_people(tmp_path / f"{frames}.arrow", timed, 100, 120, Fraction(25)))[
+            1
+        ]
+
+    store(1)  # what is imported on the way is no part of it
+    assert store(2048) < 1.5 * store(512)
+    keypoints, seconds, _ = read_keypoints(tmp_path / "2048.arrow")
+    assert (keypoints.present.sum(axis=1) == np.tile([1, 2], 1024)).all()
+    assert seconds == [Fraction(frame, 25) for frame in range(2048)]
 
 
 def write_documents(path: Path, keypoints: Keypoints) -> Path:

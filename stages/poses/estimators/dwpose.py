@@ -116,9 +116,13 @@ class DWPose:
                     raise ValueError(f"frames of one sequence differ in size: {sorted(size)}")
                 yield frame
 
-        people = [detection.people() for detection in self.detect(of_one_size())]
+        people = list(self.people(of_one_size()))
         height, width = size.pop() if size else (0, 0)
         return Keypoints.from_people(people, width, height)
+
+    def people(self, frames: Iterable[np.ndarray]) -> Iterator[People]:
+        """The same frame by frame, for those of a film that is as long as it may be."""
+        return (detection.people() for detection in self.detect(frames))
 
     def _followed(self, frames: Iterable[np.ndarray]) -> Iterator[Detection]:
         """Detect in every n-th frame, and wherever nobody was found; between, crop around the last frame's points."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -12,13 +13,21 @@ from stages.poses.estimators.densepose import paint, uv_array
 from stages.poses.estimators.dwpose import CALLERS, DWPose
 from stages.poses.estimators.people.estimator import PeopleEstimator
 from stages.poses.estimators.weights import local_file, local_people
-from stages.poses.keypoints import Keypoints
+from stages.poses.keypoints import Keypoints, People
 from stages.poses.recipes import DensePoseSettings, DWPoseSettings, Estimators, PeopleSettings
 
 
-def load_keypoints(
-    estimators: Estimators, name: str, scratch: Path, channels: str = "as_trained"
-) -> Callable[[Iterable[np.ndarray]], Keypoints]:
+class KeypointEstimator(Protocol):
+    """RGB frames, uint8 (height, width, 3) of one size, to the keypoints of everyone in them."""
+
+    def __call__(self, frames: Iterable[np.ndarray]) -> Keypoints:
+        """Of all frames together."""
+
+    def people(self, frames: Iterable[np.ndarray]) -> Iterator[People]:
+        """Frame by frame."""
+
+
+def load_keypoints(estimators: Estimators, name: str, scratch: Path, channels: str = "as_trained") -> KeypointEstimator:
     """A configured estimator of keypoints by its name; `channels` as `load_dwpose` has them."""
     if name == "people":
         return load_people(estimators.people, scratch)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -27,40 +28,74 @@ _REMEDY = f"give {_FORMATS}; see stages/poses/README.md, 'Keypoint files'"
 _INDICES = ("frame", "person", "point")
 _COLUMNS = (*_INDICES, "x", "y", "score")
 _VALUE = 8  # bytes of a float64
+_BLOCK = 256  # frames written at once
+_VALUES = pa.list_(pa.float64())
+_SCHEMA = pa.schema([("second", pa.string()), ("points", _VALUES), ("scores", _VALUES), ("boxes", _VALUES)])
 _PERSON = POINTS * 3 * _VALUE  # bytes of one person in one frame
 
 
-def write_keypoints(path: Path, keypoints: Keypoints, seconds: Sequence[Fraction], fps: Fraction | None) -> None:
-    """Store a sequence with its timestamps as one Arrow file."""
-    facts = {"width": keypoints.width, "height": keypoints.height, "slots": keypoints.points.shape[1], "fps": str(fps)}
-    table = pa.table(
-        {
-            "second": [str(second) for second in seconds],
-            "points": list(keypoints.points.reshape(len(keypoints), -1)),
-            "scores": list(keypoints.scores.reshape(len(keypoints), -1)),
-            "boxes": list(keypoints.boxes.reshape(len(keypoints), -1)),
-        }
-    ).replace_schema_metadata({name: str(value) for name, value in facts.items()})
-    with pa.ipc.new_file(str(path), table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as file:
-        file.write_table(table)
+def write_keypoints(path: Path, keypoints: Keypoints, seconds: Iterable[Fraction], fps: Fraction | None) -> None:
+    """Store a sequence, filled from the front, with its timestamps as one Arrow file."""
+    people = (keypoints.people(frame) for frame in range(len(keypoints)))
+    write_people(path, zip(seconds, people, strict=True), keypoints.width, keypoints.height, fps)
+
+
+def write_people(
+    path: Path, timed_people: Iterable[tuple[Fraction, People]], width: int, height: int, fps: Fraction | None
+) -> None:
+    """Store the people of picture after picture with its second, as they are found: a few frames are in memory."""
+    facts = {"width": width, "height": height, "fps": fps}
+    schema = _SCHEMA.with_metadata({name: str(value) for name, value in facts.items()})
+    frames = iter(timed_people)
+    with pa.ipc.new_file(str(path), schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as file:
+        while block := list(islice(frames, _BLOCK)):
+            values = [[getattr(people, name).ravel() for _, people in block] for name in _SCHEMA.names[1:]]
+            file.write_batch(pa.record_batch([[str(second) for second, _ in block], *values], schema=schema))
 
 
 def read_keypoints(path: Path) -> tuple[Keypoints, list[Fraction], Fraction | None]:
     """(keypoints, seconds, fps) as stored. Raises `Damaged` for any other file."""
     try:
-        table = pa.ipc.open_file(pa.OSFile(str(path))).read_all()
-        facts = {name.decode(): value.decode() for name, value in table.schema.metadata.items()}
-        shape = (table.num_rows, int(facts["slots"]))
-        points, scores, boxes = (
-            np.array(table[name].to_pylist(), np.float64).reshape(*shape, *tail)
-            for name, tail in (("points", (POINTS, 2)), ("scores", (POINTS,)), ("boxes", (4,)))
-        )
-        keypoints = Keypoints(points, scores, boxes, int(facts["width"]), int(facts["height"]))
-        fps = None if facts["fps"] == "None" else Fraction(facts["fps"])
-        return keypoints, [Fraction(second) for second in table["second"].to_pylist()], fps
+        with pa.OSFile(str(path)) as opened:
+            seconds, slots = list[Fraction](), 0
+            for batch in _batches(opened, "second", "boxes"):
+                seconds += map(Fraction, batch["second"].to_pylist())
+                slots = max(slots, _people_in(batch).max(initial=0))
+            stored = pa.ipc.open_file(opened).schema.metadata
+            facts = {name.decode(): value.decode() for name, value in stored.items()}
+            keypoints = Keypoints.empty(len(seconds), int(slots), int(facts["width"]), int(facts["height"]))
+            start = 0
+            for batch in _batches(opened, *_SCHEMA.names):
+                _fill(keypoints.part(range(start, start + len(batch))), batch)
+                start += len(batch)
+        return keypoints, seconds, None if facts["fps"] == "None" else Fraction(facts["fps"])
     except Exception as broken:  # cut short, of other bytes, another kind of file
         reason = (str(broken) or type(broken).__name__).splitlines()[0]
         raise Damaged(f"keypoints {path.name} cannot be read: {reason}", "delete the file and run again") from None
+
+
+def _batches(opened: pa.NativeFile, *columns: str) -> Iterator[pa.RecordBatch]:
+    """The blocks of frames one by one; of other columns nothing is read."""
+    fields = [_SCHEMA.get_field_index(name) for name in columns]
+    file = pa.ipc.open_file(opened, options=pa.ipc.IpcReadOptions(included_fields=fields))
+    for number in range(file.num_record_batches):
+        batch = file.get_batch(number)
+        batch.validate(full=True)
+        yield batch
+
+
+def _people_in(batch: pa.RecordBatch) -> np.ndarray:
+    """int (frames,): how many people are stored of each frame of a block."""
+    return batch["boxes"].value_lengths().to_numpy() // 4
+
+
+def _fill(keypoints: Keypoints, batch: pa.RecordBatch) -> None:
+    """Put a block into empty keypoints of its frames, in place. As Python's floats it would take four times as much."""
+    slots = keypoints.points.shape[1]
+    there = np.arange(slots) < _people_in(batch)[:, None]
+    for name in _SCHEMA.names[1:]:
+        array = getattr(keypoints, name)
+        array[there] = batch[name].flatten().to_numpy().reshape(-1, *array.shape[2:])
 
 
 def import_keypoints(path: Path, limits: Limits) -> tuple[Keypoints, Fraction | None]:

@@ -19,25 +19,41 @@ _SCHEMA = pa.schema([("second", pa.string()), ("frame", pa.binary())])
 
 
 def write_poses(path: Path, timed_frames: Iterable[tuple[Fraction, np.ndarray]], fps: Fraction | None) -> int:
-    """Store (timestamp in seconds, array) frames, all of one shape and type; returns how many. Memory of one frame.
-
-    Drawn pictures are uint8 (height, width, 3), DensePose's U and V float32 (2, height, width). `fps` is None where the
-    driving file states none.
-    """
-    options = pa.ipc.IpcWriteOptions(compression="zstd")
-    writer, count = None, 0
-    try:
+    """Store (timestamp in seconds, array) frames as `PoseWriter` does; returns how many."""
+    with PoseWriter(path, fps) as writer:
         for second, frame in timed_frames:
-            if writer is None:
-                shape = " ".join(map(str, frame.shape))
-                schema = _SCHEMA.with_metadata({"shape": shape, "dtype": str(frame.dtype), "fps": str(fps)})
-                writer = pa.ipc.new_file(str(path), schema, options=options)
-            writer.write_batch(pa.record_batch([[str(second)], [frame.tobytes()]], schema=schema))
-            count += 1
-    finally:
-        if writer is not None:
-            writer.close()
-    return count
+            writer.write(second, frame)
+    return writer.count
+
+
+class PoseWriter:
+    """Stores frame after frame: arrays of one shape and type, with memory for one. Context manager.
+
+    Drawn pictures are uint8 (height, width, 3), DensePose's U and V float32 (2, height, width), masks uint8 (height,
+    width). `fps` is None where the driving file states none.
+    """
+
+    def __init__(self, path: Path, fps: Fraction | None) -> None:
+        self._path, self._fps = path, fps
+        self._writer: pa.ipc.RecordBatchFileWriter | None = None
+        self.count = 0
+
+    def write(self, second: Fraction, frame: np.ndarray) -> None:
+        """Append a frame and its timestamp in seconds."""
+        if self._writer is None:
+            shape = " ".join(map(str, frame.shape))
+            self._schema = _SCHEMA.with_metadata({"shape": shape, "dtype": str(frame.dtype), "fps": str(self._fps)})
+            options = pa.ipc.IpcWriteOptions(compression="zstd")
+            self._writer = pa.ipc.new_file(str(self._path), self._schema, options=options)
+        self._writer.write_batch(pa.record_batch([[str(second)], [frame.tobytes()]], schema=self._schema))
+        self.count += 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._writer is not None:
+            self._writer.close()
 
 
 class PoseSequence:
@@ -47,15 +63,16 @@ class PoseSequence:
         """Raises `Damaged` for a file that is none."""
         self._path = path
         try:
-            self._map = pa.memory_map(str(path))
-            self._file = pa.ipc.open_file(self._map)
+            # not mapped: pages of a map count as this process's memory, as many as the film is long
+            self._stored = pa.OSFile(str(path))
+            self._file = pa.ipc.open_file(self._stored)
             facts = self._file.schema.metadata
             self._shape = tuple(map(int, facts[b"shape"].split()))
             self._dtype = np.dtype(facts.get(b"dtype", b"uint8").decode())
             stated = facts[b"fps"].decode()
             self.fps = None if stated == "None" else Fraction(stated)
             # a second reader, so that timestamps alone are decompressed
-            timestamps = pa.ipc.open_file(self._map, options=pa.ipc.IpcReadOptions(included_fields=[0]))
+            timestamps = pa.ipc.open_file(self._stored, options=pa.ipc.IpcReadOptions(included_fields=[0]))
             self.seconds = [Fraction(timestamps.get_batch(index).column(0)[0].as_py()) for index in range(len(self))]
         except Exception as broken:  # cut short, of other bytes, another kind of file
             raise self._damaged(broken) from None
@@ -85,7 +102,7 @@ class PoseSequence:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._map.close()
+        self._stored.close()
 
 
 class ShownPoses:

@@ -82,6 +82,10 @@ class PeopleEstimator:
         height, width = sizes.pop() if sizes else (0, 0)
         return Keypoints.from_people(people, width, height)
 
+    def people(self, frames: Iterable[np.ndarray]) -> Iterator[People]:
+        """The same frame by frame, for those of a film that is as long as it may be."""
+        return (sight.keypoints() for sight in self.follow(frames))
+
     def at_a_glance(self, frame: np.ndarray) -> list[Person]:
         """The large people of one frame, whatever was before it: one look at the whole of it."""
         picture = Picture(frame)
