@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import heapq
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, NamedTuple, get_args
 
 from manifests.field_error import without_particulars
 from manifests.results import Result, Status
+
+MOST_SLOW = 10
 
 
 def summarise(results: Iterable[Result]) -> dict[str, Any]:
@@ -16,24 +20,35 @@ def summarise(results: Iterable[Result]) -> dict[str, Any]:
 
     `rows` and the count of each status; `warned`: films with a warning; `to_review`: films
     that somebody should look at; `frames` and `film_seconds` of all films that
-    are there; `stage_seconds` spent by this run (cached rows cost nothing now); `failures`: status, stage, error,
+    are there; `film_seconds_made` of those that this run made, and `film_seconds_accepted` of those of them that nobody
+    has to look at; `stage_seconds` spent by this run (cached rows cost nothing now), `stages`: rows, mean and longest
+    of each; `slowest`: the rows it took longest for; `failures`: status, stage, error,
     remedy, count and first rows of each kind, the most frequent kind first. Errors that differ only in names, paths and
     numbers are one kind.
     """
     counts: Counter[str] = Counter()
-    spent: Counter[str] = Counter()
+    spent: defaultdict[str, _Spent] = defaultdict(_Spent)
+    slowest: list[tuple[float, int, str | None]] = []
+    made = accepted = Fraction(0)
     frames = warned = to_review = 0
     film_seconds = Fraction(0)
     gpu_seconds = 0.0
     kinds: dict[tuple[str, str | None, str], _Kind] = {}
     for result in results:
         counts[result.status] += 1
+        length = (result.frames or 0) / Fraction(result.fps) if result.fps else Fraction(0)
         if result.status != "cached":
-            spent.update(result.seconds)
+            for stage, seconds in result.seconds.items():
+                spent[stage].add(seconds)
             gpu_seconds += result.gpu_seconds or 0
+            entry = sum(result.seconds.values()), result.row, result.id
+            (heapq.heappush if len(slowest) < MOST_SLOW else heapq.heappushpop)(slowest, entry)
+        if result.status == "done":
+            made += length
+            accepted += 0 if result.review else length
         if result.good:
             frames += result.frames or 0
-            film_seconds += (result.frames or 0) / Fraction(result.fps) if result.fps else 0
+            film_seconds += length
             warned += bool(result.warnings)
             to_review += bool(result.review)
         else:
@@ -46,12 +61,37 @@ def summarise(results: Iterable[Result]) -> dict[str, Any]:
         "to_review": to_review,
         "frames": frames,
         "film_seconds": float(film_seconds),
-        "stage_seconds": dict(sorted(spent.items())),
+        "film_seconds_made": float(made),
+        "film_seconds_accepted": float(accepted),
+        "stage_seconds": {stage: round(spent[stage].seconds, 3) for stage in sorted(spent)},
+        "stages": {stage: spent[stage].in_figures() for stage in sorted(spent)},
+        "slowest": [
+            {"row": row, "id": name, "seconds": round(seconds, 3)}
+            for seconds, row, name in sorted(slowest, reverse=True)
+            if seconds
+        ],
         "gpu_seconds": round(gpu_seconds, 3),
         "failures": [
             kind.in_figures() for kind in sorted(kinds.values(), key=lambda kind: (-len(kind.rows), min(kind.rows)))
         ],
     }
+
+
+@dataclass
+class _Spent:
+    """Seconds in one stage."""
+
+    rows: int = 0
+    seconds: float = 0.0
+    longest: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        self.rows += 1
+        self.seconds += seconds
+        self.longest = max(self.longest, seconds)
+
+    def in_figures(self) -> dict[str, Any]:
+        return {"rows": self.rows, "mean": round(self.seconds / self.rows, 3), "longest": round(self.longest, 3)}
 
 
 class _Kind(NamedTuple):

@@ -31,6 +31,7 @@ from pipelines.night import Night
 from pipelines.output_files import require_apart, require_writable_folder
 from pipelines.plan import Plan, make_plan
 from pipelines.planned_clip import PlannedClip
+from pipelines.planning.estimate import expected
 from pipelines.pools import actors, as_blocks, demands
 from pipelines.progress import Say
 from pipelines.record import RunRecord, RunResults, bad_rows
@@ -57,13 +58,15 @@ def run(
     dry_run: bool = False,
     strict: bool = False,
     say: Say = lambda line: None,
+    live: Say | None = None,
 ) -> RunResults:
     """Animate every row of a manifest into `output`.
 
     `limit` and `only` restrict the run to the first rows or to ids, `only_failed` to rows that have no film after the
     last run here (with `run_id`, that one), `retry_failed` to those of them that were not rejected; no row is begun
     that would not be finished by `until`, nor beyond `max_gpu_hours`; `dry_run` stops when the plan stands; `strict`
-    refuses unknown columns. Raises `Problem` when the run cannot begin: what goes wrong later ends in the results.
+    refuses unknown columns; `live` writes over its last line, on a terminal. Raises `Problem` when the run cannot
+    begin: what goes wrong later ends in the results.
     """
     ends = Ends(until, max_gpu_hours)
     settings = replace(settled(config, manifest, output, run_id), until=until)
@@ -74,18 +77,19 @@ def run(
         incoming, rows = gathered(settings, limit, only, wanted, strict, say)
         return RunRecord(settings).dry(*planned(rows, settings, say), say)
 
+    record = RunRecord(settings)
     with held(settings.layout, settings.run_id, settings.session, say) as lease:
         incoming, rows = gathered(settings, limit, only, wanted, strict, say)
-        record = RunRecord(settings)
         record.claim(incoming.texts.to_pylist())
         if wanted:
             forgive(settings.layout.run(settings.run_id, "attempts"))
         plan, settled_already = planned(rows, settings, say)
         require_room(plan, settings)
         record.write_plan(plan, settled_already)
+        record.foresee(expected(plan, len(settled_already) - len(plan.finished), settings))
 
         with orders_noted() as orders:
-            night = Night(rows.numbers, len(incoming.rows), settings, record, lease, orders, ends, say)
+            night = Night(rows.numbers, len(incoming.rows), settings, record, lease, orders, ends, say, live)
             night.begin(settled_already)
             in_rounds(plan, rows, night, settings, say)
             return night.end()

@@ -295,6 +295,7 @@ def animate(arguments: argparse.Namespace) -> int:
         dry_run=arguments.dry_run,
         strict=arguments.strict,
         say=arguments.console.say,
+        live=arguments.console.live if arguments.console.terminal else None,
     )
     if not arguments.dry_run:
         words = ["catwalk", "report", arguments.output, "--run", outcome.run_id]

@@ -51,8 +51,12 @@ class Night:
         orders: Orders,
         ends: Ends,
         say: Say,
+        live: Say | None = None,
     ) -> None:
-        """`rows` are the numbers of those that the run is about, of the `whole` manifest's."""
+        """`rows` are the numbers of those that the run is about, of the `whole` manifest's.
+
+        `live` writes a line that the next one replaces, where there is a terminal.
+        """
         self._whole = whole
         self._settings = settings
         self._record = record
@@ -60,7 +64,9 @@ class Night:
         self._say = say
         self._outcomes = Outcomes(rows, settings)
         self._partial = PartialResults(settings.layout.run(settings.run_id))
-        self._watch = Watch(settings, lease, orders, ends, say, self._write_now, self._partial.write)
+        self._watch = Watch(settings, lease, orders, ends, say, self._write_now, self._now_and_then)
+        self._live = live
+        self._progress: Progress | None = None
         self._claims = Claims(settings.layout, settings.run_id, settings.session)
         self._broke_off: str | None = None
 
@@ -76,6 +82,8 @@ class Night:
         if self._watch.budget:
             for result in spent_before(earlier, settled_already):
                 self._watch.spent(result)
+        for result in settled_already:
+            self._record.meter.ended(result)
         self.take(settled_already)
 
     def breaks_off(self, error: Exception) -> None:
@@ -99,7 +107,9 @@ class Night:
             return set()
         config, by_row = self._settings.config, {clip.row: clip for clip in plan.todo}
         self._watch.begins({clip.row: plan.cost(clip) for clip in plan.todo})
-        progress = Progress(len(plan.todo), sum(map(plan.cost, plan.todo)), self._say)
+        meter, cost = self._record.meter, sum(map(plan.cost, plan.todo))
+        progress = Progress(len(plan.todo), cost, self._say, live=self._live, busy=lambda: meter.busy_so_far)
+        self._progress = progress
         made: dict[int, Result] = {}  # of rows that are not over yet, or whose film others share
         again: set[int] = set()
         condemned: list[PlannedClip] = []
@@ -116,9 +126,11 @@ class Night:
             if row["then"] == "again":
                 again.update({clip.row, *(sharing.row for sharing in plan.duplicates.get(clip.film_key, ()))})
                 return
+            meter.ended(result)
             progress.ended(result, plan.cost(clip))
             self.take([result])
 
+        meter.begins()
         try:
             for row in followed(graph(plan.groups(), config.attempts), config, self._watch):
                 take(row, last_try=False)
@@ -131,6 +143,9 @@ class Night:
             raise
         except Exception as error:
             self.breaks_off(error)
+        finally:
+            meter.ends()
+            self._progress = None
         shared = {result.row: result for result in shared_films(plan, made, self._settings)}
         self.take([result for row, result in shared.items() if row not in again])
         self._outcomes.take({**made, **shared}.values())
@@ -193,6 +208,11 @@ class Night:
             self.breaks_off(Unseen(in_one_line(error)))
             return None
         return names
+
+    def _now_and_then(self) -> None:
+        self._partial.write()
+        if self._progress:
+            self._progress.tick()
 
     def _ending(self) -> str | None:
         if self._watch.order:

@@ -47,11 +47,24 @@ class ClipProgress:
 class Progress:
     """Says after a clip, at most every `interval` seconds, how far the run is. Failures are said at once."""
 
-    def __init__(self, clips: int, cost: float, say: Say, interval: float = 5.0) -> None:
-        """`cost` is the sum over all clips of what `ended` is told of each: what the ETA is measured in."""
+    def __init__(
+        self,
+        clips: int,
+        cost: float,
+        say: Say,
+        interval: float = 5.0,
+        live: Say | None = None,
+        busy: Callable[[], float | None] = lambda: None,
+    ) -> None:
+        """`cost` is the sum over all clips of what `ended` is told of each: what the ETA is measured in.
+
+        `live` writes over the last line, with a bar, at every `tick`; `busy` is the share of workers that are.
+        """
         self._clips = clips
         self._cost = cost
         self._say = say
+        self._live = live
+        self._busy = busy
         self._interval = interval
         self._begun = self._last = time.monotonic()
         self._counts: Counter[str] = Counter()
@@ -60,6 +73,7 @@ class Progress:
         # the pace is measured from the first clip's first step on: workers that start and load have none
         self._pace_since: float | None = None
         self._cost_before = 0.0
+        self._done_before = 0
 
     def ended(self, result: Result, cost: float) -> None:
         """Take in one clip's result."""
@@ -76,16 +90,31 @@ class Progress:
             if result.started is not None and result.finished is not None:
                 took = (result.finished - result.started).total_seconds() - result.seconds.get("load", 0.0)
             self._pace_since = now - max(0.0, took)
-            self._cost_before = 0 if took > 0 else self._cost_done
-        if done == self._clips or now - self._last >= self._interval:
+            self._cost_before, self._done_before = (0, 0) if took > 0 else (self._cost_done, done)
+        if done == self._clips or (self._live is None and now - self._last >= self._interval):
             self._last = now
             self._say(self._line(done, now - self._begun))
 
-    def _line(self, done: int, elapsed: float) -> str:
+    def tick(self) -> None:
+        """A moment has passed: on a terminal the line is written anew."""
+        done = self._counts.total()
+        if self._live is not None and done < self._clips:
+            self._live(self._line(done, time.monotonic() - self._begun, bar(self._cost_done / (self._cost or 1))))
+
+    def _line(self, done: int, elapsed: float, drawn: str = "") -> str:
         counts = ", ".join(f"{count} {status}" for status, count in sorted(self._counts.items()))
-        line = f"  {done}/{self._clips} clips ({counts}) · {self._frames} frames · {clock(elapsed)} elapsed"
-        if done < self._clips and self._cost_done > self._cost_before and self._pace_since is not None:
-            pace = (time.monotonic() - self._pace_since) / (self._cost_done - self._cost_before)
+        line = f"  {drawn} " if drawn else "  "
+        line += f"{done}/{self._clips} clips" + (f" ({counts})" if counts else "")
+        line += f" · {self._frames} frames · {clock(elapsed)} elapsed"
+        if self._pace_since is None:
+            return line
+        since = time.monotonic() - self._pace_since
+        if since > 0:
+            line += f" · {3600 * (done - self._done_before) / since:,.0f} films/h"
+        if (busy := self._busy()) is not None:
+            line += f" · {busy:.0%} busy"
+        if done < self._clips and self._cost_done > self._cost_before:
+            pace = since / (self._cost_done - self._cost_before)
             line += f" · about {clock(pace * (self._cost - self._cost_done))} left"
         return line
 

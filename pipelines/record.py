@@ -28,9 +28,12 @@ from manifests.temporary import temporary_folder
 from pipelines.output_files import unwritable
 from pipelines.plan import Plan
 from pipelines.planned_clip import PlannedClip
+from pipelines.planning.forecast import Figures
 from pipelines.progress import Say, clock
 from pipelines.settings import RunSettings
 from pipelines.stopping import Stopping
+from pipelines.watching.comparison import compared, economy, economy_lines
+from pipelines.watching.meter import Meter
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +68,10 @@ class RunRecord:
         self._settings = settings
         self._began = time.monotonic()
         self._earlier: KeptResults | None = None
+        pool = settings.config.animate_pool
+        self.meter = Meter(pool.size, pool.num_gpus)
+        self._planned: Figures | None = None
+        self._held_before = 0.0  # GPU-hours, in earlier sessions
 
     def claim(self, rows: Sequence[str]) -> bool:
         """Begin the run of a manifest's rows, or continue it; returns whether it is continued. Raises `Problem`."""
@@ -73,6 +80,8 @@ class RunRecord:
             continued = claim_run(settings.layout, settings.run_id, settings.manifest, rows)
         except OSError as error:
             raise unwritable(settings.output, error) from None
+        with suppress(Problem):  # damaged: it is written anew
+            self._held_before = (storage.read_json(self._uri("summary.json")) or {}).get("gpu_hours_held", 0.0)
         storage.delete(self._uri("_SUCCESS"))
         Stopping(self._uri()).clear()
         return continued
@@ -94,6 +103,12 @@ class RunRecord:
             local = folder / "plan.parquet"
             pq.write_table(pa.table(columns, schema=_PLAN).sort_by("row"), local)
             storage.publish(local, self._uri("plan.parquet"))
+
+    def foresee(self, planned: Figures | None) -> None:
+        """Keep what this session is expected to take, to be compared with at its end."""
+        self._planned = planned
+        if planned:
+            storage.publish_json(planned.to_dict(), self._uri("forecast.json"))
 
     def dry(self, plan: Plan, ended: Sequence[Result], say: Say) -> RunResults:
         """What a run would begin with, said with every kind of rejection; nothing is left in the run's folder.
@@ -131,6 +146,8 @@ class RunRecord:
         summary = self._summary(final, broke_off, stopped)
         try:
             storage.publish_json(summary, self._uri("summary.json"))
+            lines = summary_lines({**summary, "broke_off": broke_off})
+            storage.publish_bytes("\n".join([*lines, ""]).encode(), self._uri("summary.txt"))
             if broke_off is None and films_there and not summary["not_reached"]:
                 storage.publish_bytes(b"", self._uri("_SUCCESS"))
         except Exception as error:
@@ -162,17 +179,22 @@ class RunRecord:
         return whole.in_order()
 
     def _summary(self, final: KeptResults, broke_off: str | None, stopped: str | None) -> dict[str, Any]:
-        return {
+        wall, session, config = round(time.monotonic() - self._began, 1), self.meter.figures(), self._settings.config
+        summary = {
             "run_id": self._settings.run_id,
             "manifest": storage.redact(self._settings.manifest),
             "code": self._settings.code,
-            "wall_seconds": round(time.monotonic() - self._began, 1),
+            "wall_seconds": wall,
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "broke_off": broke_off,
             "storage_retries": sum(RETRIES.known().values()),
             "stopped": stopped,
             **summarise(final),
+            "gpu_hours_held": round(self._held_before + session["gpu_hours_held"], 6),
+            "session": session,
         }
+        summary |= economy(summary, config.price)
+        return summary | ({"plan": compared(self._planned, session, wall)} if self._planned else {})
 
     def _uri(self, *parts: str) -> str:
         return self._settings.layout.run(self._settings.run_id, *parts)
@@ -231,7 +253,8 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
     counted = [status for status in get_args(Status) if summary[status] or status != "not_reached"]
     counts = ", ".join(f"{summary[status]} {status.replace('_', ' ')}" for status in counted)
     lines = [f"{summary['rows']} rows: {counts}; {summary['frames']} frames, {summary['film_seconds']:.1f} s of film, "
-             f"in {clock(summary['wall_seconds'])}", *failure_lines(summary["failures"])]  # fmt: skip
+             f"in {clock(summary['wall_seconds'])}"]  # fmt: skip
+    lines += [*economy_lines(summary), *failure_lines(summary["failures"])]
     if summary["storage_retries"]:
         lines.append(f"  storage was tried again {summary['storage_retries']} times")
     if summary["warned"]:

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import logging
+
 from pipelines.plan import Plan
-from pipelines.planning.calibration_file import Calibration
+from pipelines.planning.calibration_file import Calibration, stored_calibration
 from pipelines.planning.forecast import Figures, Forecast, Workers
-from pipelines.planning.machine import machine_of
+from pipelines.planning.machine import CARDS, machine_of
 from pipelines.planning.times import Times
 from pipelines.settings import RunSettings
+
+log = logging.getLogger(__name__)
+
+
+def expected(plan: Plan, refused: int, settings: RunSettings) -> Figures | None:
+    """What a run is to be compared with at its end; None where nothing is to be made or no card is named."""
+    pool = settings.config.animate_pool
+    named = (pool.accelerator_type or "").lower()
+    try:
+        workers = workers_of(settings, None, named if named in CARDS and pool.num_gpus else None, None)
+        return figures(plan, refused, settings, workers, stored_calibration(settings)) if plan.todo else None
+    except Exception as unknown:  # a run goes on without
+        log.info("no forecast: %s", unknown)
+        return None
 
 
 def figures(

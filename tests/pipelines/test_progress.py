@@ -66,9 +66,9 @@ def test_the_time_left_counts_no_start_up(clock: list[float]) -> None:
 
     clock[0] += 500  # Ray and its workers start
     ended(40, load=30)
-    assert said[-1].endswith("9:00 elapsed · about 0:30 left")
+    assert said[-1].endswith("9:00 elapsed · 360 films/h · about 0:30 left")
     ended(10, load=0)
-    assert said[-1].endswith("9:10 elapsed · about 0:20 left")
+    assert said[-1].endswith("9:10 elapsed · 360 films/h · about 0:20 left")
 
 
 def test_a_first_clip_that_fails_sets_no_pace(clock: list[float]) -> None:
@@ -80,3 +80,21 @@ def test_a_first_clip_that_fails_sets_no_pace(clock: list[float]) -> None:
     clock[0] += 7
     night.ended(Result(row=1, status="done"), 10.0)
     assert said[-1].endswith("about 0:07 left")
+
+
+def test_a_terminal_shows_the_night_in_a_line_that_moves_without_rows(clock: list[float]) -> None:
+    said: list[str] = []
+    live: list[str] = []
+    night = Progress(4, 40.0, said.append, live=live.append, busy=lambda: 0.5)
+    night.tick()
+    assert live == [f"  {'░' * 24} 0/4 clips · 0 frames · 0:00 elapsed"]
+    clock[0] += 60
+    night.ended(Result(row=0, status="done", frames=9), 10.0)
+    clock[0] += 30
+    night.ended(Result(row=1, status="done", frames=9), 10.0)
+    night.tick()
+    assert live[-1].startswith(f"  {'█' * 12}{'░' * 12} 2/4 clips (2 done) · 18 frames")
+    assert live[-1].endswith("1:30 elapsed · 120 films/h · 50% busy · about 1:00 left")
+    assert said == [], "rows that end well need no line of their own"
+    night.ended(Result(row=2, status="failed", error="it broke", remedy="mend it"), 10.0)
+    assert len(said) == 1, "those that do not, do"
