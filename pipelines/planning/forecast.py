@@ -128,7 +128,7 @@ class Forecast:
         operations = operations_of(animator, clip.pixels)
         if not stored:
             made.windows += effort.windows
-            made.segments += 1
+            made.segments += effort.segments
             channels = operations.facts["channels"] if operations else 4
             made.latents_bytes += area * MEGAPIXEL * channels * LATENT_BYTES * self._keep_latents
         if operations is None:

@@ -14,6 +14,8 @@ from typing import Any
 
 from manifests.clip import Clip
 from manifests.work import Work
+from stages.diffusion.animators import facts_of
+from stages.diffusion.segments import segments_of
 
 TABLE = Path(__file__).with_name("operations.json")
 
@@ -23,6 +25,7 @@ class Effort:
     """What a clip takes. A window counts once for every step it goes through the network; TFLOP are 10¹² operations."""
 
     frames: int
+    segments: int
     windows: int
     window_frames: int  # frames of all those windows
     denoise_tflop: float
@@ -44,13 +47,18 @@ class Operations:
 
     def effort(self, work: Work) -> Effort:
         """What one clip takes; it has its defaults resolved."""
-        clip, steps = work.clip, steps_of(work.clip)
-        frames = denoised_frames(clip, work.frames, self.facts)
-        windows, window_frames = windows_of(clip, frames, steps, self.facts["fused"])
-        driven = clip.driving is not None
-        denoise = self.tflop["clip"] + steps * (self.tflop["step"] + frames * self.tflop["frame"] * driven)
+        clip, steps, drawn = work.clip, steps_of(work.clip), work.drawn or work.frames
+        frame = self.tflop["frame"] if clip.driving is not None else 0.0
+        parts = segments_of(clip, facts_of(clip.animator), drawn)
+        windows = window_frames = 0
+        denoise = 0.0
+        for part in parts:
+            frames = denoised_frames(clip, len(part), self.facts)
+            more = windows_of(clip, frames, steps, self.facts["fused"], part.start, part.whole)
+            windows, window_frames = windows + more[0], window_frames + more[1]
+            denoise += self.tflop["clip"] + steps * (self.tflop["step"] + frames * frame)
         denoise += window_frames * self.tflop[self._window(clip)]
-        return Effort(work.frames, windows, window_frames, denoise, work.frames * self.tflop["picture"])
+        return Effort(work.frames, len(parts), windows, window_frames, denoise, drawn * self.tflop["picture"])
 
     def held(self, clip: Clip) -> float:
         """Millions of numbers that a window or a batch of decoded frames holds at most, beside the weights."""
@@ -114,8 +122,8 @@ def denoised_frames(clip: Clip, frames: int, facts: dict[str, Any]) -> int:
     return math.ceil(frames / block) * block
 
 
-def windows_of(clip: Clip, frames: int, steps: int, fused: bool) -> tuple[int, int]:
-    """Windows of all steps, and the frames in them.
+def windows_of(clip: Clip, frames: int, steps: int, fused: bool, begin: int = 0, whole: bool = True) -> tuple[int, int]:
+    """Windows of all steps, and the frames in them, of a `whole` clip or of a segment that begins at `begin`.
 
     Holds to `stages/diffusion/sampling/windows.py`, which cannot be asked: it needs torch, and a list per step.
     """
@@ -129,14 +137,14 @@ def windows_of(clip: Clip, frames: int, steps: int, fused: bool) -> tuple[int, i
         stride = clip.options.get("context_stride", 1)
         levels = min(stride, math.ceil(math.log2(frames / size)) + 1)
         count = steps * sum(math.ceil(frames / (size * 2**level - overlap)) for level in range(levels))
-    elif clip.loop:
+    elif clip.loop and whole:
         count = steps * math.ceil(frames / advance)
     else:
-        count = sum(_open_windows(frames - size, advance, step) for step in range(steps))
+        count = sum(_open_windows(frames - size, advance, step, begin) for step in range(steps))
     return count, count * size
 
 
-def _open_windows(last: int, advance: int, step: int) -> int:
+def _open_windows(last: int, advance: int, step: int, begin: int) -> int:
     """Windows of one step: one at either end, and those between, whose places move with the step."""
-    shift = math.floor(advance * int(f"{step:064b}"[::-1], 2) / 2**64)
+    shift = (math.floor(advance * int(f"{step:064b}"[::-1], 2) / 2**64) - begin) % advance
     return 2 + max(0, math.ceil((last - shift) / advance) - (shift == 0))

@@ -78,4 +78,4 @@ def effort_of(work: Work) -> Effort:
     if operations := operations_of(clip.animator, pixels):
         return operations.effort(work)
     windows, window_frames = windows_of(clip, work.frames, steps_of(clip), fused=True)
-    return Effort(work.frames, windows, window_frames, window_frames * pixels / MEGAPIXEL, 0.0)
+    return Effort(work.frames, 1, windows, window_frames, window_frames * pixels / MEGAPIXEL, 0.0)

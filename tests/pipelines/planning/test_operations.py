@@ -43,6 +43,21 @@ def test_windows_are_as_many_as_the_sampling_makes(mode: str, loop: bool) -> Non
         assert windows_of(one, frames, 9, fused=True) == expected, (frames, window, overlap, stride)
 
 
+def test_windows_of_a_segment_lie_on_the_grid_of_the_whole_clip() -> None:
+    for frames, begin in product((20, 256, 261), (-16, 0, 224, 464)):
+        one = clip(loop=begin < 0, steps=7)
+        made = [window_plan(one, frames, 1, begin, whole=False)(step) for step in range(7)]
+        assert windows_of(one, frames, 7, True, begin, whole=False)[0] == sum(map(len, made)), (frames, begin)
+
+
+def test_a_long_clip_is_denoised_in_segments_with_a_halo_each() -> None:
+    known = operations_of("drawn", 96 * 128)
+    assert known is not None
+    short, long = (known.effort(Work(row=0, clip=clip(fit="cover", fps=12), frames=frames)) for frames in (240, 720))
+    assert (short.segments, long.segments) == (1, 3)
+    assert 3 * short.windows < long.windows < 3.3 * short.windows
+
+
 def test_windows_that_are_not_fused_hold_every_frame_once() -> None:
     made = micro_batches(19, 8)
     assert windows_of(clip(window=8, overlap=0), 19, 3, fused=False) == (3 * len(made), 3 * 19)
