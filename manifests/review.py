@@ -26,7 +26,7 @@ def _mapping(given: Any) -> Any:
 
 Quality = Annotated[dict[str, Measure], BeforeValidator(_mapping)]
 
-LESS_IS_WORSE = frozenset({"sharpness"})
+LESS_IS_WORSE = frozenset({"sharpness", "pose"})
 
 
 class MetricLimits(BaseModel):
@@ -34,8 +34,18 @@ class MetricLimits(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    container: float | None = Field(0, ge=0, description="faults of the file: frames, rate, size, length, its index")
     black: float | None = Field(0, ge=0, description="frames without a picture")
+    frozen: float | None = Field(3, ge=0, description="frames in a row that stand still while the pose moves")
     flicker: float | None = Field(0.5, ge=0, description="change of brightness faster than a second, in per cent")
+    warping_error: float | None = Field(0.012, ge=0, description="change along the motion from frame to frame, of 1")
+    warping_ratio: float | None = Field(1.5, ge=0, description="the same, over that of the truth or the driving video")
+    background: float | None = Field(1.5, ge=0, description="slow change of what is behind the person, of 255")
+    seam: float | None = Field(1.5, ge=0, description="change where segments meet, over that in the seconds around")
+    loop: float | None = Field(1.5, ge=0, description="change from last frame to first, over that between neighbours")
+    garment: float | None = Field(3, ge=0, description="colour of the torso off the reference's, as ΔE00")
+    sharpness: float | None = Field(0.6, ge=0, description="over that of the reference; less is worse")
+    pose: float | None = Field(0.9, ge=0, description="PCK@0.1 of the poses found in the film; less is worse")
 
 
 class ReviewLimits(MetricLimits):

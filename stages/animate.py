@@ -38,7 +38,7 @@ from stages.progress import Told, counted_batches, silent
 from stages.video.brightness import BRIGHT, DARK, Brightest
 from stages.video.encode import EncodeRecipe
 from stages.video.film import likely_posters, shown_of, write_film
-from stages.video.quality.film_quality import FilmQuality
+from stages.video.quality.film_quality import FilmQuality, metrics_of
 from stages.video.sound import check_sound
 
 log = logging.getLogger(__name__)
@@ -175,7 +175,7 @@ class Animate:
             keep = self._keep_latents or len(segments(work)) > 1
             parts, report = self._denoise(animator, work, scratch, dtype is None, keep and dtype is None)
         with timings.of("encode"):
-            quality = FilmQuality(cast(Fraction, work.clip.fps))
+            quality = FilmQuality(metrics_of(cast(Fraction, work.clip.fps)))
             movie, poster, poster_frame, brightest = self._encode(animator, parts, work, report, scratch, quality)
         made = Made(movie, poster, poster_frame, report, quality, [])
         if brightest.value >= DARK:

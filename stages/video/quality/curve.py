@@ -38,6 +38,29 @@ class Curve:
             return None
         return int(np.nanargmin(values) if self._less_is_worse else np.nanargmax(values))
 
+    @property
+    def mean(self) -> float:
+        """Over the frames that have a number."""
+        return float(np.nanmean(self.values))
+
+    @property
+    def median(self) -> float | None:
+        """Over the frames that have a number; None where none has."""
+        values = self.values
+        return float(np.nanmedian(values)) if np.isfinite(values).any() else None
+
+    def worst_second(self, frames: int) -> Figure | None:
+        """The stretch of so many frames whose median is the worst, and the worst frame of it: no single one decides."""
+        values = self.values
+        there = np.flatnonzero(np.isfinite(values))
+        if not len(there):
+            return None
+        stretches = np.lib.stride_tricks.sliding_window_view(values[there], min(frames, len(there)))
+        medians, sign = np.median(stretches, axis=1), -1 if self._less_is_worse else 1
+        worst = int((sign * medians).argmax())
+        frame = int(there[worst + int((sign * stretches[worst]).argmax())])
+        return Figure(float(medians[worst]), frame, self)
+
     def points(self, frames: int) -> list[float]:
         """At most `MOST_POINTS`, evenly over a film of that many frames: the worst of those that each stands for."""
         none = np.inf if self._less_is_worse else -np.inf

@@ -54,11 +54,4 @@ class Flicker:
         around = len(self._last)
         for start in range(1 + around % 2, around - 2, 2):
             self._judge(start, around)
-        values = self._curve.values
-        there = np.flatnonzero(np.isfinite(values))
-        long = min(len(there), 2 * self._half)
-        stretches = np.lib.stride_tricks.sliding_window_view(values[there], long)
-        medians = np.median(stretches, axis=1)
-        worst = int(medians.argmax())
-        frame = there[worst + int(stretches[worst].argmax())]
-        return Figure(float(medians[worst]), int(frame), self._curve)
+        return self._curve.worst_second(2 * self._half)

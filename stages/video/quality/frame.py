@@ -7,26 +7,44 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-LONGEST = 256  # pixels of the longer side that metrics look at
+from stages.video.quality.outline import Outline
+from stages.video.quality.warped import Warped, warped
+
+LONGEST = 256  # pixels of the longer side of what metrics look at
 BLOCK = 8  # pixels of a block's side, of those
+DARK, PLAIN = 8.0, 2.0  # mean and variance of luma, 0…255, below which nothing is to be seen
+
+
+def small_size(width: int, height: int) -> tuple[int, int]:
+    """(width, height) at which pictures of that size are looked at."""
+    scale = min(1.0, LONGEST / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 class Frame:
-    """One frame of a film, uint8 (height, width, 3), and its number."""
+    """One frame of a film, uint8 (height, width, 3), its number, the one before it, and where its person is.
 
-    def __init__(self, number: int, picture: np.ndarray) -> None:
+    `outline` is in pixels of the small picture. `forget` lets go of the frame before, which would hold on to its own.
+    """
+
+    def __init__(
+        self, number: int, picture: np.ndarray, before: Frame | None = None, outline: Outline | None = None
+    ) -> None:
         self.number = number
         self.picture = picture
+        self.before = before
+        self.outline = outline
+
+    def forget(self) -> None:
+        """No metric asks for the frame before any more."""
+        self.before = None
 
     @cached_property
     def small(self) -> np.ndarray:
         """uint8, the longer side `LONGEST` at most."""
         height, width = self.picture.shape[:2]
-        scale = LONGEST / max(height, width)
-        if scale >= 1:
-            return self.picture
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        return cv2.resize(self.picture, size, interpolation=cv2.INTER_AREA)
+        size = small_size(width, height)
+        return self.picture if size == (width, height) else cv2.resize(self.picture, size, interpolation=cv2.INTER_AREA)
 
     @cached_property
     def grey(self) -> np.ndarray:
@@ -46,5 +64,10 @@ class Frame:
         mean, deviation = cv2.meanStdDev(self.grey)
         return bool(mean[0, 0] < DARK or deviation[0, 0] ** 2 < PLAIN)
 
-
-DARK, PLAIN = 8.0, 2.0  # mean and variance of luma, 0…255
+    @cached_property
+    def warping(self) -> Warped | None:
+        """How far it is from the frame before, brought here; None where either shows nothing."""
+        if self.before is None or self.black or self.before.black:
+            return None
+        gain = np.median((self.blocks + 1) / (self.before.blocks + 1))
+        return warped(self.before.small, self.small, float(gain))
