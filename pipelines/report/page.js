@@ -417,6 +417,8 @@ function exportAccepted() {
 
 // The page
 
+const moment = text => text.replace("T", " ").replace("+00:00", " UTC");
+
 function drawHead() {
   document.title = clean("Catwalk: " + data.run);
   $("title").textContent = clean("Run " + data.run);
@@ -426,9 +428,9 @@ function drawHead() {
   $("facts").textContent = clean([
     data.goes_on ? `${clips.length.toLocaleString("en")} of ${data.rows.toLocaleString("en")} rows so far` : `${clips.length.toLocaleString("en")} rows`,
     `${films.length.toLocaleString("en")} films, ${clock(seconds)} long`, ...(look ? [`${look.toLocaleString("en")} to look at`] : []),
-    data.output, "page made " + data.made.replace("T", " ").replace("+00:00", " UTC")].join(" · "));
-  const notes = [...data.notes];
-  if (data.good_until) notes.push(`Links to films and posters are good until ${data.good_until.replace("T", " ").replace("+00:00", " UTC")}. Whoever has this page can open them: hand it on with care.`);
+    data.output, data.made ? "page made " + moment(data.made) : ""].filter(Boolean).join(" · "));
+  const notes = [...(data.notes || [])];
+  if (data.good_until) notes.push(`Links to films and posters are good until ${moment(data.good_until)}. Whoever has this page can open them: hand it on with care.`);
   if (clips.some(clip => clip.film_uri)) notes.push("The store signs no links here: films are named and cannot be played from this page. Copy them beside it, or write the page into the output.");
   if (clips.some(clip => clip.gone)) notes.push("Some films are no longer in the output.");
   $("notes").replaceChildren(...notes.map(note => make("li", {}, note)));

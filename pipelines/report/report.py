@@ -55,7 +55,7 @@ def write_report(
     for row, curves in curves_of(run.results[:WITH_CURVES], layout).items():
         clips[row]["curves"] = curves
     pictures = _with_pictures(clips, run, layout, links, with_thumbnails, say)
-    text = _page(run, layout, links, list(clips.values()), pictures)
+    text = page_text(_data(run, layout, links, list(clips.values()), pictures))
     storage.publish_bytes(text, page)
     say(f"report: {storage.redact(page)} ({len(clips)} rows, {len(text) / 1e6:.1f} MB)")
     return page
@@ -96,13 +96,12 @@ def _with_pictures(
     return list(numbers)
 
 
-def _page(run: ReadRun, layout: OutputLayout, links: Links, clips: list[dict[str, Any]], pictures: list[str]) -> bytes:
-    """The page as bytes of UTF-8."""
-    addresses = [clip[name] for clip in clips for name in ("film", "poster", "reference_file") if name in clip]
-    origins = {origin for address in addresses if (origin := Links.origin(address))}
+def _data(
+    run: ReadRun, layout: OutputLayout, links: Links, clips: list[dict[str, Any]], pictures: list[str]
+) -> dict[str, Any]:
     now = datetime.now(UTC)
     until = now + timedelta(seconds=links.seconds)
-    data = {
+    return {
         "run": run.run_id,
         "output": storage.redact(layout.output),
         "manifest": storage.redact(run.manifest),
@@ -111,9 +110,19 @@ def _page(run: ReadRun, layout: OutputLayout, links: Links, clips: list[dict[str
         "goes_on": run.goes_on,
         "notes": run.notes,
         "made": now.isoformat(timespec="seconds"),
-        "good_until": until.isoformat(timespec="seconds") if origins else None,
+        "good_until": until.isoformat(timespec="seconds") if _origins(clips) else None,
         "clips": clips,
         "pictures": pictures,
     }
+
+
+def page_text(data: dict[str, Any]) -> bytes:
+    """The page that shows `data`, in UTF-8."""
     body, style, script = ((_PARTS / name).read_text(encoding="utf-8") for name in ("page.html", "page.css", "page.js"))
-    return document(f"Catwalk: {run.run_id}", body, style, script, data, origins).encode()
+    return document(f"Catwalk: {data['run']}", body, style, script, data, _origins(data["clips"])).encode()
+
+
+def _origins(clips: list[dict[str, Any]]) -> set[str]:
+    """Hosts that films and pictures are linked from."""
+    addresses = {clip[name] for clip in clips for name in ("film", "poster", "reference_file") if name in clip}
+    return {origin for address in addresses if (origin := Links.origin(address))}

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-SECONDS = 120
+SECONDS = 60
 
 
 class Browser:
@@ -110,11 +110,13 @@ class Browser:
         return answer["result"].get("value")
 
     def until(self, condition: str) -> Any:
-        """Wait until an expression is true, and return it."""
+        """Wait until an expression is true, and return it; not where the page has said an error."""
         end = time.monotonic() + SECONDS
         while time.monotonic() < end:
             if value := self.run(condition):
                 return value
+            if self.said:
+                break
             time.sleep(0.05)
         raise AssertionError(f"never true: {condition}; the page said {self.said}")
 

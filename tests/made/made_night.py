@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def small_media(folder: Path) -> Media:
     for seed, reference in enumerate(references):
         poster = folder / f"film-{seed}.jpg"
         Image.open(reference).convert("RGB").save(poster)
-        films.append((write_driving(folder / f"film-{seed}.mp4", FRAMES, seed=seed + 5), poster))
+        films.append((write_driving(folder / f"film-{seed}.mp4", FRAMES, Fraction(FPS), seed + 5), poster))
     return Media(references, drivings, films)
 
 
