@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,9 +20,10 @@ from manifests.temporary import dead_folders, folder_bytes
 from pipelines import lease
 from pipelines.disk_space import megabytes
 from pipelines.progress import Say
+from stages.node_cache import NodeCache, default_folder
 
 DAY = 24 * 3600.0
-Remove = Callable[[], None]
+Remove = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Leftover:
     remove: Remove
 
 
-def leftovers(layout: OutputLayout, older_than: float, superseded: bool) -> list[Leftover]:
-    """Everything that may go, by kind.
+def leftovers(layout: OutputLayout, older_than: float, superseded: bool, weights: NodeCache) -> list[Leftover]:
+    """Everything that may go, by kind; `weights` are this machine's copies of what lies elsewhere.
 
     `older_than` is in seconds. Half-written files go after a day at most. While a run is alive, nothing of its own
     goes, nothing that is younger than a day, and no latents or films at all: its rows may be waiting for them. Nor does
@@ -52,7 +52,7 @@ def leftovers(layout: OutputLayout, older_than: float, superseded: bool) -> list
         *_of_dead_runs(layout, [run for run, alive in runs.items() if not alive], soon),
         *_unpublished(layout, films),
         *_temporary(),
-        *_local_copies(max(DAY, older_than)),  # of which any run on this machine may be loading one
+        *_local_copies(weights, max(DAY, older_than)),  # of which any run on this machine may be loading one
     ]
     if not any(runs.values()):
         unused = older_than if own_cache else max(DAY, older_than)
@@ -61,9 +61,11 @@ def leftovers(layout: OutputLayout, older_than: float, superseded: bool) -> list
     return list({one.uri: one for one in found}.values())
 
 
-def clean(layout: OutputLayout, older_than: float, superseded: bool, delete: bool, say: Say) -> dict[str, Any]:
+def clean(
+    layout: OutputLayout, older_than: float, superseded: bool, delete: bool, say: Say, weights: NodeCache | None = None
+) -> dict[str, Any]:
     """Tell of every kind of leftover, and remove them if `delete`; returns count and bytes of each kind."""
-    found = leftovers(layout, older_than, superseded)
+    found = leftovers(layout, older_than, superseded, weights or NodeCache())
     if delete:
         with ThreadPoolExecutor(16) as pool:
             list(pool.map(lambda one: one.remove(), found))
@@ -188,11 +190,13 @@ def _temporary() -> Iterator[Leftover]:
         yield Leftover("temporary folders of killed processes", str(folder), folder_bytes(folder), remove)
 
 
-def _local_copies(age: float) -> Iterator[Leftover]:
-    """This machine's copies of weights that lie in a bucket, not read for so long."""
-    root, before = Path(tempfile.gettempdir()) / "catwalk", time.time() - age
-    for kept in sorted([*root.glob("checkpoints/*"), *root.glob("loras/*"), *root.glob("estimators/*")]):
-        files = [path for path in (kept, *kept.rglob("*")) if path.is_file()]
-        if max((max(path.stat().st_atime, path.stat().st_mtime) for path in files), default=0.0) <= before:
-            remove = partial(shutil.rmtree, kept, ignore_errors=True) if kept.is_dir() else kept.unlink
-            yield Leftover("local copies of weights", str(kept), sum(path.stat().st_size for path in files), remove)
+def _local_copies(weights: NodeCache, age: float) -> Iterator[Leftover]:
+    """This machine's copies of weights that lie elsewhere, not read for so long."""
+    entries = {weights.folder / entry: partial(weights.remove, entry) for entry in weights.entries()}
+    files: dict[Path, Callable[[], object]] = {one: one.unlink for one in default_folder().glob("estimators/*")}
+    before = time.time() - age
+    for kept, remove in sorted({**entries, **files}.items()):
+        parts = [path for path in (kept, *kept.rglob("*")) if path.is_file()]
+        if max((max(path.stat().st_atime, path.stat().st_mtime) for path in parts), default=0.0) <= before:
+            size = sum(path.stat().st_size for path in parts)
+            yield Leftover("local copies of weights", str(kept), size, remove)

@@ -591,11 +591,13 @@ def clean(arguments: argparse.Namespace) -> int:
     """`catwalk clean`."""
     from pipelines.clean import DAY
     from pipelines.clean import clean as clean_output
+    from pipelines.configuration import RunConfig
 
     if arguments.older_than < 0:
         raise WrongUsage(f"--older-than {arguments.older_than:g}", "give 0 days or more")
     seconds, layout = arguments.older_than * DAY, _output_layout(arguments)
-    found = clean_output(layout, seconds, arguments.superseded, arguments.delete, arguments.console.say)
+    weights = RunConfig.load(arguments.config).model_cache.cache()
+    found = clean_output(layout, seconds, arguments.superseded, arguments.delete, arguments.console.say, weights)
     if arguments.json:
         print_json({"exit_code": OK, **found})
     return OK

@@ -14,6 +14,7 @@ from manifests.errors import WrongUsage
 from manifests.field_error import closest
 from manifests.review import ReviewLimits
 from pipelines.time_limits import TimeLimits
+from stages.node_cache import NodeCache
 from stages.poses.motion.quality import QualityRules
 from stages.poses.recipes import Estimators
 from stages.video.encode import EncodeRecipe
@@ -54,6 +55,18 @@ class AnimatePool(Pool):
     model_bytes: int = Field(24 * 2**30, ge=1, description="loaded models kept in each, in bytes")
 
 
+class NodeWeights(_Section):
+    """Where each node keeps weights that it fetched, and from where it may."""
+
+    folder: str | None = Field(None, description="on every node's disk; left out, a temporary one")
+    bytes: int = Field(200 * 2**30, ge=1, description="kept there at most; the least recently used go first")
+    allow_hub: bool = Field(False, description="fetch `hub:` checkpoints from the Hugging Face hub")
+
+    def cache(self) -> NodeCache:
+        """It, on this node."""
+        return NodeCache(Path(self.folder) if self.folder else None, self.bytes, self.allow_hub)
+
+
 class ClusterWait(_Section):
     """What to do while the cluster cannot yet give what the pools ask for."""
 
@@ -73,7 +86,10 @@ class RunConfig(_Section):
     allowed_prefixes: list[str] = Field(
         [], description="where the manifest's URIs may point, beside its own folder and the current one"
     )
-    checkpoints: dict[str, str] = Field({}, description="folder of weights by animator, or by a label used in rows")
+    checkpoints: dict[str, str] = Field(
+        {}, description="folder of weights, or hub:ORGANISATION/NAME@COMMIT, by animator, or by a label used in rows"
+    )
+    model_cache: NodeWeights = NodeWeights()
     animators: dict[str, str] = Field({}, description="animators from outside: my_package.mirror:Mirror, by name")
     cache: str | None = Field(None, description="shared cache; left out, OUTPUT/cache")
     keep_latents: bool = Field(True, description="keep latents, so that a change of encoding does not denoise again")

@@ -237,14 +237,18 @@ def checkpoints(config: RunConfig) -> Findings:
         text = f"no checkpoints are configured: rows must name their own, except for {', '.join(own)}"
         yield Finding("warning", text, remedy)
     for label, given in (own | config.checkpoints).items():
-        yield from _guarded(f"checkpoint {label}", partial(_checkpoint, label, given))
+        yield from _guarded(f"checkpoint {label}", partial(_checkpoint, label, given, config.model_cache.allow_hub))
 
 
-def _checkpoint(label: str, given: str) -> Findings:
-    found = checkpoint(label, given)
-    text = f"checkpoint {label}: {found.place}"
-    if found.lacks:
+def _checkpoint(label: str, given: str, allow_hub: bool) -> Findings:
+    found = checkpoint(label, given, allow_hub)
+    text = f"checkpoint {label}: {found.place or given}"
+    if found.lacks and not found.place:
+        yield Finding("FAIL", f"checkpoint {label} needs {', '.join(found.lacks)}", found.remedy)
+    elif found.lacks:
         yield Finding("FAIL", f"{text} lacks {', '.join(found.lacks)} of {found.animator}", found.remedy)
+    elif not found.sizes:
+        yield Finding("ok", f"{text}, {found.note}; licence: {found.licence}")
     else:
         size = f"{sum(found.sizes.values()) / 2**20:,.0f} MiB"
         yield Finding("ok", f"{text} has all parts of {found.animator}, {size}; licence: {found.licence}")

@@ -12,10 +12,13 @@ from typing import Any, Literal, NamedTuple
 from manifests import storage
 from manifests.errors import Problem
 from pipelines.configuration import RunConfig
+from pipelines.published_weights import commands
 from stages.bundled import SCHEME, bundled
 from stages.checkpoint_files import checkpoint_files
 from stages.diffusion.animator import Facts
 from stages.diffusion.animators import ANIMATORS, add_animators
+from stages.hub import SCHEME as HUB
+from stages.hub import Repository, on_hub
 from stages.poses.people_nets import LICENCE, NETS
 from stages.poses.recipes import remedy_for
 
@@ -68,6 +71,7 @@ class Model:
     needs: str = ""  # what it would take, where nothing is configured
     note: str = ""  # what it draws or finds
     animator: str = ""  # whose weights they are
+    commands: tuple[str, ...] = ()  # that get what is missing
 
     @property
     def lacks(self) -> list[str]:
@@ -87,14 +91,16 @@ class Model:
             return f"{'ready':<7}{title}: {self.place}{size}; {self.licence}"
         parts = [part.removeprefix(f"{self.place}/") for part in self.lacks]
         where = f"{self.place} lacks " if self.place else "needs "
-        return f"{'-':<7}{title}: {where}{', '.join(parts)}; {self.licence}\n{'':<7}→ {self.remedy}"
+        lines = [f"{'-':<7}{title}: {where}{', '.join(parts)}; {self.licence}"]
+        lines += [f"{'':<7}$ {command}" for command in self.commands]
+        return "\n".join([*lines, f"{'':<7}→ {self.remedy}"])
 
     def to_dict(self) -> dict[str, Any]:
         """The same for another program: JSON values."""
         whole = not self.lacks
         told = {"kind": self.kind, "name": self.name, "ready": whole, "place": self.place}
         told |= {"bytes": sum(self.sizes.values()), "lacks": self.lacks, "licence": self.licence}
-        return {**told, "remedy": None if whole else self.remedy}
+        return {**told, "remedy": None if whole else self.remedy, "commands": [] if whole else list(self.commands)}
 
 
 def models(config: RunConfig) -> Iterator[Model]:
@@ -106,7 +112,7 @@ def models(config: RunConfig) -> Iterator[Model]:
             looks.append(("animator", name, partial(_unconfigured, facts)))
     for label, folder in config.checkpoints.items():
         kind: Kind = "animator" if label in ANIMATORS else "checkpoint"
-        looks.append((kind, label, partial(checkpoint, label, folder)))
+        looks.append((kind, label, partial(checkpoint, label, folder, config.model_cache.allow_hub)))
     looks += [("estimator", name, partial(estimator, name, config)) for name in ESTIMATORS]
     for kind, name, look in looks:
         try:
@@ -123,11 +129,17 @@ def _unconfigured(facts: Facts) -> Model:
         return Model("animator", facts.name, facts.licence, "", place="no weights")
     remedy = f"--checkpoint {facts.name}=FOLDER; see stages/diffusion/README.md, {facts.name!r}"
     size = f", {facts.parameters * 4 / 1e3:.0f} GB in float32" if facts.parameters else ""
-    return Model("animator", facts.name, facts.licence, remedy, needs=f"the published weights{size}")
+    needs, fetching = f"the published weights{size}", commands(facts.name, "FOLDER")
+    return Model("animator", facts.name, facts.licence, remedy, needs=needs, commands=fetching)
 
 
-def checkpoint(label: str, given: str) -> Model:
-    """A folder of weights. A label that is no animator's may serve any: it is held against the one it fits best."""
+def checkpoint(label: str, given: str, allow_hub: bool = False) -> Model:
+    """A folder of weights. A label that is no animator's may serve any: it is held against the one it fits best.
+
+    What lies on the hub is not looked at.
+    """
+    if repository := on_hub(given):
+        return _on_hub(label, repository, allow_hub)
     folder = storage.resolve(bundled(given), os.getcwd())
     own = label in ANIMATORS
     candidates = [ANIMATORS[label]] if own else [facts for facts in ANIMATORS.values() if facts.checkpoint]
@@ -136,7 +148,20 @@ def checkpoint(label: str, given: str) -> Model:
     published = f"lay the folder out as published: see stages/diffusion/README.md, {facts.name!r}"
     remedy = REINSTALL if given.startswith(SCHEME) else published
     kind: Kind = "animator" if own else "checkpoint"
-    return Model(kind, label, facts.licence, remedy, storage.redact(folder), sizes, animator=facts.name)
+    fetching = commands(facts.name, folder) if storage.is_local(folder) and not given.startswith(SCHEME) else ()
+    shown = storage.redact(folder)
+    return Model(kind, label, facts.licence, remedy, shown, sizes, animator=facts.name, commands=fetching)
+
+
+def _on_hub(label: str, repository: Repository, allowed: bool) -> Model:
+    kind: Kind = "animator" if label in ANIMATORS else "checkpoint"
+    licence = ANIMATORS[label].licence if label in ANIMATORS else "licence as the hub says"
+    place = f"{HUB}{repository.name}@{repository.commit}"
+    if allowed:
+        return Model(kind, label, licence, "", place, note="fetched by each node that needs it")
+    remedy = f"set model_cache.allow_hub: true; or fetch it, and --checkpoint {label}=FOLDER"
+    needs = f"{place}, on the Hugging Face hub, which may not be asked"
+    return Model(kind, label, licence, remedy, needs=needs, commands=(repository.download("FOLDER"),))
 
 
 def _part_sizes(folder: str, facts: Facts) -> dict[str, int]:

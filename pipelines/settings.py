@@ -16,6 +16,7 @@ from pipelines.code_version import code_version
 from pipelines.configuration import RunConfig
 from stages.bundled import SCHEME
 from stages.diffusion.animators import UNUSABLE, add_animators
+from stages.hub import on_hub, require_allowed
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -70,6 +71,14 @@ def require_device(device: str, num_gpus: float | None = None) -> None:
         raise WrongUsage(f"device {device}: {found}", "leave --device out, or install a torch build for your driver")
 
 
+def _weights(config: RunConfig, folder: str, here: str) -> str:
+    """A configured checkpoint in full. Raises `WrongUsage` for one on the hub that may not be asked."""
+    if repository := on_hub(folder):
+        require_allowed(repository, config.model_cache.allow_hub)
+        return folder
+    return folder if folder.startswith(SCHEME) else storage.resolve(folder, here)
+
+
 def settled(config: RunConfig, manifest: str, output: str, run_id: str | None) -> RunSettings:
     """Resolve what the user gave: absolute URIs, the run's id, the device.
 
@@ -81,10 +90,7 @@ def settled(config: RunConfig, manifest: str, output: str, run_id: str | None) -
     manifest, output = (storage.resolve(uri, here) for uri in (manifest, output))
     base = manifest if storage.is_folder(manifest) else storage.parent(manifest)
     cache = config.cache and storage.resolve(config.cache, here)
-    checkpoints = {
-        name: folder if folder.startswith(SCHEME) else storage.resolve(folder, here)
-        for name, folder in config.checkpoints.items()
-    }
+    checkpoints = {name: _weights(config, folder, here) for name, folder in config.checkpoints.items()}
     prefixes = [storage.resolve(prefix, here) for prefix in config.allowed_prefixes]
     pool = config.animate_pool
     device = pool.device if pool.device != "auto" else ("cuda" if pool.num_gpus else "cpu")

@@ -85,4 +85,5 @@ def animate(settings: RunSettings, told: Told = silent, machine: Machine | None 
         machine or Machine(settings.device, config.animate_pool.num_gpus or float(settings.device != "cpu")),
         told,
         config.review,
+        weights=config.model_cache.cache(),
     )

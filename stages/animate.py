@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -25,13 +24,14 @@ from manifests.temporary import temporary_folder
 from manifests.work import Work
 from stages.bundled import bundled
 from stages.cache_entry import fetch_entry, made_anew
-from stages.checkpoint_files import local_checkpoint, local_lora
+from stages.checkpoint_files import held_checkpoint, held_lora, lora_at
 from stages.denoise import Denoise
 from stages.diffusion.animator import Animator, Parts
 from stages.diffusion.animators import facts_of
 from stages.diffusion.model_cache import ModelCache
 from stages.driving import frames_to_show, keeps_sound
 from stages.latents_cache import latents_uri, segments
+from stages.node_cache import NodeCache
 from stages.poses.motion.quality import QualityRules
 from stages.poses.outdated import outdated
 from stages.progress import Told, counted_batches, silent
@@ -99,12 +99,15 @@ class Animate:
         told: Told = silent,
         limits: ReviewLimits | None = None,
         going_on: Callable[[], None] = lambda: None,
+        weights: NodeCache | None = None,
     ) -> None:
         """`run_id`, `code` and `machine` go into the marker; `pose_rules` say which keypoints are unusable.
 
         `told` is told of the steps and frames that are done; `limits` say which films somebody should look at;
-        `going_on` is asked between the segments of a long clip, and raises where the run is to end.
+        `going_on` is asked between the segments of a long clip, and raises where the run is to end; `weights` are kept
+        there that come from elsewhere.
         """
+        self._weights = weights or NodeCache()
         self._told = told
         self._limits = limits
         self._machine = machine
@@ -214,11 +217,16 @@ class Animate:
             raise Problem(f"film {self._layout.film(film)}: {fault.error}", remedy) from error
 
     def _animator(self, work: Work, dtype: str | None) -> Animator:
-        facts = facts_of(work.clip.animator)
-        scratch = Path(tempfile.gettempdir()) / "catwalk"
-        folder = local_checkpoint(bundled(work.checkpoint), facts, work.checkpoint_digest, scratch)
-        lora = work.lora and local_lora(work.lora, work.clip.lora_scale, scratch)
-        return self._models.get(work.clip.animator, folder, work.checkpoint_digest, lora, dtype)
+        name, digest = work.clip.animator, work.checkpoint_digest
+        lora = lora_at(work.lora, work.clip.lora_scale) if work.lora else None
+        folder = Path(bundled(work.checkpoint))
+        with ExitStack() as held:  # while it is loaded, its files are not taken away; a loaded one needs them no more
+            if not self._models.holds(name, digest, lora, dtype):
+                checkpoint = held_checkpoint(bundled(work.checkpoint), facts_of(name), digest, self._weights)
+                folder = held.enter_context(checkpoint)
+                if work.lora:
+                    lora = held.enter_context(held_lora(work.lora, work.clip.lora_scale, self._weights))
+            return self._models.get(name, folder, digest, lora, dtype)
 
     def _encode(
         self,

@@ -2,100 +2,135 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import cast
 
 from manifests import storage
-from manifests.errors import Again, Damaged, Problem
+from manifests.errors import Again, Problem
 from manifests.source_memo import SourceMemo, memoised_digest
 from manifests.work import Weights
+from stages import hub
 from stages.diffusion.animator import Facts
 from stages.diffusion.weights.lora_file import LoraFile
 from stages.diffusion.weights.published_names import AS_PUBLISHED, among, on_disk, the_one, varies
+from stages.hub import SCHEME, on_hub, require_allowed
+from stages.node_cache import NodeCache, Sizes
 
-WHOLE = ".whole"  # in a downloaded checkpoint, last: the sizes of its files
+STREAMS = 4  # files of a checkpoint that are fetched at once
+LORA = "lora.safetensors"
 
 
 def checkpoint_digest(folder: str, facts: Facts, memo: SourceMemo) -> str:
     """Digest of every file in the parts of `folder` that the animator reads, and of its revision; memoised per file.
 
-    Raises `Problem` naming the parts that are missing.
+    On the hub, a commit stands for its files. Raises `Problem` naming the parts that are missing.
     """
+    if repository := on_hub(folder):
+        return _digest({f"{SCHEME}{repository.name}": repository.commit}, facts)
     files = _files(folder, facts)
     return _digest({name: memoised_digest(storage.join(folder, name), memo) for name in files}, facts)
 
 
 def _digest(digests: Mapping[str, str], facts: Facts) -> str:
-    lines = [f"{name} {digest}" for name, digest in digests.items()]
+    lines = [f"{name} {digests[name]}" for name in sorted(digests)]
     lines += [f"revision {facts.revision}"] if facts.revision else []
     return storage.sha256_text("\n".join(lines))
 
 
-def local_checkpoint(folder: str, facts: Facts, digest: str, scratch: Path) -> Path:
-    """The folder itself if it is local, else a download kept in `scratch` under its digest.
+@contextmanager
+def held_checkpoint(folder: str, facts: Facts, digest: str, cache: NodeCache) -> Iterator[Path]:
+    """The folder itself if it is local, else this machine's copy of it, which is there during the block.
 
-    What is kept is held against the sizes it had when it was whole, and fetched again where it was cut short since.
-    Raises `Again` for a download of other bytes than were digested.
+    Raises `Again` for a download of other bytes than were digested, `Problem` where there is no room for it.
     """
-    if not facts.checkpoint or storage.is_local(folder):
-        return Path(folder)
-    copy = scratch / "checkpoints" / digest
-    if not _is_whole(copy):
-        digests = {}
-        for name in _files(folder, facts):
-            target = copy / name
-            fetched, digests[name] = storage.fetch_copy(storage.join(folder, name), target.parent, None)
-            fetched.replace(target)
-        if _digest(digests, facts) != digest:
-            shutil.rmtree(copy)
-            shown = storage.redact(folder)
-            raise Again(f"checkpoint {shown} changed while the run was going on", "run again when it is at rest")
-        sizes = {name: (copy / name).stat().st_size for name in digests}
-        storage.publish_json(sizes, str(copy / WHOLE))
-    return copy
+    repository = on_hub(folder)
+    if not facts.checkpoint or (repository is None and storage.is_local(folder)):
+        yield Path(folder)
+    elif repository is not None:
+        require_allowed(repository, cache.allow_hub)
+        files = partial(_files, folder, facts, partial(hub.files_of, repository))
+        with cache.holding(f"checkpoints/{digest}", files, partial(hub.fetch, repository)) as copy:
+            yield copy
+    else:
+        fetch = partial(_fetch, folder, facts, digest)
+        with cache.holding(f"checkpoints/{digest}", partial(_files, folder, facts), fetch) as copy:
+            yield copy
 
 
-def _is_whole(copy: Path) -> bool:
-    """Whether every file of a download is there, in the size it had when the download was found whole."""
-    try:
-        sizes = storage.read_json(str(copy / WHOLE))
-        return bool(sizes) and all((copy / name).stat().st_size == size for name, size in cast(dict, sizes).items())
-    except (Damaged, FileNotFoundError):
-        return False
+def _fetch(folder: str, facts: Facts, digest: str, copy: Path, sizes: Sizes) -> None:
+    """Put the files of a checkpoint below `copy`, several at once; what an earlier try left there is used."""
+
+    def fetched(name: str) -> str:
+        target = copy / name
+        if target.is_file() and target.stat().st_size == sizes[name]:
+            return storage.sha256_file(target)
+        download, digest = storage.fetch_copy(storage.join(folder, name), target.parent, None)
+        download.replace(target)
+        return digest
+
+    with ThreadPoolExecutor(STREAMS) as pool:
+        digests = dict(zip(sizes, pool.map(fetched, sizes), strict=True))
+    if _digest(digests, facts) != digest:
+        for name in sizes:
+            (copy / name).unlink()
+        shown = storage.redact(folder)
+        raise Again(f"checkpoint {shown} changed while the run was going on", "run again when it is at rest")
 
 
-def local_lora(weights: Weights, scale: float, scratch: Path) -> LoraFile:
-    """The file itself if it is local, else a download kept in `scratch` under its digest.
+def lora_at(weights: Weights, scale: float) -> LoraFile:
+    """The LoRA file where it lies, here or elsewhere."""
+    return LoraFile(Path(weights.uri), storage.name(weights.uri), weights.digest, scale)
+
+
+@contextmanager
+def held_lora(weights: Weights, scale: float, cache: NodeCache) -> Iterator[LoraFile]:
+    """The file itself if it is local, else this machine's copy of it, which is there during the block.
 
     Raises `Problem` for a download of other bytes than were validated.
     """
-    lora = LoraFile(Path(weights.uri), storage.name(weights.uri), weights.digest, scale)
+    lora = lora_at(weights, scale)
     if storage.is_local(weights.uri):
-        return lora
-    kept = replace(lora, path=scratch / "loras" / f"{weights.digest}.safetensors")
-    if not kept.path.exists() or storage.sha256_file(kept.path) != weights.digest:
-        fetched = storage.fetch(weights.uri, kept.path.parent, None)
+        yield lora
+        return
+
+    def fetch(copy: Path, sizes: Sizes) -> None:
+        fetched = storage.fetch(weights.uri, copy, None)
         try:
             replace(lora, path=fetched).check()
-            fetched.replace(kept.path)
+            fetched.replace(copy / LORA)
         finally:
             fetched.unlink(missing_ok=True)
-    return kept
+
+    with cache.holding(f"loras/{weights.digest}", lambda: {LORA: storage.stamp(weights.uri).size}, fetch) as copy:
+        yield replace(lora, path=copy / LORA)
 
 
-def _files(folder: str, facts: Facts) -> list[str]:
-    found = checkpoint_files(folder, facts)
+def _files(folder: str, facts: Facts, listed: Callable[[], Sizes] | None = None) -> dict[str, int]:
+    """`{name below folder: size in bytes}` of all that the animator reads. Raises `Problem` for parts that are missing.
+
+    `listed` are all files of a folder on the hub, which storage cannot be asked for.
+    """
+    found = _parts_among(listed(), folder, facts) if listed else checkpoint_files(folder, facts)
     missing = [part for part in facts.checkpoint if not found[part]]
     if missing:
         raise Problem(
             f"checkpoint {storage.redact(folder)} for {facts.name} lacks {', '.join(missing)}",
             f"{AS_PUBLISHED}, {facts.name!r}; or set `checkpoints` in the configuration",
         )
-    return sorted(name for files in found.values() for name in files)
+    return {name: size for files in found.values() for name, size in files.items()}
+
+
+def _parts_among(names: Sizes, folder: str, facts: Facts) -> dict[str, dict[str, int]]:
+    """What `checkpoint_files` finds, of the files with these names."""
+    found = {part: the_one(part, among(names), folder) for part in (*facts.checkpoint, *facts.checkpoint_settings)}
+    return {
+        part: {one: size for one, size in names.items() if place and (one == place or one.startswith(f"{place}/"))}
+        for part, place in found.items()
+    }
 
 
 def checkpoint_files(folder: str, facts: Facts) -> dict[str, dict[str, int]]:

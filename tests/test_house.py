@@ -89,6 +89,7 @@ ROOMS |= {"networks": "networks", "sampling": "sampling", "weights": "weights"}
 # What stages share: they do not ask each other.
 BETWEEN_STAGES = {"stages.driving", "stages.suitability", "stages.checkpoint_files", "stages.progress"}
 BETWEEN_STAGES |= {"stages.cache_entry", "stages.latents_file", "stages.latents_cache", "stages.denoise"}
+BETWEEN_STAGES |= {"stages.node_cache", "stages.hub"}
 MAY_IMPORT = {
     "manifests": set(),
     "cluster": {"manifests"},

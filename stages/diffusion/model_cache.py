@@ -39,6 +39,11 @@ class ModelCache:
         """What the animator's networks compute in. Raises `Problem` as `compute_dtype` does."""
         return compute_dtype(ANIMATORS[name], self._device, self._dtype)
 
+    def holds(self, name: str, digest: str, lora: LoraFile | None = None, dtype: str | None = None) -> bool:
+        """Whether `get` would answer without reading a file."""
+        key = _key(name, dtype, digest, lora)
+        return key in self._loaded or key in self._refused
+
     def get(
         self, name: str, checkpoint: Path, digest: str, lora: LoraFile | None = None, dtype: str | None = None
     ) -> Animator:
@@ -46,7 +51,7 @@ class ModelCache:
 
         Raises `Problem` as `Animator.load` does.
         """
-        key: Key = (name, dtype, digest, *((lora.digest, lora.scale) if lora else ()))
+        key = _key(name, dtype, digest, lora)
         kind = name, dtype or ""
         if key not in self._loaded and key not in self._refused:
             self._make_room(self._sizes.get(kind, 0), keep=0)
@@ -80,3 +85,7 @@ class ModelCache:
 
     def _nbytes(self) -> int:
         return sum(one.nbytes for one in self._loaded.values())
+
+
+def _key(name: str, dtype: str | None, digest: str, lora: LoraFile | None) -> Key:
+    return (name, dtype, digest, *((lora.digest, lora.scale) if lora else ()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import os
 import runpy
@@ -17,6 +18,7 @@ from pipelines import cli
 from pipelines.configuration import RunConfig
 from pipelines.fetch_people import fetch_people
 from pipelines.models import Model, models
+from pipelines.published_weights import PUBLISHED
 from stages.diffusion.animators import ANIMATORS
 from stages.poses.people_nets import NETS, Net
 from stages.poses.recipes import DWPoseSettings, Estimators, PeopleSettings
@@ -97,6 +99,43 @@ def test_the_list_is_for_programs_too(capsys: pytest.CaptureFixture[str]) -> Non
     assert all(bool(model["lacks"]) == bool(model["remedy"]) == (not model["ready"]) for model in listed)
     assert cli.main(["models"]) == cli.OK
     assert "animator dreampose: needs" in capsys.readouterr().out
+
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def test_what_gets_the_published_weights_is_told_for_the_folder_they_belong_into(tmp_path: Path) -> None:
+    told = the("text2video_zero", "animator")
+    command = "$ hf download stable-diffusion-v1-5/stable-diffusion-v1-5 --local-dir FOLDER/stable-diffusion-v1-5 "
+    assert command in str(told)
+    config = RunConfig(checkpoints={"text2video_zero": str(tmp_path / "t2v")})
+    lacking = the("text2video_zero", "animator", config).to_dict()
+    assert f" --local-dir {tmp_path}/t2v/stable-diffusion-v1-5 --include 'tokenizer/*'" in lacking["commands"][0]
+
+
+@pytest.mark.parametrize("animator", PUBLISHED)
+def test_those_commands_bring_every_part_that_the_animator_reads(animator: str) -> None:
+    brought = [f"{one.below}/{file}".lstrip("/") for one in PUBLISHED[animator] for file in one.files]
+    for part in ANIMATORS[animator].checkpoint:
+        assert any(file.startswith(f"{part}/") or fnmatch.fnmatch(part, file) for file in brought), part
+
+
+def test_the_hub_is_asked_only_where_the_configuration_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = {"checkpoints": {"magicanimate": f"hub:mine/magicanimate@{COMMIT}"}}
+    told = the("magicanimate", "animator", RunConfig.load(None, named))
+    assert told.lacks == [f"hub:mine/magicanimate@{COMMIT}, on the Hugging Face hub, which may not be asked"]
+    assert told.commands == (f"hf download mine/magicanimate --revision {COMMIT} --local-dir FOLDER",)
+    allowed = RunConfig.load(None, {**named, "model_cache": {"allow_hub": True}})
+    assert the("magicanimate", "animator", allowed).lacks == []
+    for uri, said in (
+        (f"hub:mine/magicanimate@{COMMIT}", "which may not be asked"),
+        ("hub:mine/magicanimate@main", "names no commit"),
+    ):
+        row = ["reference.png", "driving.mp4", str(tmp_path / "film.mp4"), "--animator", "magicanimate"]
+        assert cli.main(["clip", *row, "--checkpoint", f"magicanimate={uri}"]) == cli.WRONG_USAGE
+        assert said in capsys.readouterr().err
 
 
 # Fetching the nets that find people

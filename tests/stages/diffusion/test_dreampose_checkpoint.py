@@ -12,7 +12,7 @@ from diffusers import DDIMScheduler, PNDMScheduler
 from manifests import storage
 from manifests.errors import Problem
 from manifests.source_memo import SourceMemo
-from stages.checkpoint_files import checkpoint_digest, local_checkpoint
+from stages.checkpoint_files import checkpoint_digest, held_checkpoint
 from stages.diffusion.animators import ANIMATORS
 from stages.diffusion.dreampose.animator import DreamPose
 from stages.diffusion.dreampose.clip_tokens import ClipTokens
@@ -20,6 +20,7 @@ from stages.diffusion.dreampose.scheduler import PublishedScheduler
 from stages.diffusion.networks.latent_images import LatentImages
 from stages.diffusion.weights.checkpoint import read_state
 from stages.diffusion.weights.published_names import among, on_disk, the_one
+from stages.node_cache import NodeCache
 from tests.conftest import CHECKOUT
 from tests.made.dreampose_media import write_checkpoint
 
@@ -340,7 +341,7 @@ def test_a_checkpoint_in_object_storage_is_fetched_without_what_is_not_read(
     uri, memo = f"{s3}/weights", SourceMemo(str(tmp_path / "memo"))
     digest = checkpoint_digest(uri, FACTS, memo)
     assert digest == checkpoint_digest(str(folder), FACTS, memo)
-    copy = local_checkpoint(uri, FACTS, digest, tmp_path / "scratch")
-    assert equal(load(copy), load(folder))
-    assert not (copy / "optimizer.pt").exists()
-    assert read_state(copy / "adapter_499.pth").keys() == read_state(folder / "adapter_499.pth").keys()
+    with held_checkpoint(uri, FACTS, digest, NodeCache(tmp_path / "scratch")) as copy:
+        assert equal(load(copy), load(folder))
+        assert not (copy / "optimizer.pt").exists()
+        assert read_state(copy / "adapter_499.pth").keys() == read_state(folder / "adapter_499.pth").keys()

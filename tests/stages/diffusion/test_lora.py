@@ -22,13 +22,14 @@ from manifests.work import Weights, Work
 from pipelines.clip import StageChain
 from pipelines.configuration import RunConfig
 from pipelines.planned_clip import model
-from stages.checkpoint_files import local_lora
+from stages.checkpoint_files import held_lora
 from stages.diffusion.animator import Segment
 from stages.diffusion.animators import ANIMATORS, load_animator
 from stages.diffusion.model_cache import ModelCache
 from stages.diffusion.text2video_zero.animator import Text2VideoZero
 from stages.diffusion.weights.lora import Lora
 from stages.diffusion.weights.lora_file import LoraFile
+from stages.node_cache import WHOLE, NodeCache
 from stages.poses.recipes import Estimators
 from stages.validate import Validate
 from stages.video.limits import Limits
@@ -263,7 +264,8 @@ def test_a_row_names_a_lora_by_path_and_its_bytes_are_in_the_work(tmp_path: Path
     lora = file(tmp_path, kohya())
     work = validated(tmp_path, lora=lora.path.name, lora_scale="0.8")
     assert (work.lora.uri, len(work.lora.digest), work.clip.lora_scale) == (str(lora.path), 64, 0.8)
-    assert local_lora(work.lora, 0.8, tmp_path / "scratch").path == lora.path
+    with held_lora(work.lora, 0.8, NodeCache(tmp_path / "scratch")) as held:
+        assert held.path == lora.path
     assert validated(tmp_path).lora is None
 
 
@@ -323,12 +325,13 @@ def test_a_downloaded_lora_of_other_bytes_is_not_kept_under_the_validated_digest
     lora = file(tmp_path, kohya())
     weights = Weights(uri=f"{s3}/lora.safetensors", digest=lora.digest)
     storage.publish_bytes(b"others", weights.uri)
-    with pytest.raises(Problem, match="changed while the run was going on"):
-        local_lora(weights, 1.0, tmp_path / "scratch")
+    cache = NodeCache(tmp_path / "scratch")
+    with pytest.raises(Problem, match="changed while the run was going on"), held_lora(weights, 1.0, cache):
+        pass
     storage.publish_bytes(lora.path.read_bytes(), weights.uri)
-    kept = local_lora(weights, 1.0, tmp_path / "scratch").path
-    assert kept.read_bytes() == lora.path.read_bytes()
-    assert list(kept.parent.iterdir()) == [kept]
+    with held_lora(weights, 1.0, cache) as kept:
+        assert kept.path.read_bytes() == lora.path.read_bytes()
+        assert {path.name for path in kept.path.parent.iterdir()} == {kept.path.name, WHOLE}
 
 
 def test_a_film_is_made_with_the_rows_lora_and_says_so(checkpoint: Path, tmp_path: Path) -> None:
