@@ -192,11 +192,12 @@ def _temporary() -> Iterator[Leftover]:
 
 def _local_copies(weights: NodeCache, age: float) -> Iterator[Leftover]:
     """This machine's copies of weights that lie elsewhere, not read for so long."""
-    entries = {weights.folder / entry: partial(weights.remove, entry) for entry in weights.entries()}
-    files: dict[Path, Callable[[], object]] = {one: one.unlink for one in default_folder().glob("estimators/*")}
+    copies: dict[Path, Remove] = {weights.folder / one: partial(weights.remove, one) for one in weights.entries()}
+    for kept in default_folder().glob("estimators/*"):
+        copies[kept] = partial(shutil.rmtree, kept, ignore_errors=True) if kept.is_dir() else kept.unlink
     before = time.time() - age
-    for kept, remove in sorted({**entries, **files}.items()):
+    for kept in sorted(copies):
         parts = [path for path in (kept, *kept.rglob("*")) if path.is_file()]
         if max((max(path.stat().st_atime, path.stat().st_mtime) for path in parts), default=0.0) <= before:
             size = sum(path.stat().st_size for path in parts)
-            yield Leftover("local copies of weights", str(kept), size, remove)
+            yield Leftover("local copies of weights", str(kept), size, copies[kept])
