@@ -36,6 +36,7 @@ from pipelines.pools import actors, as_blocks, demands
 from pipelines.progress import Say
 from pipelines.record import RunRecord, RunResults, bad_rows
 from pipelines.settings import RunSettings, require_device, settled
+from pipelines.stopping import Stopping
 from pipelines.validation import validated
 from pipelines.watch import Ends, Silence
 from pipelines.workers import AnimateWorker, InputsWorker, PoseWorker
@@ -79,6 +80,7 @@ def run(
 
     record = RunRecord(settings)
     with held(settings.layout, settings.run_id, settings.session, say) as lease:
+        Stopping(settings.layout.run(settings.run_id)).clear()  # from here on, an order is meant for this session
         incoming, rows = gathered(settings, limit, only, wanted, strict, say)
         record.claim(incoming.texts.to_pylist())
         if wanted:

@@ -10,14 +10,14 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
 from manifests.errors import Problem, WrongUsage
-from pipelines.console import Console, Redacting, Terminated, print_json, print_text, told_to_end
+from pipelines.console import Console, Redacting, Terminated, print_json, print_part, print_text, told_to_end
 
 OK, BROKE_OFF, WRONG_USAGE, SOME_FAILED = 0, 1, 2, 3
 EXIT_CODES = (
@@ -109,6 +109,10 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _plan(commands)
     _animate(commands)
+    _submit(commands)
+    _status(commands)
+    _stop(commands)
+    _logs(commands)
     _report(commands)
     _clip(commands)
     _manifest(commands)
@@ -229,6 +233,12 @@ def _require_limit(arguments: argparse.Namespace) -> None:
 
 def _animate(commands: Any) -> None:
     parser = _command(commands, "animate", animate, "make the film of every row of a manifest, on Ray", BROKE_OFF)
+    _night(parser)
+    _speech(parser)
+
+
+def _night(parser: argparse.ArgumentParser) -> None:
+    """What a night is about, for every command that begins one."""
     parser.add_argument("manifest", help="Parquet file, folder of them, or glob; local or s3://, gs://, az://")
     parser.add_argument("output", help="folder or bucket prefix for films, runs and (unless configured) the cache")
     _config_options(parser)
@@ -264,21 +274,11 @@ def _animate(commands: Any) -> None:
     parser.add_argument("--strict", action="store_true", help="refuse a manifest with unknown columns")
     parser.add_argument("--gpus", type=float, metavar="N", help="GPUs reserved by each animating worker")
     parser.add_argument("--workers", type=int, metavar="N", help="animating workers")
-    _speech(parser)
 
 
 def animate(arguments: argparse.Namespace) -> int:
     """`catwalk animate`."""
-    _require_limit(arguments)
-    if arguments.max_gpu_hours is not None and not 0 < arguments.max_gpu_hours < math.inf:
-        raise WrongUsage(f"--max-gpu-hours {arguments.max_gpu_hours}", "give a number above 0")
-    if arguments.only_failed and arguments.retry_failed:
-        raise WrongUsage("--only-failed and --retry-failed", "give one: --only-failed is for rejected rows too")
-    pool = {"num_gpus": arguments.gpus, "size": arguments.workers}
-    config = _configured(arguments, animate_pool=pool)
-    from pipelines.deadline import moment
-
-    until = arguments.until and moment(arguments.until, datetime.now(UTC))
+    config, until = _night_config(arguments), _until(arguments)
     from pipelines.animate import run
 
     outcome = run(
@@ -307,6 +307,200 @@ def animate(arguments: argparse.Namespace) -> int:
         arguments.console.say(f"exit code {code}, as rows ended badly; {options} would make it 0")
     if arguments.json:
         print_json({"exit_code": code, "folder": outcome.folder, "run_id": outcome.run_id, **outcome.summary})
+    return code
+
+
+def _night_config(arguments: argparse.Namespace) -> Any:
+    """The configuration of a night, once its other options are seen to make sense."""
+    _require_limit(arguments)
+    if arguments.max_gpu_hours is not None and not 0 < arguments.max_gpu_hours < math.inf:
+        raise WrongUsage(f"--max-gpu-hours {arguments.max_gpu_hours}", "give a number above 0")
+    if arguments.only_failed and arguments.retry_failed:
+        raise WrongUsage("--only-failed and --retry-failed", "give one: --only-failed is for rejected rows too")
+    pool = {"num_gpus": arguments.gpus, "size": arguments.workers}
+    return _configured(arguments, animate_pool=pool)
+
+
+def _until(arguments: argparse.Namespace) -> datetime | None:
+    from pipelines.deadline import moment
+
+    return moment(arguments.until, datetime.now(UTC)) if arguments.until else None
+
+
+def _submit(commands: Any) -> None:
+    text = "make the films as a job of a cluster, through Ray's job API"
+    parser = _command(commands, "submit", submit, text, BROKE_OFF)
+    _night(parser)
+    job = parser.add_argument_group("the job")
+    _address(job)
+    code = job.add_mutually_exclusive_group()
+    code.add_argument(
+        "--working-dir", type=Path, default=Path(), metavar="FOLDER", help="checkout that the job takes along (.)"
+    )
+    code.add_argument("--image-only", action="store_true", help="take nothing along: the cluster's image holds Catwalk")
+    job.add_argument(
+        "--env",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="hand on this environment variable; its value is neither said nor shown; may be repeated",
+    )
+    waiting = job.add_mutually_exclusive_group()
+    waiting.add_argument("--follow", action="store_true", help="tell its log until it ends (unless --detach is given)")
+    waiting.add_argument("--detach", action="store_true", help="end as soon as the cluster has taken it")
+    _speech(parser)
+
+
+def _address(parser: Any) -> None:
+    parser.add_argument(
+        "--address",
+        metavar="URL",
+        help="dashboard of the cluster's head, http://HEAD:8265; left out, RAY_API_SERVER_ADDRESS, RAY_ADDRESS, or "
+        "port 8265 here",
+    )
+
+
+def submit(arguments: argparse.Namespace) -> int:
+    """`catwalk submit`."""
+    config, until = _night_config(arguments), _until(arguments)
+    from cluster.jobs import Jobs
+    from manifests.layout import new_run_id
+    from pipelines.submission import NightOrder, ended_as
+    from pipelines.submission import submit as submit_night
+
+    console = arguments.console
+    order = NightOrder(
+        run_id=arguments.run_id or new_run_id(),
+        manifest=arguments.manifest,
+        output=arguments.output,
+        config=arguments.config,
+        cache=config.cache,
+        checkpoints=tuple(arguments.checkpoint),
+        options=tuple(_night_options(arguments, until)),
+    )
+    jobs = Jobs(arguments.address)
+    folder = None if arguments.image_only else arguments.working_dir
+    job, attached = submit_night(jobs, order, folder, arguments.env, console.say)
+    code = OK
+    if arguments.detach:
+        console.say(_go_on(jobs, order))
+    else:
+        with _left_to_itself(jobs, order, console):
+            code, why = ended_as(job := jobs.follow(job, console.pass_on))
+        if why:
+            console.failed(*why)
+    if arguments.json:
+        told = {"run_id": job.name, "job": job.id, "attempt": job.attempt, "state": job.state.lower()}
+        print_json({"exit_code": code, **told, "attached": attached})
+    return code
+
+
+@contextmanager
+def _left_to_itself(jobs: Any, order: Any, console: Console) -> Iterator[None]:
+    """Whoever goes away from a job in the block is told how to come back to it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.say(f"the job goes on; {_go_on(jobs, order)}")
+        raise
+
+
+def _go_on(jobs: Any, order: Any) -> str:
+    there = f"{order.run_id} --address {jobs.address}"
+    stopping = f"{order.run_id} {order.layout.output} --address {jobs.address}"
+    return f"`catwalk logs -f {there}` follows it, `catwalk stop {stopping}` ends it"
+
+
+def _night_options(arguments: argparse.Namespace, until: datetime | None) -> Iterator[str]:
+    """A night's options as they were given, for the same command elsewhere."""
+    parser = argparse.ArgumentParser(add_help=False)
+    _night(parser)
+    elsewhere = ("manifest", "output", "config", "checkpoint", "run_id", "until")
+    for action in parser._actions:
+        value, option = getattr(arguments, action.dest), action.option_strings[-1:]
+        if action.dest in elsewhere or not option or value == action.default:
+            continue
+        if value is True:
+            yield from option
+        else:
+            yield from (f"{option[0]}={one}" for one in (value if isinstance(value, list) else [value]))
+    if until is not None:
+        yield f"--until={until.isoformat()}"  # a time of day is meant by the clock here
+    yield from (f"--{name}" for name in ("quiet", "verbose") if getattr(arguments, name))
+
+
+def _status(commands: Any) -> None:
+    parser = _command(commands, "status", status, "list the nights that were submitted to a cluster", BROKE_OFF)
+    parser.add_argument("run_id", nargs="?", metavar="RUN", help="only this one, with what its rows have come to")
+    parser.add_argument("--output", metavar="URI", help="where the films are made: count the rows of every night there")
+    _address(parser)
+    parser.add_argument("--json", action="store_true", help="print the list as JSON on stdout")
+
+
+def status(arguments: argparse.Namespace) -> int:
+    """`catwalk status`."""
+    from cluster.jobs import Jobs
+    from manifests import storage
+    from pipelines.night_jobs import states, table
+
+    jobs = Jobs(arguments.address)
+    wanted = [jobs.last(arguments.run_id)] if arguments.run_id else jobs.all()
+    output = arguments.output and storage.resolve(arguments.output, os.getcwd())
+    found = states(wanted, output, counted=bool(arguments.run_id or output))
+    if arguments.json:
+        print_json({"nights": found})
+    else:
+        print_text("\n".join(table(found)))
+    return OK
+
+
+def _stop(commands: Any) -> None:
+    text = "end a night early: rows in hand are finished, and the same run id continues it"
+    parser = _command(commands, "stop", stop, text, BROKE_OFF)
+    parser.add_argument("run_id", metavar="RUN", help="its run id")
+    parser.add_argument("output", nargs="?", help="where its films are made; left out, the cluster is asked")
+    parser.add_argument("--now", action="store_true", help="have the cluster end the job, with the rows in hand")
+    _address(parser)
+    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but why the command failed")
+
+
+def stop(arguments: argparse.Namespace) -> int:
+    """`catwalk stop`."""
+    from functools import cache
+
+    from pipelines.night_jobs import stop as stop_night
+
+    @cache
+    def connect() -> Any:
+        from cluster.jobs import Jobs
+
+        return Jobs(arguments.address)
+
+    stop_night(arguments.run_id, arguments.output, connect, arguments.now, arguments.console.say)
+    return OK
+
+
+def _logs(commands: Any) -> None:
+    parser = _command(commands, "logs", logs, "print what a night's job has said", BROKE_OFF)
+    parser.add_argument("run_id", metavar="RUN", help="its run id: the last attempt is meant")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on until it ends; the exit code is the job's")
+    _address(parser)
+
+
+def logs(arguments: argparse.Namespace) -> int:
+    """`catwalk logs`."""
+    from cluster.jobs import Jobs
+
+    jobs = Jobs(arguments.address)
+    job = jobs.last(arguments.run_id)
+    if not arguments.follow:
+        print_text(jobs.log(job).rstrip("\n"))
+        return OK
+    from pipelines.submission import ended_as
+
+    code, why = ended_as(jobs.follow(job, print_part))
+    if why:
+        arguments.console.failed(*why)
     return code
 
 

@@ -47,6 +47,11 @@ class Console:
         if not self.quiet:
             self._write(line + "\n")
 
+    def pass_on(self, text: str) -> None:
+        """What another process has said, as it comes."""
+        if not self.quiet:
+            self._write(text)
+
     def live(self, line: str) -> None:
         """A line that the next one replaces."""
         self._write(line[: shutil.get_terminal_size().columns - 1])
@@ -82,8 +87,13 @@ def print_json(value: dict[str, Any]) -> None:
 
 def print_text(text: str) -> None:
     """What a command was asked for, on stdout; a reader who has read enough, such as `head`, may close it."""
+    print_part(text + "\n")
+
+
+def print_part(text: str) -> None:
+    """The same, without a line's end."""
     try:
-        print(text, flush=True)  # noqa: T201
+        print(text, end="", flush=True)  # noqa: T201
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
 

@@ -16,6 +16,7 @@ from typing import Any, get_args
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cluster.working_dir import without_upload
 from manifests import results, storage
 from manifests.errors import Problem, WrongUsage
 from manifests.kept_results import KeptResults
@@ -31,7 +32,6 @@ from pipelines.planned_clip import PlannedClip
 from pipelines.planning.forecast import Figures
 from pipelines.progress import Say, clock
 from pipelines.settings import RunSettings
-from pipelines.stopping import Stopping
 from pipelines.watching.comparison import compared, economy, economy_lines
 from pipelines.watching.meter import Meter
 
@@ -77,13 +77,14 @@ class RunRecord:
         """Begin the run of a manifest's rows, or continue it; returns whether it is continued. Raises `Problem`."""
         settings = self._settings
         try:
-            continued = claim_run(settings.layout, settings.run_id, settings.manifest, rows)
+            # what a job took along lies in a folder of another name when the next attempt has other code
+            manifest = without_upload(settings.manifest)
+            continued = claim_run(settings.layout, settings.run_id, manifest, rows)
         except OSError as error:
             raise unwritable(settings.output, error) from None
         with suppress(Problem):  # damaged: it is written anew
             self._held_before = (storage.read_json(self._uri("summary.json")) or {}).get("gpu_hours_held", 0.0)
         storage.delete(self._uri("_SUCCESS"))
-        Stopping(self._uri()).clear()
         return continued
 
     def write_plan(self, plan: Plan, ended: Sequence[Result]) -> None:

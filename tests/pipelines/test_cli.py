@@ -20,6 +20,10 @@ from tests.conftest import CHECKOUT
 COMMANDS = [
     [],
     ["animate"],
+    ["submit"],
+    ["status"],
+    ["stop"],
+    ["logs"],
     ["clip"],
     ["manifest"],
     ["manifest", "build"],

@@ -214,6 +214,28 @@ def test_a_driver_whose_run_was_taken_over_breaks_off_and_writes_no_table(
     assert not (record / "STOP").exists(), "or the other driver would stop too"
 
 
+def test_an_order_to_stop_counts_from_the_moment_on_that_a_run_has_its_driver(
+    folder: Path, config: RunConfig, cluster: str
+) -> None:
+    record = folder / "out" / "runs" / "night"
+    record.mkdir(parents=True)
+    (record / "STOP").write_text("meant for an earlier session")
+    claimed: list[bool] = []
+
+    def stop() -> None:
+        until(lambda: not (record / "STOP").exists())
+        claimed.append((record / "run.json").exists())
+        (record / "STOP").write_text("before the manifest is read")
+
+    stopper = meanwhile(stop)
+    stopped = run(config, write_manifest(folder / "m.parquet", [painted("a")]), str(folder / "out"), run_id="night")
+    stopper.join()
+    assert claimed == [False], "there is nothing yet but the lease"
+    assert [(one.status, one.error) for one in stopped.results] == [
+        ("not_reached", "not begun: the run was told to stop (before the manifest is read)")
+    ]
+
+
 def test_a_film_that_another_living_run_is_making_is_waited_for_and_taken_over(
     folder: Path, config: RunConfig, cluster: str
 ) -> None:
