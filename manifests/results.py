@@ -123,7 +123,7 @@ class Result(BaseModel):
     steps: int | None = None
     crf: int | None = None
     gpu_seconds: float | None = None
-    cpu_seconds: float | None = None  # of the process that made the film, with its encoder, in this run
+    cpu_seconds: float | None = None  # of the processor, in the process that made the film and its encoder
     device: str | None = None
     host: str | None = None
     worker: str | None = None

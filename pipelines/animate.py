@@ -39,6 +39,7 @@ from pipelines.settings import RunSettings, require_device, settled
 from pipelines.stopping import Stopping
 from pipelines.validation import validated
 from pipelines.watch import Ends, Silence
+from pipelines.watching.hook import call_hook, require_hook
 from pipelines.workers import AnimateWorker, InputsWorker, PoseWorker
 
 ROUNDS = 3  # how often a row is done at most, where a stage asks for it to be done once more
@@ -73,6 +74,7 @@ def run(
     settings = replace(settled(config, manifest, output, run_id), until=until)
     require_possible(settings, only, dry_run)
     require_counted(ends, config)
+    require_hook(config.on_end)
     wanted = bad_rows(settings.layout, run_id, rejected=not retry_failed) if only_failed or retry_failed else None
     if dry_run:
         incoming, rows = gathered(settings, limit, only, wanted, strict, say)
@@ -94,7 +96,9 @@ def run(
             night = Night(rows.numbers, len(incoming.rows), settings, record, lease, orders, ends, say, live)
             night.begin(settled_already)
             in_rounds(plan, rows, night, settings, say)
-            return night.end()
+            outcome = night.end()
+    call_hook(config.on_end, outcome, say)
+    return outcome
 
 
 def graph(settings: RunSettings, groups: Sequence[Sequence[PlannedClip]], attempts: int) -> ray.data.Dataset:

@@ -116,6 +116,9 @@ class RunConfig(_Section):
     grace_seconds: float = Field(20, ge=0, description="for rows in hand once the run has to end")
     cluster_wait: ClusterWait = ClusterWait()
     price: Price = Price()
+    on_end: str | None = Field(
+        None, description="called when a run has ended: a command, or a URL that the summary is posted to"
+    )
 
     @classmethod
     def load(cls, path: Path | None, overrides: dict[str, Any] | None = None) -> Self:

@@ -16,6 +16,7 @@ from manifests.errors import Problem
 from manifests.kept_results import KeptResults
 from manifests.layout import Film
 from manifests.results import Result
+from manifests.retries import RETRIES
 from manifests.work import Work
 from pipelines.boundary import ended, guarded
 from pipelines.claims import Claims
@@ -32,6 +33,7 @@ from pipelines.progress import Progress, Say, clock
 from pipelines.record import RunRecord, RunResults
 from pipelines.settings import RunSettings
 from pipelines.watch import LOOK_SECONDS, QUIET_SECONDS, Ends, Order, Watch
+from pipelines.watching.metrics import Exporter
 from pipelines.workers import outcome
 
 # of groups of clips, and of deaths that set one aside
@@ -67,6 +69,8 @@ class Night:
         self._watch = Watch(settings, lease, orders, ends, say, self._write_now, self._now_and_then)
         self._live = live
         self._progress: Progress | None = None
+        self._exporter = Exporter(settings.run_id)
+        self._left = 0  # clips of the plan
         self._claims = Claims(settings.layout, settings.run_id, settings.session)
         self._broke_off: str | None = None
 
@@ -127,9 +131,11 @@ class Night:
                 again.update({clip.row, *(sharing.row for sharing in plan.duplicates.get(clip.film_key, ()))})
                 return
             meter.ended(result)
+            self._left -= 1
             progress.ended(result, plan.cost(clip))
             self.take([result])
 
+        self._left = len(plan.todo)
         meter.begins()
         try:
             for row in followed(graph(plan.groups(), config.attempts), config, self._watch):
@@ -190,6 +196,7 @@ class Night:
         stopped = order.reason if order and not order.interrupted else None
         if order is None and self._settings.until and any(one.status == "not_reached" for one in final):
             stopped = f"nothing was left that would be finished by {shown(self._settings.until)}"
+        self._export()
         done = self._record.finish(final, self._broke_off or interrupted, stopped, gone == 0, self._say)
         if not done.kept_locally:
             self._partial.clear()
@@ -211,8 +218,12 @@ class Night:
 
     def _now_and_then(self) -> None:
         self._partial.write()
+        self._export()
         if self._progress:
             self._progress.tick()
+
+    def _export(self) -> None:
+        self._exporter.export(self._record.meter, self._left, sum(RETRIES.known().values()))
 
     def _ending(self) -> str | None:
         if self._watch.order:

@@ -199,7 +199,7 @@ class AnimateWorker:
         self._stopping.require_going()
         kind, effort = self._effort(work)
         self._deadline.require(kind, effort)
-        machine, begun, now, used = self._machine, time.perf_counter(), datetime.now(UTC), processor_seconds()
+        machine, begun, now = self._machine, time.perf_counter(), datetime.now(UTC)
         where |= {"device": machine.device, "host": machine.host, "worker": machine.worker}
         try:
             limit = self._limits.film(work, machine.device)
@@ -209,18 +209,12 @@ class AnimateWorker:
             where["gpu_seconds"] = round(since(begun) * machine.gpus, 3)
         if result.started is not None and result.started >= now:  # else the film was there already
             self._deadline.took(kind, effort, since(begun) - result.seconds.get("load", 0.0))
-            return result.model_copy(update={"cpu_seconds": round(processor_seconds() - used, 3)})
         return result
 
     def _effort(self, work: Work) -> tuple[tuple[str, bool], int]:
         """What rows are compared by where there is a deadline, and their cost."""
         stored = bool(self._deadline) and all_stored(self._layout, work)
         return (work.clip.animator, stored), cost(work, stored)
-
-
-def processor_seconds() -> float:
-    """Of all threads of this process, and of those that it started and that have ended."""
-    return sum(os.times()[:4])
 
 
 def since(begun: float) -> float:

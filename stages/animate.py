@@ -51,6 +51,12 @@ class Timings:
     """Seconds of each part of one clip."""
 
     seconds: dict[str, float] = field(default_factory=dict)
+    used_before: float = field(default_factory=lambda: sum(os.times()[:4]))
+
+    @property
+    def processor(self) -> float:
+        """Seconds of all threads of this process since then, and of those that it started and that have ended."""
+        return round(sum(os.times()[:4]) - self.used_before, 3)
 
     @contextmanager
     def of(self, part: str) -> Iterator[None]:
@@ -273,6 +279,7 @@ class Animate:
             host=machine and machine.host,
             worker=machine and machine.worker,
             gpu_seconds=machine and round(held * machine.gpus, 3),
+            cpu_seconds=timings.processor,
             seconds=timings.seconds,
             code=self._code,
             attempts=attempt,

@@ -105,6 +105,7 @@ def _alone(settings: RunSettings) -> RunConfig:
         "pose_pool": config.pose_pool.model_copy(update=one),
         "allowed_prefixes": list(settings.allowed_prefixes),
         "cache": None,
+        "on_end": None,
     }
     return config.model_copy(update=changed)
 

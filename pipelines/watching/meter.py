@@ -31,6 +31,7 @@ class Meter:
     frames: int = 0
     film_seconds: float = 0.0
     cpu_seconds: float = 0.0
+    worker_deaths: int = 0
     _held: float = 0.0  # seconds for which workers were there, before the graph that runs now
     _since: datetime | None = None
     _of: defaultdict[str, _Worker] = field(default_factory=lambda: defaultdict(_Worker))
@@ -49,6 +50,7 @@ class Meter:
     def ended(self, result: Result) -> None:
         """Take in a row: one that is not done here counts by its status alone."""
         self.counts[result.status] += 1
+        self.worker_deaths += result.worker_deaths
         if result.status in ("cached", "rejected", "not_reached"):
             return
         self.seconds.update(result.seconds)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import socket
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -68,7 +70,9 @@ def test_every_row_ends_as_exactly_one_result_and_bad_rows_stop_nothing(media: P
         clip_row("unweighted", checkpoint=str(media / "no-weights")),
     ]
     said: list[str] = []
-    outcome = run(config(), write_manifest(media / "m.parquet", rows), str(media / "out"), say=said.append)
+    copying = shlex.join([sys.executable, "-c", "import shutil, sys; shutil.copy(sys.argv[2], sys.argv[1])"])
+    settings = config(on_end=f"{copying} {media / 'told.json'}")
+    outcome = run(settings, write_manifest(media / "m.parquet", rows), str(media / "out"), say=said.append)
     assert outcome.exit_code == 3
     assert [result.row for result in outcome.results] == list(range(len(rows)))
     status = [result.status for result in outcome.results]
@@ -89,6 +93,12 @@ def test_every_row_ends_as_exactly_one_result_and_bad_rows_stop_nothing(media: P
     assert results.read(storage.join(outcome.folder, "results.parquet")) == outcome.results
     assert storage.exists(storage.join(outcome.folder, "_SUCCESS"))
     assert any("row 0 has it already" in line for line in said)
+    summary = storage.read_json(storage.join(outcome.folder, "summary.json"))
+    assert json.loads((media / "told.json").read_text()) == {**summary, "exit_code": 3, "folder": outcome.folder}
+    assert (summary["session"]["done"], summary["session"]["frames"]) == (2, 15)
+    assert summary["session"]["cpu_seconds"] == pytest.approx(good.cpu_seconds + ntsc.cpu_seconds, abs=0.01)
+    assert {name: summary["plan"][name]["ratio"] for name in ("films", "frames")} == {"films": 1.0, "frames": 1.0}
+    assert "against the plan" in storage.read_bytes(storage.join(outcome.folder, "summary.txt")).decode()
 
 
 def test_a_second_run_reads_no_media_and_makes_nothing_again(media: Path) -> None:

@@ -1,0 +1,121 @@
+"""Whoever is to be told of a run's end is told, and a hook that fails fails alone."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from manifests.errors import WrongUsage
+from pipelines.record import RunResults
+from pipelines.watching import hook
+from pipelines.watching.hook import call_hook, require_hook
+
+ENDED = RunResults("night", [], {"rows": 3, "done": 3}, "s3://films/runs/night")
+
+
+class Server(HTTPServer):
+    """Answers with the statuses that it is given, one after the other, and keeps what it is sent."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.answers: list[int] = []
+        self.posted: list[dict] = []
+        self.pause = 0.0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/hook?token=secret"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_POST(self) -> None:
+        self.server.posted.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        time.sleep(self.server.pause)
+        self.send_response(self.server.answers.pop(0) if self.server.answers else 200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    served = Server()
+    threading.Thread(target=served.serve_forever, daemon=True).start()
+    yield served
+    served.shutdown()
+    served.server_close()
+
+
+def told(on_end: str) -> list[str]:
+    said: list[str] = []
+    call_hook(on_end, ENDED, said.append)
+    return said
+
+
+def program(tmp_path: Path, text: str) -> str:
+    (tmp_path / "hook.py").write_text(text)
+    return shlex.join([sys.executable, str(tmp_path / "hook.py"), "two words; rm *"])
+
+
+def test_a_command_gets_the_summary_and_its_words_as_they_are(tmp_path: Path) -> None:
+    kept = tmp_path / "kept.json"
+    command = program(
+        tmp_path,
+        "import json, os, sys\n"
+        "summary = json.load(open(sys.argv[2]))\n"
+        "about = [os.environ[n] for n in ('CATWALK_RUN_ID', 'CATWALK_RUN_FOLDER', 'CATWALK_EXIT_CODE')]\n"
+        "same = sys.argv[2] == os.environ['CATWALK_SUMMARY']\n"
+        f"json.dump([sys.argv[1], summary, about, same], open({str(kept)!r}, 'w'))\n",
+    )
+    require_hook(command)
+    assert told(command) == []
+    word, summary, about, same = json.loads(kept.read_text())
+    assert word == "two words; rm *"
+    assert summary == {"rows": 3, "done": 3, "exit_code": 0, "folder": "s3://films/runs/night"}
+    assert (about, same) == (["night", "s3://films/runs/night", "0"], True)
+
+
+def test_a_command_that_fails_or_hangs_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing = program(tmp_path, "print('no mail today'); raise SystemExit(7)")
+    assert told(failing) == [f"warning: on_end {sys.executable} failed: it ended with 7: no mail today"]
+    monkeypatch.setattr(hook, "COMMAND_SECONDS", 0.5)
+    begun = time.monotonic()
+    assert told(program(tmp_path, "import time; time.sleep(60)"))[0].endswith("it took longer than 0.5 s")
+    assert time.monotonic() - begun < 20
+
+
+def test_a_command_that_is_not_there_is_found_before_the_night() -> None:
+    require_hook(None)
+    require_hook("https://example.com/hook")
+    for wrong in ("no-such-program --now", "'", ""):
+        with pytest.raises(WrongUsage, match="on_end"):
+            require_hook(wrong)
+
+
+def test_a_web_hook_is_posted_the_summary_and_asked_again_where_that_helps(server: Server) -> None:
+    server.answers = [503, 429]
+    assert told(server.url) == []
+    assert server.posted == [{"rows": 3, "done": 3, "exit_code": 0, "folder": "s3://films/runs/night"}] * 3
+
+
+def test_a_web_hook_that_refuses_or_hangs_is_a_warning_without_its_secret(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.answers = [403]
+    assert told(server.url) == ["warning: on_end 127.0.0.1 failed: it answered 403"]
+    assert len(server.posted) == 1, "asking again would not help"
+    monkeypatch.setattr(hook, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(hook._post.retry, "stop", hook.stop_after_attempt(1))  # type: ignore[attr-defined]
+    server.pause = 1.0
+    assert "timed out" in told(server.url)[0]
