@@ -92,6 +92,11 @@ def _fields(clip: Clip, names: frozenset[str]) -> dict[str, Any]:
     return clip.model_dump(mode="json", include=set(names))
 
 
+def latents_name(key: str, segment: int | None = None) -> str:
+    """Name of the file with the latents of a clip, or of one of its segments if it has several."""
+    return f"{key}.safetensors" if segment is None else f"{key}.{segment:05}.safetensors"
+
+
 class Film(NamedTuple):
     """A finished film in storage."""
 
@@ -132,7 +137,7 @@ class OutputLayout:
 
     def latents(self, key: str, segment: int | None = None) -> str:
         """Latents of a clip, or of one segment of those it is denoised in."""
-        return storage.join(self.cache, "latents", f"{key}{'' if segment is None else f'.{segment:05}'}.safetensors")
+        return storage.join(self.cache, "latents", latents_name(key, segment))
 
     def film(self, film: Film) -> str:
         """The film itself."""

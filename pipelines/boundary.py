@@ -18,7 +18,7 @@ from pipelines.stopping import NotReached
 log = logging.getLogger(__name__)
 
 Made = TypeVar("Made")
-Then = Literal["", "alone", "again"]
+Then = Literal["", "alone", "again", "render"]
 
 
 def guarded(stage: str, work: Work, call: Callable[[], Made]) -> Made | Result:

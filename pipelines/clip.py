@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +18,7 @@ from manifests import storage
 from manifests.clip import Clip, parse_clip
 from manifests.errors import Again, Problem, WrongUsage
 from manifests.field_error import FieldError, choose, rejection
+from manifests.layout import OutputLayout
 from manifests.result_warnings import plan_warnings
 from manifests.results import Result
 from manifests.storage_fault import StorageFault, storage_fault
@@ -31,6 +35,7 @@ from pipelines.progress import Say
 from pipelines.settings import RunSettings, require_animators, require_device, settled
 from stages.diffusion.animator import compute_dtype
 from stages.diffusion.animators import ANIMATORS, UNUSABLE
+from stages.latents_cache import segments
 from stages.poses.recipes import remedy_for
 from stages.progress import Told, silent
 
@@ -50,9 +55,10 @@ def make_clip(
     """Make the film of one row (`fields` as in a manifest; paths relative to the current folder) at `film`.
 
     Without an animator, one is chosen by what is there. With `cache`, poses and latents stay there and are found again;
-    `poster` receives its sharpest frame; `told` is told of steps and frames that are done. Raises `WrongUsage` for a
-    field that no row has or that holds what it cannot, and where a file to write is one that is read, or is there
-    already and not to be overwritten; `Problem` when the film cannot be made.
+    without, those of a clip of several segments stay beside the film until it is finished, so that the same call goes
+    on where an earlier one was ended. `poster` receives its sharpest frame; `told` is told of steps and frames that are
+    done. Raises `WrongUsage` for a field that no row has or that holds what it cannot, and where a file to write is one
+    that is read, or is there already and not to be overwritten; `Problem` when the film cannot be made.
     """
     _require_outputs(film, poster, fields, overwrite)
     _require_fields(fields)
@@ -60,7 +66,7 @@ def make_clip(
     fields = with_animator(config, fields, say)
     _require_values(fields)
     require_device(config.animate_pool.device)
-    with temporary_folder("clip") as scratch:
+    with temporary_folder("clip") as scratch, ExitStack() as until_delivered:
         chain = StageChain(config.model_copy(update={"cache": cache}), str(scratch), told)
         try:
             work = chain.work(fields)
@@ -71,6 +77,9 @@ def make_clip(
             say(f"note: the driving person is taken for a drawn one; for real ones {remedy_for('people')}")
         for warning in plan_warnings(work):
             say(f"warning: {warning}")
+        if cache is None and len(segments(work)) > 1:
+            kept = until_delivered.enter_context(kept_until_finished(film, say))
+            chain = StageChain(config.model_copy(update={"cache": str(kept)}), str(scratch), told)
         require_space(str(film.absolute().parent), [planned_clip(work)], FILM)
         require_space(chain.settings.layout.cache, [planned_clip(work)], LATENTS)
         try:
@@ -89,6 +98,26 @@ def make_clip(
         say(f"{poster}: its sharpest frame")
     log.info("seconds: %s", result.seconds)
     return result.model_copy(update={"film": str(film.absolute()), "poster": poster and str(poster.absolute())})
+
+
+@contextmanager
+def kept_until_finished(film: Path, say: Say) -> Iterator[Path]:
+    """The cache of a long clip that was given none, beside the film: it is removed once the block ends well."""
+    folder = film.absolute().with_name(f"{film.name}.unfinished")
+    if folder.exists():
+        say(f"going on with what {folder} holds")
+    try:
+        yield folder
+    except BaseException:
+        if folder.exists():
+            say(f"what is finished is kept in {folder}: the same command goes on there; delete it if nobody will")
+        raise
+    layout = OutputLayout(str(folder), str(folder))
+    for stored in (layout.reference, layout.sound, layout.poses, layout.masks, layout.latents):
+        shutil.rmtree(storage.parent(stored("")), ignore_errors=True)
+    shutil.rmtree(layout.sources, ignore_errors=True)
+    with suppress(OSError):  # there is something else in it
+        folder.rmdir()
 
 
 def _require_outputs(film: Path, poster: Path | None, fields: dict[str, Any], overwrite: bool) -> None:

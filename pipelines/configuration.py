@@ -39,9 +39,15 @@ class Pool(CpuPool):
     """Workers of a stage that loads models. `num_cpus` and `num_gpus` are what one of them reserves."""
 
     max_size: int | None = Field(None, ge=1, description="workers at most; left out, the pool is of fixed size")
+
     num_gpus: float = Field(0, ge=0, description="GPUs reserved by each")
     accelerator_type: str | None = Field(None, description="only on nodes with this accelerator, in Ray's naming")
     label_selector: dict[str, str] = Field({}, description="only on nodes with these labels, as Ray's selectors")
+
+    @property
+    def most(self) -> int:
+        """Workers at most."""
+        return self.max_size or self.size
 
 
 class AnimatePool(Pool):

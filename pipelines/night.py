@@ -22,6 +22,7 @@ from pipelines.boundary import ended, guarded
 from pipelines.claims import Claims
 from pipelines.console import Orders
 from pipelines.deadline import shown
+from pipelines.dealing import Dealing
 from pipelines.following import followed
 from pipelines.last_tries import last_tries
 from pipelines.lease import Lease, Lost
@@ -118,12 +119,21 @@ class Night:
         again: set[int] = set()
         condemned: list[PlannedClip] = []
 
+        dealing = Dealing(plan, config.animate_pool.most)
+
         def take(row: dict[str, Any], last_try: bool) -> None:
             result = outcome(row)
+            if row["then"] == "render":
+                self._watch.heard_part(result)
+                progress.went_on(dealing.stored(result, Work.model_validate_json(row["work"])))
+                return
+            if not last_try and dealing.ended(result.row):
+                self._watch.heard_part(result)
+                return
             clip = by_row[result.row]
             if row["then"] or result.row in made or clip.film_key in plan.duplicates:
                 made[result.row] = result
-            self._watch.heard(result)
+            self._watch.heard(dealing.not_told(result))
             if row["then"] == "alone" and not last_try:
                 condemned.append(clip)
                 return
@@ -132,14 +142,17 @@ class Night:
                 return
             meter.ended(result)
             self._left -= 1
-            progress.ended(result, plan.cost(clip))
+            progress.ended(result, plan.cost(clip) - dealing.told(clip.row))
             self.take([result])
 
         self._left = len(plan.todo)
         meter.begins()
         try:
-            for row in followed(graph(plan.groups(), config.attempts), config, self._watch):
+            for row in followed(graph(dealing.groups(), config.attempts), config, self._watch):
                 take(row, last_try=False)
+            if (whole := dealing.whole()) and not self.over:
+                for row in followed(graph(whole, config.attempts), config, self._watch):
+                    take(row, last_try=False)
             if not self.over:
                 for clip in condemned:
                     self._say(f"  row {clip.row} ({clip.id}): {made[clip.row].error}; one last try alone")

@@ -25,7 +25,7 @@ class Plan:
     duplicates: dict[str, list[PlannedClip]] = field(default_factory=dict)  # film key → rows
     finished: KeptResults = field(default_factory=KeptResults)
     poses_ready: set[str] = field(default_factory=set)
-    latents_ready: set[str] = field(default_factory=set)
+    latents_ready: set[str] = field(default_factory=set)  # names of files
 
     def groups(self) -> list[list[PlannedClip]]:
         """Clips of one priority by driving video; within a group by model, longest first.
@@ -50,12 +50,16 @@ class Plan:
 
     def cost(self, clip: PlannedClip) -> int:
         """Relative cost of a clip of this plan; what is only encoded anew is a step at most."""
-        return clip.cost // (clip.steps or 1) if clip.latents_key in self.latents_ready else clip.cost
+        return clip.cost // (clip.steps or 1) if self.denoised(clip) else clip.cost
+
+    def denoised(self, clip: PlannedClip) -> bool:
+        """Whether all of a clip's latents are stored."""
+        return all(name in self.latents_ready for name in clip.latents_names())
 
     def in_words(self, refused: Sequence[Result]) -> str:
         """The plan in one line."""
-        encode = [clip for clip in self.todo if clip.latents_key in self.latents_ready]
-        make = [clip for clip in self.todo if clip.latents_key not in self.latents_ready]
+        encode = [clip for clip in self.todo if self.denoised(clip)]
+        make = [clip for clip in self.todo if not self.denoised(clip)]
         frames = sum(clip.frames for clip in make)
         videos = len({clip.pose_key for clip in self.todo if clip.pose_key} - self.poses_ready)
         shared = sum(map(len, self.duplicates.values()))
@@ -87,11 +91,8 @@ def make_plan(
     `limits` say which of the finished films are to be reviewed.
     A film that this very run made before it was interrupted counts as done, one of an earlier run as cached.
     """
-    poses, latents = (
-        {name.partition(".")[0] for name in storage.listing(storage.parent(place("key")))}
-        for place in (layout.poses, layout.latents)
-    )
-    plan = Plan(poses_ready=poses, latents_ready=latents)
+    poses, latents = (storage.listing(storage.parent(place("key"))) for place in (layout.poses, layout.latents))
+    plan = Plan(poses_ready={name.partition(".")[0] for name in poses}, latents_ready=set(latents))
     clips = list(clips)
     films = layout.finished_films()
     finished = [clip for clip in clips if clip.film_key in films]

@@ -8,12 +8,14 @@ from typing import NamedTuple, cast
 
 import pyarrow as pa
 
+from manifests.layout import latents_name
 from manifests.result_warnings import plan_warnings
 from manifests.work import Work
+from stages.latents_cache import segments
 
 CLIPS = pa.schema(
     [("row", pa.int64()), ("id", pa.string()), ("frames", pa.int64()), ("pixels", pa.int64()), ("steps", pa.int64())]
-    + [("priority", pa.int64())]
+    + [("priority", pa.int64()), ("segments", pa.int64())]
     + [(name, pa.string()) for name in ("model", "pose_key", "latents_key", "film_key")]
     + [("reference_left_out", pa.float64()), ("warning", pa.string()), ("text", pa.string())]
 )
@@ -28,6 +30,7 @@ class PlannedClip(NamedTuple):
     pixels: int
     steps: int
     priority: int
+    segments: int  # that it is denoised in
     model: str  # what has to be loaded for it
     pose_key: str | None
     latents_key: str
@@ -40,6 +43,11 @@ class PlannedClip(NamedTuple):
     def work(self) -> Work:
         """The clip with everything that was found out about it, made anew each time."""
         return Work.model_validate_json(self.text)
+
+    def latents_names(self) -> list[str]:
+        """Names of the files that its latents are stored in."""
+        numbers: list[int | None] = [None] if self.segments == 1 else [*range(self.segments)]
+        return [latents_name(self.latents_key, number) for number in numbers]
 
     @property
     def cost(self) -> int:
@@ -63,6 +71,7 @@ def planned_clip(work: Work) -> PlannedClip:
         pixels=width * height,
         steps=steps,
         priority=work.clip.priority,
+        segments=len(segments(work)),
         model=model(work),
         pose_key=work.pose_key,
         latents_key=work.latents_key,

@@ -75,6 +75,12 @@ class Progress:
         self._cost_before = 0.0
         self._done_before = 0
 
+    def went_on(self, cost: float) -> None:
+        """Take in a part of a clip."""
+        self._cost_done += cost
+        self._begin_pace(0.0)
+        self._say_now_and_then(self._counts.total())
+
     def ended(self, result: Result, cost: float) -> None:
         """Take in one clip's result."""
         self._counts[result.status] += 1
@@ -83,14 +89,21 @@ class Progress:
         log.info("row %d (%s) %s in %s s", result.row, result.id, result.status, result.seconds)
         if not result.good and result.status != "not_reached":  # of which there may be thousands
             self._say(f"  {result.status}: row {result.row} ({result.id}) in {result.stage}: {result.error}")
-        done = self._counts.total()
-        now = time.monotonic()
+        took = 0.0
+        if result.started is not None and result.finished is not None:
+            took = (result.finished - result.started).total_seconds() - result.seconds.get("load", 0.0)
+        self._begin_pace(took)
+        self._say_now_and_then(self._counts.total())
+
+    def _begin_pace(self, took: float) -> None:
+        """The pace begins with what came first, and took so many seconds."""
         if self._pace_since is None:
-            took = 0.0
-            if result.started is not None and result.finished is not None:
-                took = (result.finished - result.started).total_seconds() - result.seconds.get("load", 0.0)
-            self._pace_since = now - max(0.0, took)
+            self._pace_since = time.monotonic() - max(0.0, took)
+            done = self._counts.total()
             self._cost_before, self._done_before = (0, 0) if took > 0 else (self._cost_done, done)
+
+    def _say_now_and_then(self, done: int) -> None:
+        now = time.monotonic()
         if done == self._clips or (self._live is None and now - self._last >= self._interval):
             self._last = now
             self._say(self._line(done, now - self._begun))

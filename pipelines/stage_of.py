@@ -6,6 +6,7 @@ animators from outside.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import cache
 from typing import TYPE_CHECKING
@@ -63,10 +64,16 @@ def prepare_inputs(settings: RunSettings) -> PrepareInputs:
     return PrepareInputs(settings.layout, settings.config.limits)
 
 
-def animate(settings: RunSettings, told: Told = silent, machine: Machine | None = None) -> Animate:
+def animate(
+    settings: RunSettings,
+    told: Told = silent,
+    machine: Machine | None = None,
+    going_on: Callable[[], None] = lambda: None,
+) -> Animate:
     """Poses and reference to a published film; holds the models. `told` of steps and frames.
 
-    `machine`, for the results, is this one if it is left out.
+    `machine`, for the results, is this one if it is left out; `going_on` is asked between the segments of a long clip,
+    and raises where the run is to end.
     """
     from stages.animate import Animate, Machine
     from stages.diffusion.model_cache import ModelCache
@@ -85,5 +92,6 @@ def animate(settings: RunSettings, told: Told = silent, machine: Machine | None 
         machine or Machine(settings.device, config.animate_pool.num_gpus or float(settings.device != "cpu")),
         told,
         config.review,
+        going_on,
         weights=config.model_cache.cache(),
     )

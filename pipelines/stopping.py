@@ -20,8 +20,8 @@ CONTINUE = "run again under the same run id: it goes on where it stopped"
 class NotReached(Problem):
     """The run takes no new work. The row ends as `not_reached`: nothing is wrong with it."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"not begun: {reason}", CONTINUE)
+    def __init__(self, reason: str, so_far: str = "not begun") -> None:
+        super().__init__(f"{so_far}: {reason}", CONTINUE)
 
 
 class Stopping:

@@ -175,6 +175,12 @@ class Watch:
         if self.budget:
             self.budget.ended(result, self._costs.get(result.row, 0.0))
 
+    def heard_part(self, result: Result) -> None:
+        """A part of a row came back, which has others in hand."""
+        self._silence.broken()
+        if self.budget:
+            self.budget.ended(result)
+
     def __call__(self, following: Following | None = None) -> bool:
         """Look at everything, at most once a tick; whether the graph is to be ended. Raises `Lost`."""
         now = time.monotonic()

@@ -2,6 +2,7 @@
 
 A row of the graph is metadata only: {"work": JSON of a clip, "result": JSON of its result, or "" while it goes on,
 "then": what the run does with a row that came back: "" nothing, "alone" one last try alone, "again" once more,
+"render" the whole clip once all of its segments are back,
 "retried": how often processes have tried storage again, as JSON}.
 """
 
@@ -12,6 +13,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -31,10 +33,10 @@ from pipelines.configuration import CpuPool
 from pipelines.deadline import Deadline
 from pipelines.planned_clip import cost
 from pipelines.settings import RunSettings
-from pipelines.stopping import Stopping
+from pipelines.stopping import NotReached, Stopping
 from pipelines.watchdog import watched
 from stages.driving import keeps_sound
-from stages.latents_cache import all_stored
+from stages.latents_cache import all_stored, segments
 
 if TYPE_CHECKING:
     pass
@@ -178,10 +180,10 @@ class AnimateWorker:
         logging.getLogger("diffusers").setLevel(logging.ERROR)
         worker = ray.get_runtime_context().get_actor_id() or "no actor"
         self._machine = Machine(settings.device, pool.num_gpus, worker=worker)
-        self._stage = stage_of.animate(settings, machine=self._machine)
         self._limits = settings.config.time_limits
         self._ledger = ledger_of(settings, "animate", attempts, pool)
         self._stopping = Stopping(settings.layout.run(settings.run_id))
+        self._stage = stage_of.animate(settings, machine=self._machine, going_on=self._stopping.require_going)
         self._deadline = Deadline(settings.until)
         self._claims = Claims(settings.layout, settings.run_id, settings.session)
         self._layout = settings.layout
@@ -193,23 +195,56 @@ class AnimateWorker:
         work = Work.model_validate_json(row["work"])
         RETRIES.hear(json.loads(row["retried"]))
         where: dict[str, Any] = {}  # filled once there is something to tell
+        if work.segment is not None:
+            return self._segment(work, work.segment, where)
         return row_after("animate", work, partial(self._animated, work, where), where)
+
+    def _segment(self, work: Work, number: int, where: dict[str, Any]) -> Row:
+        """One segment of a long clip, stored; the clip is not finished by that, and its film is drawn later."""
+        try:
+            done = self._denoised(work, number, where)
+        except Exception as error:
+            return row_of(ended(work, "animate", error).model_copy(update=where), work, then(error))
+        stored = NotReached(f"segment {number} is stored, and the film not drawn yet", "not finished")
+        return row_of(ended(done, "animate", stored).model_copy(update=where), done, "render")
+
+    def _denoised(self, work: Work, number: int, where: dict[str, Any]) -> Work:
+        self._stopping.require_going()
+        segment = segments(work)[number]
+        kind, effort = (work.clip.animator, False), cost(work) * len(segment) // work.frames
+        self._deadline.require(kind, effort)
+        limit = self._limits.film(work.model_copy(update={"frames": len(segment)}), self._machine.device)
+        unit, begun = f"{work.latents_key}.{number:05}", time.perf_counter()
+        with self._located(where), self._ledger.trying(work.row, work.clip.id, limit, unit, f"segment {number}"):
+            done = self._stage.segment(work, number)
+        self._deadline.took(kind, effort, since(begun) - done.seconds.get("load", 0.0))
+        return done
 
     def _animated(self, work: Work, where: dict[str, Any]) -> Result:
         self._stopping.require_going()
         kind, effort = self._effort(work)
         self._deadline.require(kind, effort)
-        machine, begun, now = self._machine, time.perf_counter(), datetime.now(UTC)
-        where |= {"device": machine.device, "host": machine.host, "worker": machine.worker}
-        try:
-            limit = self._limits.film(work, machine.device)
-            with self._claims.held(work.film_key), self._ledger.trying(work.row, work.clip.id, limit) as attempt:
-                result = self._stage(work, attempt)
-        finally:
-            where["gpu_seconds"] = round(since(begun) * machine.gpus, 3)
+        begun, now = time.perf_counter(), datetime.now(UTC)
+        limit = self._limits.film(work, self._machine.device)
+        with (
+            self._located(where),
+            self._claims.held(work.film_key),
+            self._ledger.trying(work.row, work.clip.id, limit) as attempt,
+        ):
+            result = self._stage(work, attempt)
         if result.started is not None and result.started >= now:  # else the film was there already
             self._deadline.took(kind, effort, since(begun) - result.seconds.get("load", 0.0))
         return result
+
+    @contextmanager
+    def _located(self, where: dict[str, Any]) -> Iterator[None]:
+        """Where the block runs, and how long it holds a GPU."""
+        machine, begun = self._machine, time.perf_counter()
+        where |= {"device": machine.device, "host": machine.host, "worker": machine.worker}
+        try:
+            yield
+        finally:
+            where["gpu_seconds"] = round(since(begun) * machine.gpus, 3)
 
     def _effort(self, work: Work) -> tuple[tuple[str, bool], int]:
         """What rows are compared by where there is a deadline, and their cost."""

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -21,8 +22,11 @@ from pipelines import cli
 from pipelines.clip import StageChain, make_clip
 from pipelines.configuration import RunConfig
 from pipelines.demo import CATALOGUE
+from stages.diffusion.animator import Denoised
+from stages.diffusion.animators import ANIMATORS
 from tests.conftest import CHECKOUT
-from tests.made.sample_media import CHECKPOINT, clip_row, write_manifest
+from tests.made.sample_media import CHECKPOINT, clip_row, write_driving, write_manifest, write_reference
+from tests.made.segmented import IMPLEMENTATION, Segmented, made
 
 SHORT = ["--set", "frame_count=2", "--set", "steps=1"]
 
@@ -241,3 +245,35 @@ def test_a_clip_that_is_told_to_end_leaves_nothing_behind(media: list[str], tmp_
     assert heard[-1] == "catwalk: terminated\n"
     assert list((tmp_path / "tmp").glob("catwalk-*")) == []
     assert not Path(media[2]).exists()
+
+
+def test_a_long_clip_that_is_ended_loses_one_segment_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_reference(tmp_path / "reference.png")
+    write_driving(tmp_path / "long.mp4", 35)
+    (tmp_path / "made").mkdir()
+    (tmp_path / "night.yaml").write_text(f"animators: {{segmented: {IMPLEMENTATION}}}\n")
+    film, options = tmp_path / "film.mp4", json.dumps({"folder": str(tmp_path / "made")})
+    command = ["clip", str(tmp_path / "reference.png"), str(tmp_path / "long.mp4"), str(film)]
+    command += ["--config", str(tmp_path / "night.yaml"), "--animator", "segmented"]
+    command += ["--set", "driving_kind=skeleton", "--set", f"options={options}"]
+    paint = Segmented.segment
+
+    def ended(self: Segmented, *asked: Any) -> Denoised:
+        if asked[-1].number == 2:
+            raise KeyboardInterrupt
+        return paint(self, *asked)
+
+    monkeypatch.setattr(Segmented, "segment", ended)
+    assert cli.main(command) != cli.OK
+    assert f"kept in {film}.unfinished" in capsys.readouterr().err
+    assert not film.exists()
+    monkeypatch.setattr(Segmented, "segment", paint)
+    assert cli.main(command) == cli.OK
+    assert "going on with what" in capsys.readouterr().err
+    assert made(tmp_path / "made")[0] == [0, 1, 2, 3]
+    assert sorted(one.name for one in tmp_path.iterdir()) == [
+        "film.mp4", "long.mp4", "made", "night.yaml", "reference.png"
+    ]  # fmt: skip
+    ANIMATORS.pop("segmented")
