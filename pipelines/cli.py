@@ -118,6 +118,7 @@ def build_parser() -> argparse.ArgumentParser:
     _manifest(commands)
     _poses(commands)
     _models(commands)
+    _replay(commands)
     _doctor(commands)
     _clean(commands)
     _cluster(commands)
@@ -224,6 +225,37 @@ def plan(arguments: argparse.Namespace) -> int:
     else:
         print_text("\n".join(forecast_lines(made)))
     return SOME_FAILED if made.refused else OK
+
+
+def _replay(commands: Any) -> None:
+    text = "do one stage of one clip of a run again, in this process, to see what goes wrong"
+    parser = _command(commands, "replay", replay, text, SOME_FAILED)
+    parser.add_argument("output", help="folder or bucket prefix that the run made films into; nothing is put there")
+    parser.add_argument("run", help="id of the run")
+    parser.add_argument("clip", help="id of the clip")
+    parser.add_argument(
+        "--stage", choices=["pose", "inputs", "animate"], default="animate", help="what is done again (animate)"
+    )
+    parser.add_argument("--into", type=Path, metavar="FOLDER", help="where what it makes goes; left out, a new folder")
+    _config_options(parser)
+    _speech(parser)
+
+
+def replay(arguments: argparse.Namespace) -> int:
+    """`catwalk replay`."""
+    config, console = _configured(arguments), arguments.console
+    console.verbose = not console.quiet  # where it goes wrong is what it is for
+    from pipelines.replay import replay as again
+
+    made = again(
+        config,
+        *(arguments.output, arguments.run, arguments.clip, arguments.stage, arguments.into),
+        console.say,
+        _told(console),
+    )
+    if arguments.json:
+        print_json({"exit_code": OK, **made})
+    return OK
 
 
 def _require_limit(arguments: argparse.Namespace) -> None:

@@ -33,7 +33,7 @@ def looked_at(settings: RunSettings, limit: int | None, say: Say) -> tuple[Plan,
     config = settings.config.model_copy(update={"checkpoints": {**named, **settings.config.checkpoints}})
     validate = stage_of.validate(settings := replace(settings, config=config))
     plan, refused = Plan(), KeptResults()
-    for number, fields in islice(_rows(settings.manifest), limit):
+    for number, fields in islice(rows_of(settings.manifest), limit):
         try:
             plan.todo.append(planned_clip(_keyed(validate(number, fields), settings)))
         except Exception as error:
@@ -43,7 +43,8 @@ def looked_at(settings: RunSettings, limit: int | None, say: Say) -> tuple[Plan,
     return plan, refused
 
 
-def _rows(manifest: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def rows_of(manifest: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """A manifest's rows in this process, each with its number."""
     every = (file.partitions | row for file, table in read_files(manifest) for row in rows(table))
     return enumerate(every)
 

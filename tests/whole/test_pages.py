@@ -108,6 +108,7 @@ def test_the_readme_names_every_status_and_every_exit_code() -> None:
 def test_every_command_that_a_page_names_is_one() -> None:
     commands = {
         "plan",
+        "replay",
         "animate",
         "report",
         "submit",
