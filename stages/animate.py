@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from manifests import results, storage
 from manifests.errors import NotFinite, Problem
@@ -31,6 +31,7 @@ from stages.diffusion.animators import facts_of
 from stages.diffusion.model_cache import ModelCache
 from stages.driving import frames_to_show, keeps_sound
 from stages.latents_cache import latents_uri, segments
+from stages.measuring import measured
 from stages.node_cache import NodeCache
 from stages.poses.motion.quality import QualityRules
 from stages.poses.outdated import outdated
@@ -38,7 +39,7 @@ from stages.progress import Told, counted_batches, silent
 from stages.video.brightness import BRIGHT, DARK, Brightest
 from stages.video.encode import EncodeRecipe
 from stages.video.film import likely_posters, shown_of, write_film
-from stages.video.quality.film_quality import FilmQuality, metrics_of
+from stages.video.quality.film_quality import FilmQuality
 from stages.video.sound import check_sound
 
 log = logging.getLogger(__name__)
@@ -183,8 +184,7 @@ class Animate:
             # segments are stored until the film is there, so that a clip that was killed goes on
             keep = self._keep_latents or len(segments(work)) > 1
             parts, report = self._denoise(animator, work, scratch, dtype is None, keep and dtype is None)
-        with timings.of("encode"):
-            quality = FilmQuality(metrics_of(cast(Fraction, work.clip.fps)))
+        with timings.of("encode"), measured(self._denoise, work, report, scratch) as quality:
             movie, poster, poster_frame, brightest = self._encode(animator, parts, work, report, scratch, quality)
         made = Made(movie, poster, poster_frame, report, quality, [])
         if brightest.value >= DARK:

@@ -137,6 +137,16 @@ class Denoise:
             picture = read_picture(fetch_entry(uri, scratch))
         return picture if window is None else Window(*window).of(picture)
 
+    def reference_keypoints(self, work: Work, scratch: Path) -> Keypoints | None:
+        """Those of the reference, of its own size; None where the clip needs none."""
+        return None if work.reference_pose_key is None else self._reference_keypoints(work, scratch)
+
+    @contextmanager
+    def poses(self, work: Work, scratch: Path) -> Iterator[PosePictures | None]:
+        """The poses that are drawn, at the animator's rate; None for a clip without any."""
+        with self._poses(as_drawn(work), scratch) as (poses, _):
+            yield poses
+
     def _made(
         self, animator: Animator, work: Work, segment: Segment, inputs: Inputs, count: int, scratch: Path
     ) -> Found:
@@ -201,7 +211,7 @@ class Denoise:
         if fps is None:  # the file states none: it runs at the film's
             fps = cast(Fraction, work.clip.fps)
             seconds = [number / fps for number in range(len(keypoints))]
-        reference = None if work.reference_pose_key is None else self._reference_keypoints(work, scratch)
+        reference = self.reference_keypoints(work, scratch)
         shown = shown_frames(work.clip, seconds, fps)
         return skeleton_pictures(keypoints, fps, work.clip, shown, reference, self._pose_rules, facts.pose)
 

@@ -90,6 +90,7 @@ ROOMS |= {"networks": "networks", "sampling": "sampling", "weights": "weights"}
 BETWEEN_STAGES = {"stages.driving", "stages.suitability", "stages.checkpoint_files", "stages.progress"}
 BETWEEN_STAGES |= {"stages.cache_entry", "stages.latents_file", "stages.latents_cache", "stages.denoise"}
 BETWEEN_STAGES |= {"stages.node_cache", "stages.hub"}
+BETWEEN_STAGES |= {"stages.measuring"}
 MAY_IMPORT = {
     "manifests": set(),
     "cluster": {"manifests"},

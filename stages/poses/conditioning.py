@@ -16,11 +16,12 @@ from stages.poses.drawing.dwpose import draw
 from stages.poses.drawing.resize import resized_size
 from stages.poses.keypoints import Keypoints, People
 from stages.poses.motion.absence import fill_absence, spans
-from stages.poses.motion.framing import Framing, cut_to, frame_person
+from stages.poses.motion.framing import Framing, Window, cut_to, frame_person
 from stages.poses.motion.quality import QualityRules, assess, judge
 from stages.poses.motion.repair import repair
 from stages.poses.motion.retarget import retarget
 from stages.poses.motion.subject import Choice, follow
+from stages.poses.torso import torso
 from stages.poses.wholebody import BODY, VISIBLE
 
 if TYPE_CHECKING:
@@ -49,10 +50,19 @@ def followed(
 class DrawnPoses:
     """The pictures of a film's frames in its order, each drawn when it is asked for."""
 
-    def __init__(self, draw_frame: Callable[[int], np.ndarray], shown: Sequence[int]) -> None:
-        """`draw_frame` draws a frame of the sequence, `shown` are those that the film shows."""
+    def __init__(
+        self,
+        draw_frame: Callable[[int], np.ndarray],
+        shown: Sequence[int],
+        find_torso: Callable[[int], np.ndarray | None] = lambda frame: None,
+    ) -> None:
+        """`draw_frame` draws a frame of the sequence, `shown` are those that the film shows.
+
+        `find_torso` tells the corners of the torso in one, in pixels of the film, where they are known.
+        """
         self._draw_frame = draw_frame
         self._shown = shown
+        self._find_torso = find_torso
 
     def __len__(self) -> int:
         return len(self._shown)
@@ -60,6 +70,10 @@ class DrawnPoses:
     def __getitem__(self, frame: int) -> np.ndarray:
         """uint8 (height, width, 3) of one frame of the film."""
         return self._draw_frame(self._shown[frame])
+
+    def torso(self, frame: int) -> np.ndarray | None:
+        """Corners (4, 2) of the torso in one frame of the film, x and y in its pixels, where they are known."""
+        return self._find_torso(self._shown[frame])
 
 
 def skeleton_pictures(
@@ -104,7 +118,7 @@ def skeleton_pictures(
     def drawn(frame: int) -> np.ndarray:
         return drawing(skeleton.dwpose(person.people(frame), clip.width, clip.height), clip.height, clip.width)
 
-    return DrawnPoses(drawn, shown), report
+    return DrawnPoses(drawn, shown, lambda frame: torso(person.people(frame))), report
 
 
 def _bodies(drawn: skeleton.Skeleton, height: int, width: int) -> np.ndarray:
@@ -121,6 +135,15 @@ def framing_of(reference: Keypoints, clip: Clip) -> Framing:
         return Framing(None, 0.0)
     film = cast(int, clip.width), cast(int, clip.height)
     return frame_person(_reference_person(reference), (reference.width, reference.height), film)
+
+
+def reference_torso(reference: Keypoints, clip: Clip, window: Sequence[int] | None) -> np.ndarray | None:
+    """Corners (4, 2) of the torso of the reference's person, where the reference lies in the film; None: not seen.
+
+    `window` is the part of the reference that the film shows, None for all of it. Raises `Rejected` where nobody is.
+    """
+    person = Keypoints.from_people([_reference_person(reference)], reference.width, reference.height)
+    return torso(placed(person if window is None else cut_to(person, Window(*window)), clip).people(0))
 
 
 def placed(keypoints: Keypoints, clip: Clip) -> Keypoints:

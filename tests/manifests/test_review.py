@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from manifests import results
 from manifests.clip import Clip
@@ -17,12 +18,12 @@ from manifests.review import Measure, MetricLimits, ReviewLimits
 from manifests.work import Work
 from pipelines.configuration import RunConfig
 
-WORK = Work(row=0, clip=Clip(id="a", animator="drawn"), frames=30, film_key="f" * 32)
+WORK = Work(row=0, clip=Clip(id="a", animator="plain"), frames=30, film_key="f" * 32)
 FLICKERING = {"flicker": Measure(value=0.414, frame=17), "black": Measure(value=0)}
 
 
 def film(**fields: object) -> Result:
-    return Result(row=0, id="a", status="done", animator="drawn", frames=30, quality=FLICKERING, **fields)
+    return Result(row=0, id="a", status="done", animator="plain", frames=30, quality=FLICKERING, **fields)
 
 
 def told(limits: ReviewLimits) -> list[str]:
@@ -36,9 +37,18 @@ def test_a_film_beyond_a_limit_is_told_with_value_limit_and_frame() -> None:
 
 
 def test_an_animator_has_limits_of_its_own() -> None:
-    assert told(ReviewLimits(flicker=0.3, animators={"drawn": {"flicker": 0.5}, "other": {"flicker": 0.1}})) == []
-    assert told(ReviewLimits(flicker=0.5, animators={"drawn": {"flicker": 0.3}})) != []
-    assert told(ReviewLimits(flicker=0.1, animators={"drawn": {"flicker": None}})) == []
+    assert told(ReviewLimits(flicker=0.3, animators={"plain": {"flicker": 0.5}, "other": {"flicker": 0.1}})) == []
+    assert told(ReviewLimits(flicker=0.5, animators={"plain": {"flicker": 0.3}})) != []
+    assert told(ReviewLimits(flicker=0.1, animators={"plain": {"flicker": None}})) == []
+
+
+def test_a_limit_of_one_animator_leaves_the_others_as_they_come() -> None:
+    plain = ReviewLimits()
+    assert plain.of("drawn")["garment"] > plain.of("magicanimate")["garment"]
+    changed = ReviewLimits(animators={"drawn": {"flicker": 5}, "magicanimate": {"seam": 2}})
+    assert changed.of("drawn") == {**plain.of("drawn"), "flicker": 5}
+    assert changed.of("magicanimate") == {**plain.of("magicanimate"), "seam": 2}
+    assert RunConfig.model_validate(yaml.safe_load(RunConfig(review=changed).to_yaml())).review == changed
 
 
 def test_what_a_film_was_found_to_be_is_no_reason_of_yesterday() -> None:

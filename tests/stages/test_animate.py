@@ -280,8 +280,10 @@ def flickering(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("flickering")
 def test_a_films_metrics_are_in_its_result_and_their_curves_in_its_marker(media: Path) -> None:
     calm, unsteady = made(media, "plain"), made(media, "flickering")
-    assert calm.review == []
+    assert calm.review == ["frozen 5 > 3 at frame 5"], "its poses move, it does not"
     assert calm.quality["flicker"].value == 0
+    assert calm.quality["sharpness"].value == pytest.approx(1, abs=0.05), "it is the reference itself"
+    assert set(calm.quality) == {"black", "frozen", "flicker", "warping_error", "sharpness"}
     assert unsteady.status == "done"
     (reason,) = (one for one in unsteady.review if one.startswith("flicker"))
     assert re.fullmatch(r"flicker [\d.]+ > 0\.5 at frame \d", reason)
@@ -296,5 +298,7 @@ def test_other_limits_judge_a_finished_film_anew_without_making_it_again(media: 
     written = Path(first.film).stat().st_mtime_ns
     stages = chain(media, animate_pool={"dtype": "bfloat16"}, review={"flicker": None})
     again = stages.film(stages.work(row(media, "flickering")))
-    assert (again.film, again.review, again.quality) == (first.film, [], first.quality)
+    assert (again.film, again.quality) == (first.film, first.quality)
+    assert [one.split()[0] for one in first.review] == ["flicker"]
+    assert again.review == []
     assert Path(first.film).stat().st_mtime_ns == written

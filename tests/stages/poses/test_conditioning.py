@@ -10,7 +10,7 @@ import pytest
 
 from manifests.clip import Clip
 from manifests.errors import Rejected
-from stages.poses.conditioning import placed, skeleton_pictures
+from stages.poses.conditioning import placed, reference_torso, skeleton_pictures
 from stages.poses.drawing import skeleton
 from stages.poses.drawing.controlnet10 import draw_controlnet10
 from stages.poses.keypoints import Keypoints, People
@@ -195,3 +195,17 @@ def test_the_openpose_style_is_18_joints_with_limbs_laid_over_them_and_no_hands_
     (candidate,) = person.points[3, :, :18]
     expected = draw_controlnet10(candidate, np.arange(18)[None], 200, 240)
     assert (drawn[0] != expected).mean() < 0.02  # repair smooths the pose a little
+
+
+def test_the_torso_is_known_in_the_films_pixels_and_the_references_where_the_film_shows_it() -> None:
+    walk, seen = standing(), clip(120, 100)  # half the size
+    drawn, _ = skeleton_pictures(walk, FPS, seen, range(12))
+    corners = np.array([[30, 30], [10, 30], [13, 82], [27, 82]])  # left and right shoulder, right and left hip
+    expected = (corners + [80, 20] + 0.5) / 2 - 0.5
+    assert drawn.torso(0) == pytest.approx(expected, abs=1)
+    assert drawn.torso(11) == pytest.approx(expected + [5.5, 0], abs=1)
+    assert reference_torso(standing(frames=1), seen, None) == pytest.approx(expected)
+    window = (40, 0, 120, 100)  # shown at its own size
+    assert reference_torso(standing(frames=1), seen, window) == pytest.approx(corners + [40, 20])
+    hidden = replace(walk, scores=walk.scores * np.where(np.arange(134) == 2, 0, 1))
+    assert skeleton_pictures(hidden, FPS, seen, range(12), rules=QualityRules(missing=None))[0].torso(3) is None

@@ -1,0 +1,100 @@
+"""What is measured of a film while it is encoded, with its poses and reference to hold it against."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from manifests.work import Work
+from stages.denoise import Denoise
+from stages.diffusion.animator import PosePictures
+from stages.diffusion.animators import facts_of
+from stages.driving import frames_to_show
+from stages.latents_cache import segments
+from stages.poses.conditioning import reference_torso
+from stages.video.image import fit
+from stages.video.quality.film_quality import FilmQuality, metrics_of
+from stages.video.quality.frame import small_size
+from stages.video.quality.outline import Outline, outline_of_picture
+
+log = logging.getLogger(__name__)
+
+_LOOKS = 10  # a second: between them a person has hardly moved
+
+
+@contextmanager
+def measured(denoise: Denoise, work: Work, report: dict[str, Any], scratch: Path) -> Iterator[FilmQuality]:
+    """The metrics of a clip's film. What cannot be had of its poses and reference costs what needs it, never the film.
+
+    `report` is the one on the poses.
+    """
+    clip = work.clip
+    fps, size = cast(Fraction, clip.fps), (cast(int, clip.width), cast(int, clip.height))
+    reference: np.ndarray | None = None
+    torso: np.ndarray | None = None
+    outlines: Outlines | None = None
+    # closed below without telling the poses what went wrong with the film, which is not their fault
+    opened = ExitStack()
+    try:
+        window = report.get("window")
+        if (picture := denoise.reference(work, window, scratch)) is not None:
+            reference = fit(picture, *size, clip.fit or "stretch")
+        if (person := denoise.reference_keypoints(work, scratch)) is not None:
+            torso = reference_torso(person, clip, window)
+        if (poses := opened.enter_context(denoise.poses(work, scratch))) is not None:
+            outlines = Outlines(poses, work)
+    except Exception:
+        log.exception("row %d (%s): metrics go without poses", work.row, clip.id)
+    try:
+        yield FilmQuality(metrics_of(fps, reference, torso, bool(clip.loop), borders(work)), outlines)
+    finally:
+        opened.close()
+
+
+def borders(work: Work) -> list[int]:
+    """The frames of the film at which its segments meet."""
+    rule = facts_of(work.clip.animator).segments
+    if rule is None:
+        return []
+    drawn = frames_to_show(work)
+    starts = [segment.start + max(rule.halo, rule.carried) for segment in segments(work)[1:]]
+    return [
+        next(frame for frame, shown in enumerate(drawn) if shown >= start) for start in starts if start <= drawn[-1]
+    ]
+
+
+class Outlines:
+    """Where the person is to be in each frame of a film, by the poses that it was drawn from."""
+
+    def __init__(self, poses: PosePictures, work: Work) -> None:
+        self._poses = poses
+        self._shown = frames_to_show(work)
+        self._fit = work.clip.fit or "stretch"
+        self._size = cast(int, work.clip.width), cast(int, work.clip.height)
+        self._every = max(1, round(cast(Fraction, work.clip.fps) / _LOOKS))
+        self._last: Outline | None = None
+
+    def __call__(self, frame: int) -> Outline:
+        """In pixels of the small picture; between two looks it is that of the last one, without a torso."""
+        if self._last is None or frame % self._every == 0:
+            self._last = self._outline(self._shown[frame])
+            return self._last
+        self._last = replace(self._last, torso=None)
+        return self._last
+
+    def _outline(self, drawn: int) -> Outline:
+        small = small_size(*self._size)
+        pose = self._poses[drawn]
+        if pose.dtype != np.uint8:  # U and V, in [0, 1]
+            pose = (255 * np.stack([*pose, pose.max(axis=0)], axis=-1)).astype(np.uint8)
+        outline = outline_of_picture(fit(pose, *small, self._fit))
+        torso = getattr(self._poses, "torso", lambda _: None)(drawn)
+        scale = np.divide(small, self._size)
+        return outline if torso is None else replace(outline, torso=torso * scale)
