@@ -6,7 +6,7 @@ Source: SPEC.md; the sections named below are its.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -124,7 +124,7 @@ class AnimateAnyone:
         shown = [frame % len(poses) for frame in keys]  # of a clip that loops, a segment goes on at its other end
         if start is None:
             start = starting_noise(clip, shown, (4, clip.height // 8, clip.width // 8))
-        model = ClipModel(self, clip, reference, [poses[frame] for frame in shown])
+        model = ClipModel(self, clip, reference, (poses[frame] for frame in shown))
         scheduler = DDIMScheduler(**self.settings.scheduler)
         scheduler.set_timesteps(clip.steps)
         begin = segment.start // options.interpolation_factor
@@ -146,7 +146,7 @@ class AnimateAnyone:
 class ClipModel:
     """The window model of one clip: reference, image token and poses around the shared networks."""
 
-    def __init__(self, animator: AnimateAnyone, clip: Clip, reference: np.ndarray, poses: Sequence[np.ndarray]) -> None:
+    def __init__(self, animator: AnimateAnyone, clip: Clip, reference: np.ndarray, poses: Iterable[np.ndarray]) -> None:
         self._animator = animator
         token = animator.encoder.token(reference, clip.fit)
         # the unconditional branch has no reference and a token of zeros (section 4); without guidance it is left out
@@ -162,7 +162,7 @@ class ClipModel:
             features = {name: rounded(one) for name, one in features.items()}
         self._conditioning = animator.unet.condition(features, tokens)
         self._pose = animator.guider.features(
-            [fit(pose, clip.width, clip.height, clip.fit, Image.Resampling.LANCZOS) for pose in poses]
+            fit(pose, clip.width, clip.height, clip.fit, Image.Resampling.LANCZOS) for pose in poses
         )
         self._stems: SharedFrames[Stem] = SharedFrames()
 

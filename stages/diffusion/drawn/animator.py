@@ -30,7 +30,7 @@ from stages.diffusion.weights.checkpoint import check_digests, load_network
 from stages.video.image import fit
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from manifests.clip import Clip
 
@@ -77,7 +77,7 @@ class Drawn:
         shape = (LATENT_CHANNELS, clip.height // 8, clip.width // 8)
         shown = segment.shown(len(poses))
         start = starting_noise(clip.seed, shown, shape, options)
-        model = ClipModel(self, clip, reference, [poses[frame] for frame in shown])
+        model = ClipModel(self, clip, reference, (poses[frame] for frame in shown))
         scheduler = ddim(self.scheduler, published=False)
         scheduler.set_timesteps(clip.steps)
         return denoise(
@@ -97,12 +97,12 @@ class Drawn:
 class ClipModel:
     """The window model of one clip: reference and poses around the shared networks."""
 
-    def __init__(self, animator: Drawn, clip: Clip, reference: np.ndarray, poses: Sequence[np.ndarray]) -> None:
+    def __init__(self, animator: Drawn, clip: Clip, reference: np.ndarray, poses: Iterable[np.ndarray]) -> None:
         self._networks = animator.networks
         self._motion = DrawnOptions(**clip.options).motion
         latents = animator.images.encode(fit(reference, clip.width, clip.height, clip.fit))
         self._conditioning = animator.networks.condition(latents)
-        self._pose = animator.guider.features([fit(pose, clip.width, clip.height, clip.fit) for pose in poses])
+        self._pose = animator.guider.features(fit(pose, clip.width, clip.height, clip.fit) for pose in poses)
 
     def begin_step(self, timestep: int, windows: Sequence[Window]) -> None:
         """Nothing changes with the timestep."""

@@ -122,13 +122,16 @@ class MagicAnimate:
         shape = (4, clip.height // 8, clip.width // 8)
         if start is None:
             start = starting_noise(clip, segment, len(poses), shape)
-        shown = [fit(poses[frame], clip.width, clip.height, clip.fit) for frame in segment.shown(len(poses))]
+        shown = segment.shown(len(poses))
         shown += shown[-1:] * (len(start) - len(shown))
         reference = fit(reference, clip.width, clip.height, clip.fit)
+        fitted = np.empty((len(shown), *reference.shape), np.uint8)
+        for place, frame in enumerate(shown):  # beside the fitted ones, one pose is in memory
+            fitted[place] = fit(poses[frame], clip.width, clip.height, clip.fit)
 
         scheduler = DDIMScheduler(**SCHEDULER)
         scheduler.set_timesteps(clip.steps)
-        model = ClipModel(self, clip, reference, np.stack(shown), options.controlnet_conditioning_scale)
+        model = ClipModel(self, clip, reference, fitted, options.controlnet_conditioning_scale)
         return denoise(
             model,
             # half precision is for the networks; fused predictions and scheduler steps stay in float32

@@ -5,7 +5,8 @@ Source: animate_anyone/SPEC.md section 2.3. The network is the one that ControlN
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -45,12 +46,14 @@ class PoseGuider:
         return cls(load_strictly(build_pose_guider(state, file), state, file, dtype).to(device))
 
     @torch.inference_mode()
-    def features(self, poses: Sequence[np.ndarray]) -> torch.Tensor:
-        """uint8 frames (height, width, 3) → (frames, channels, height/8, width/8), each frame by itself."""
+    def features(self, poses: Iterable[np.ndarray]) -> torch.Tensor:
+        """uint8 frames (height, width, 3) → (frames, channels, height/8, width/8), each frame by itself.
+
+        Frames are asked for as they are needed: a batch of them is in memory.
+        """
         weight = self.network.conv_in.weight
-        made = []
-        for first in range(0, len(poses), BATCH):
-            batch = np.stack(poses[first : first + BATCH])
-            images = torch.from_numpy(batch).permute(0, 3, 1, 2).to(weight.device, torch.float32) / 255
+        made, frames = [], iter(poses)
+        while batch := list(islice(frames, BATCH)):
+            images = torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2).to(weight.device, torch.float32) / 255
             made.append(self.network(images.to(weight.dtype)))
         return torch.cat(made)

@@ -115,9 +115,10 @@ def starting_noise(clip: Clip, segment: Segment, shape: tuple[int, int, int]) ->
     Otherwise a frame's noise is its own, whatever the chunks are.
     """
     lengths = [len(chunk) - 1 for chunk in frame_chunks(segment.stop, clip.window)]
-    first, rest = chunked_noise(clip.seed, lengths, shape)
     if clip.mode == "parity":
+        first, rest = chunked_noise(clip.seed, lengths, shape)
         return first, rest[segment.start :]
+    first, _ = chunked_noise(clip.seed, lengths[:1], shape)  # every chunk begins with the same
     return first, frame_noise(clip.seed, range(segment.start, segment.stop), shape)
 
 
