@@ -27,7 +27,7 @@ from stages.suitability import check_suitable, known_animator
 from stages.video.image import read_managed
 from stages.video.limits import Limits
 from stages.video.read import Frames
-from stages.video.timing import EvenTimestamps
+from stages.video.timing import EvenTimestamps, KeptTimestamps
 
 # Raised by one when probing finds out more, or other things, about the same file.
 PROBE_ALGORITHM = 3
@@ -195,7 +195,7 @@ class Validate:
         if len(self._seen) >= MOST_REMEMBERED:
             self._seen.clear()
         if times := found.get("found", {}).get("timestamps"):
-            found = {"found": {**found["found"], "timestamps": [Fraction(second) for second in times]}}
+            found = {"found": {**found["found"], "timestamps": KeptTimestamps([*map(Fraction, times)])}}
         self._seen[file] = found
 
     def _examined(self, uri: str, kind: str) -> Found:

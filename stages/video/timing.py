@@ -1,10 +1,11 @@
 """Which frame of a video shows when: the rate of its timestamps, and the frames of an output of another rate."""
 
+from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from itertools import pairwise
-from math import ceil
+from math import ceil, lcm
 from typing import NamedTuple, overload
 
 import numpy as np
@@ -147,6 +148,26 @@ class EvenTimestamps(Sequence[Fraction]):
         if isinstance(index, slice):
             return [frame / self._fps for frame in self._frames[index]]
         return self._frames[index] / self._fps
+
+
+class KeptTimestamps(Sequence[Fraction]):
+    """Timestamps in seconds in 8 bytes each, for those who keep many: a fraction takes more than a hundred."""
+
+    def __init__(self, seconds: Sequence[Fraction]) -> None:
+        self._parts = lcm(*(second.denominator for second in seconds))
+        self._ticks = array("q", (int(second * self._parts) for second in seconds))
+
+    def __len__(self) -> int:
+        return len(self._ticks)
+
+    @overload
+    def __getitem__(self, index: int) -> Fraction: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Fraction]: ...
+    def __getitem__(self, index: int | slice) -> Fraction | list[Fraction]:
+        if isinstance(index, slice):
+            return [Fraction(tick, self._parts) for tick in self._ticks[index]]
+        return Fraction(self._ticks[index], self._parts)
 
 
 def _instants(

@@ -182,6 +182,13 @@ def test_a_small_keypoint_file_that_unpacks_to_much_is_never_unpacked(tmp_path: 
         import_keypoints(packed, Limits(bytes=20_000))
 
 
+def test_documents_of_a_zip_are_read_one_by_one(tmp_path: Path) -> None:
+    packed = write_documents(tmp_path / "k.zip", somebody(frames=120))
+    (keypoints, _), peak = peak_of(lambda: import_keypoints(packed, Limits()))
+    assert len(keypoints) == 120
+    assert peak < 6 * keypoints.points.nbytes  # as Python's numbers, the documents alone take more
+
+
 @pytest.mark.parametrize("name", ["k.json", "k.zip", "k.npz", "k.parquet"])
 def test_more_frames_than_the_limit_are_rejected(tmp_path: Path, name: str) -> None:
     write = write_documents if name.endswith(("json", "zip")) else write_arrays

@@ -143,8 +143,8 @@ def _from_json(path: Path, limits: Limits) -> tuple[Keypoints, Fraction | None]:
     facts = found if isinstance(found, dict) else {}
     frames = facts.get("frames", [facts] if "people" in facts else found)
     fps = frame_rate(facts["fps"], FASTEST_CAMERA) if "fps" in facts else None
-    _check_documents(frames, limits)
-    return openpose_json.read(frames, facts.get("width"), facts.get("height")), fps
+    _check_extent(len(frames), 0, limits)
+    return openpose_json.read(_checked(frames, len(frames), limits), facts.get("width"), facts.get("height")), fps
 
 
 def _from_zip(path: Path, limits: Limits) -> tuple[Keypoints, Fraction | None]:
@@ -153,14 +153,16 @@ def _from_zip(path: Path, limits: Limits) -> tuple[Keypoints, Fraction | None]:
         _check_extent(len(names), 0, limits)
         _check_bytes(sum(archive.getinfo(name).file_size for name in names), limits)
         numbered = sorted(names, key=lambda name: (openpose_json.frame_number(name) or 0, name))
-        frames = [json.loads(archive.read(name)) for name in numbered]
-    _check_documents(frames, limits)
-    return openpose_json.read(frames), None
+        documents = (json.loads(archive.read(name)) for name in numbered)  # all at once they take five times as much
+        return openpose_json.read(_checked(documents, len(names), limits)), None
 
 
-def _check_documents(frames: list[dict[str, Any]], limits: Limits) -> None:
-    people = (frame.get("people") for frame in frames if isinstance(frame, dict))
-    _check_extent(len(frames), max((len(those) for those in people if isinstance(those, list)), default=0), limits)
+def _checked(documents: Iterable[dict[str, Any]], frames: int, limits: Limits) -> Iterator[dict[str, Any]]:
+    """The documents of so many `frames`, none of which has more people than all of them may have."""
+    for document in documents:
+        people = document.get("people") if isinstance(document, dict) else None
+        _check_extent(frames, len(people) if isinstance(people, list) else 0, limits)
+        yield document
 
 
 def _from_numpy(path: Path, limits: Limits) -> tuple[Keypoints, Fraction | None]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -41,15 +41,19 @@ def frame_number(file: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def read(documents: Sequence[dict[str, Any]], width: int | None = None, height: int | None = None) -> Keypoints:
-    """One parsed document per frame, in order, of either dialect → keypoints in pixels.
+def read(documents: Iterable[dict[str, Any]], width: int | None = None, height: int | None = None) -> Keypoints:
+    """One parsed document per frame, in order, of either dialect → keypoints in pixels. They are looked at one by one.
 
     The picture is `width` × `height` pixels, or as large as the documents say. Pixels are told from fractions of the
     picture (0 … 1) by their size over the whole sequence. Points that were not found are at (0, 0) with score 0. Raises
     `Rejected` naming the frame and field that is not as it should be, and for fractions from −1 to 1.
     """
-    frames = [_frame(document, f"frame {number}") for number, document in enumerate(documents)]
-    width, height = _size(documents, width, height)
+    frames: list[tuple[np.ndarray, np.ndarray]] = []
+    told: set[tuple[Any, Any]] = set()
+    for number, document in enumerate(documents):
+        frames.append(_frame(document, f"frame {number}"))
+        told.add((document.get("canvas_width"), document.get("canvas_height")))
+    width, height = _size(told - {(None, None)}, width, height)
     scale = _to_pixels(frames, width, height)
     people = []
     for points, scores in frames:
@@ -143,10 +147,7 @@ def _numbers(listed: Any, where: str) -> np.ndarray:
     return np.array(listed, np.float64)
 
 
-def _size(documents: Sequence[dict[str, Any]], width: int | None, height: int | None) -> tuple[int, int]:
-    told: set[tuple[Any, Any]]
-    told = {(document.get("canvas_width"), document.get("canvas_height")) for document in documents}
-    told.discard((None, None))
+def _size(told: set[tuple[Any, Any]], width: int | None, height: int | None) -> tuple[int, int]:
     if width is not None and height is not None:
         return width, height
     if len(told) != 1:

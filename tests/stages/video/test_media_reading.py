@@ -22,7 +22,8 @@ from stages.video import timing
 from stages.video.limits import Limits
 from stages.video.probe import examine
 from stages.video.read import Frames, VideoFacts, probe
-from stages.video.timing import EvenTimestamps, select, selected_count
+from stages.video.timing import EvenTimestamps, KeptTimestamps, select, selected_count
+from tests.made.memory import peak_of
 
 LIMITS = Limits()
 MEDIA = Path(__file__).resolve().parents[2] / "media"
@@ -683,3 +684,12 @@ def test_frames_are_counted_as_they_are_selected(native_fps: Fraction, fps: Frac
     for seconds in (even, uneven):
         chosen = select(seconds, fps, **asked, native_fps=native_fps)
         assert selected_count(seconds, fps, **asked, native_fps=native_fps) == len(chosen)
+
+
+def test_timestamps_that_are_kept_are_the_same_ones_in_little_memory() -> None:
+    seconds = [Fraction(1001 * frame, 30_000) + Fraction(frame % 3, 90_000) for frame in range(1500)]
+    kept, peak = peak_of(lambda: KeptTimestamps(seconds))
+    assert list(kept) == seconds
+    assert kept[100:140:7] == seconds[100:140:7]
+    assert select(kept, Fraction(24)) == select(seconds, Fraction(24))
+    assert peak < 40 * len(seconds)
