@@ -71,6 +71,7 @@ class Work(BaseModel):
     lora: Weights | None = None
     reference_key: str | None = None
     pose_key: str | None = None
+    frames_key: str | None = None  # of the driving video's own frames, where its animator asks for them
     pose_estimator: str | None = None  # which finds the poses in the driving file, where one does
     reference_pose_key: str | None = None  # where the pose is retargeted
     latents_key: str = ""

@@ -14,7 +14,7 @@ from stages.diffusion.animator import Facts, compute_dtype
 from stages.diffusion.animators import ANIMATORS
 from stages.driving import recipe_of, reference_estimator
 from stages.latents_cache import segments
-from stages.poses.recipes import key_parts, reference_parts, remedy_for
+from stages.poses.recipes import AS_FILMED, key_parts, reference_parts, remedy_for
 
 
 class Keying:
@@ -42,6 +42,7 @@ class Keying:
             checkpoint_digest=checkpoint,
             reference_key=reference,
             pose_key=poses,
+            frames_key=self._frames_key(work, facts),
             pose_estimator=self._estimator(work),
             reference_pose_key=reference_pose,
             latents_key=latents,
@@ -60,6 +61,12 @@ class Keying:
             return driving, None
         estimator = reference_estimator(facts, estimators)
         return driving, pose_key(work.reference.content, reference_parts(estimator), self._weights(estimator))
+
+    def _frames_key(self, work: Work, facts: Facts) -> str | None:
+        """Key of the driving video's own frames."""
+        if "frames" not in facts.asks or work.driving is None or work.clip.driving_kind != "video":
+            return None
+        return pose_key(work.driving.content, key_parts(AS_FILMED, self._config.estimators), None)
 
     def _estimator(self, work: Work) -> str | None:
         """Which estimator finds the poses in the clip's driving file."""

@@ -23,7 +23,7 @@ from stages.diffusion.animators import ANIMATORS
 from stages.driving import as_drawn, shown_frames, stored_as
 from stages.latents_cache import latents_uri, segments
 from stages.latents_file import finite, read_latents, write_latents
-from stages.poses.conditioning import framing_of, skeleton_pictures
+from stages.poses.conditioning import followed, framing_of, skeleton_pictures
 from stages.poses.files.keypoint_file import read_keypoints
 from stages.poses.files.sequence import PoseSequence, ShownPoses
 from stages.poses.keypoints import Keypoints
@@ -185,27 +185,32 @@ class Denoise:
 
     @contextmanager
     def _inputs(self, work: Work, scratch: Path) -> Iterator[Inputs]:
-        with self._poses(as_drawn(work), scratch) as (poses, report):
-            yield Inputs(self.reference(work, report.get("window"), scratch), Driving(poses), report)
+        work = as_drawn(work)
+        with ExitStack() as opened:
+            driving, report = self._driving(work, scratch, opened)
+            yield Inputs(self.reference(work, report.get("window"), scratch), driving, report)
 
-    @contextmanager
-    def _poses(self, work: Work, scratch: Path) -> Iterator[tuple[PosePictures | None, dict]]:
-        """The poses of the film's frames, and the report on them if they were drawn."""
+    def _driving(self, work: Work, scratch: Path, opened: ExitStack) -> tuple[Driving, dict]:
+        """What the clip follows, and the report on the poses if they were drawn; `opened` closes the files of it."""
         if work.pose_key is None:
-            yield None, {}
-            return
-        clip, uri = work.clip, self._layout.poses(work.pose_key)
-        if stored_as(clip) == "keypoints":
-            yield self._drawn(work, uri, scratch)
-            return
-        with made_anew(uri, "poses"), PoseSequence(fetch_entry(uri, scratch)) as sequence:
-            poses = ShownPoses(sequence, shown_frames(clip, *sequence.timing(cast(Fraction, clip.fps))))
-            yield poses, {"empty": empty_stretches(poses[frame] for frame in range(work.frames))}
+            return Driving(), {}
+        frames = None if work.frames_key is None else self._pictures(work, work.frames_key, scratch, opened)
+        if stored_as(work.clip) == "keypoints":
+            return self._drawn(work, frames, scratch)
+        poses = self._pictures(work, work.pose_key, scratch, opened)
+        return Driving(poses, frames), {"empty": empty_stretches(poses[frame] for frame in range(work.frames))}
 
-    def _drawn(self, work: Work, uri: str, scratch: Path) -> tuple[PosePictures, dict]:
+    def _pictures(self, work: Work, key: str, scratch: Path, opened: ExitStack) -> PosePictures:
+        """Stored pictures of the frames that are drawn, each read when it is asked for."""
+        uri, clip = self._layout.poses(key), work.clip
+        opened.enter_context(made_anew(uri, "poses"))
+        sequence = opened.enter_context(PoseSequence(fetch_entry(uri, scratch)))
+        return ShownPoses(sequence, shown_frames(clip, *sequence.timing(cast(Fraction, clip.fps))))
+
+    def _drawn(self, work: Work, frames: PosePictures | None, scratch: Path) -> tuple[Driving, dict]:
+        uri, facts = self._layout.poses(cast(str, work.pose_key)), ANIMATORS[work.clip.animator]
         with made_anew(uri, "poses"):
             keypoints, seconds, fps = read_keypoints(fetch_entry(uri, scratch))
-        facts = ANIMATORS[work.clip.animator]
         if facts.keypoints == "drawn":  # which has seen skeletons of drawn people only
             keypoints = keypoints.without_hands_and_face()
         if fps is None:  # the file states none: it runs at the film's
@@ -213,7 +218,12 @@ class Denoise:
             seconds = [number / fps for number in range(len(keypoints))]
         reference = self.reference_keypoints(work, scratch)
         shown = shown_frames(work.clip, seconds, fps)
-        return skeleton_pictures(keypoints, fps, work.clip, shown, reference, self._pose_rules, facts.pose)
+        poses, report = skeleton_pictures(keypoints, fps, work.clip, shown, reference, self._pose_rules, facts.pose)
+        person = None
+        if "keypoints" in facts.asks:
+            found, _ = followed(keypoints, fps, work.clip.subject, shown=range(shown[0], shown[-1] + 1))
+            person = [found.people(frame) for frame in shown]
+        return Driving(poses, frames, person), report
 
     def _reference_keypoints(self, work: Work, scratch: Path) -> Keypoints:
         uri = self._layout.poses(cast(str, work.reference_pose_key))

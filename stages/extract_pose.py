@@ -20,7 +20,7 @@ from stages.poses.files.keypoint_file import import_keypoints, write_keypoints, 
 from stages.poses.files.sequence import PoseWriter, write_poses
 from stages.poses.files.uv_file import probe_uv, read_uv
 from stages.poses.keypoints import People
-from stages.poses.recipes import Estimators, Recipe
+from stages.poses.recipes import AS_FILMED, Estimators, Recipe
 from stages.progress import Told, counted, silent
 from stages.video.image import read_image
 from stages.video.limits import Limits
@@ -39,11 +39,15 @@ class ExtractPose:
         self._estimators = estimators
 
     def for_driving(self, work: Work) -> bool:
-        """Make the poses of a clip's driving file, if it follows one; returns whether they were made."""
+        """Make the poses of a clip's driving file, if it follows one; returns whether they were made.
+
+        So are the file's own frames, where the animator asks for them.
+        """
         key, driving = work.pose_key, work.driving
         if key is None or driving is None:
             return False
-        return self(driving, recipe_of(work.clip, self._estimators, driving), key)
+        made = self(driving, recipe_of(work.clip, self._estimators, driving), key)
+        return (work.frames_key is not None and self(driving, AS_FILMED, work.frames_key)) or made
 
     def for_reference(self, work: Work) -> bool:
         """Make the keypoints of a clip's reference, if it is retargeted to; returns whether they were made."""

@@ -100,7 +100,7 @@ MAY_IMPORT = {
     "weights": {"manifests"},
     "sampling": {"manifests", "weights"},
     "networks": {"manifests", "weights", "sampling"},
-    "seam": {"manifests", "weights"},
+    "seam": {"manifests", "weights", "poses"},
     "system": {"manifests", "video", "weights", "sampling", "networks", "seam"},
     "registry": {"manifests", "weights", "seam", "system"},
     "stages": {"manifests", "bundled", "video", "poses", "weights", "seam", "registry"},

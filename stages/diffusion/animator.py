@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from manifests.clip import Clip
     from stages.diffusion.weights.lora import Lora
+    from stages.poses.keypoints import People
 
 Shape = Mapping[str, int]  # `width` and `height` of a picture or video, in pixels
 
@@ -85,7 +86,8 @@ class Facts:
     revision: str = ""  # of an animator from outside: another one whenever its films change, which are then made anew
     segments: Segments | None = None  # of clips longer than one; none: a clip is denoised as a whole
     native_fps: Fraction | None = None  # frames per second that it draws, whatever the film's are; none: the film's
-    asks: frozenset[Literal["frames"]] = frozenset()  # what it looks at beside the poses: the driving file's own frames
+    # what it looks at beside the poses: the driving video's own frames, and where in them the person's keypoints are
+    asks: frozenset[Literal["frames", "keypoints"]] = frozenset()
     # (clip, shape of its driving file, else of its reference, if there is either) → fields of a clip that this system
     # alone fills in otherwise, for rows that leave them out
     own_defaults: Callable[[Clip, Shape | None], dict[str, Any]] = no_defaults_of_its_own
@@ -162,12 +164,14 @@ class PosePictures(Protocol):
 
 @dataclass(frozen=True)
 class Driving:
-    """What a clip follows, each one item per frame that is drawn; None where there is none, or nobody asks for it."""
+    """What a clip follows, one item for each frame that is drawn; None where there is none, or `facts` ask for none.
+
+    What is asked for beside poses is there where the driving file is a filmed person.
+    """
 
     poses: PosePictures | None = None
-    frames: PosePictures | None = (
-        None  # the driving file's own, uint8 (height, width, 3), for systems that ask for them
-    )
+    frames: PosePictures | None = None  # uint8 (height, width, 3), of the driving video's own size
+    keypoints: Sequence[People] | None = None  # of the one person who is followed, in pixels of those frames
 
 
 class Animator(Protocol):

@@ -137,6 +137,8 @@ class Recipe:
     channels: str = "as_trained"  # a name of `dwpose.CALLERS`
 
 
+AS_FILMED = Recipe("none", "frames")  # the driving file's pictures as they are
+
 KeypointEstimator = Literal["dwpose", "people", "drawn"]
 
 _RECIPES = {

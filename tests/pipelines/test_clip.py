@@ -10,10 +10,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 
 from manifests import storage
@@ -22,9 +24,12 @@ from pipelines import cli
 from pipelines.clip import StageChain, make_clip
 from pipelines.configuration import RunConfig
 from pipelines.demo import CATALOGUE
-from stages.diffusion.animator import Denoised
+from stages.diffusion.animator import Denoised, Driving
 from stages.diffusion.animators import ANIMATORS
+from stages.video.limits import Limits
+from stages.video.read import Frames
 from tests.conftest import CHECKOUT
+from tests.made.plain_animators import FACTS, Plain
 from tests.made.sample_media import CHECKPOINT, clip_row, write_driving, write_manifest, write_reference
 from tests.made.segmented import IMPLEMENTATION, Segmented, made
 
@@ -277,3 +282,38 @@ def test_a_long_clip_that_is_ended_loses_one_segment_at_most(
         "film.mp4", "long.mp4", "made", "night.yaml", "reference.png"
     ]  # fmt: skip
     ANIMATORS.pop("segmented")
+
+
+class Onlooker(Plain):
+    """Asks for more than poses, and keeps what it is given."""
+
+    given: ClassVar[list[Driving]] = []
+
+    def segment(self, clip: Any, reference: Any, driving: Driving, segment: Any) -> Denoised:
+        self.given.append(driving)
+        self.seen = [driving.frames[frame].copy() for frame in range(segment.start, segment.stop)]
+        self.given.append(self.seen)
+        return super().segment(clip, reference, driving, segment)
+
+
+def test_an_animator_is_given_the_driving_frames_and_keypoints_that_it_asks_for(
+    media: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asks = frozenset({"frames", "keypoints"})
+    facts = replace(FACTS, name="onlooker", implementation=f"{__name__}:Onlooker", keypoints="drawn", asks=asks)
+    monkeypatch.setitem(ANIMATORS, "onlooker", facts)
+    monkeypatch.setattr(Onlooker, "given", [])
+    part = ["--set", "first_frame=20", "--set", "frame_count=3", "--cache", str(tmp_path / "cache")]
+    assert cli.main(["clip", *media, "--animator", "onlooker", *part]) == cli.OK
+    driving, seen = Onlooker.given
+    filmed = list(Frames(Path(media[1]), Limits()).read([20, 21, 22]))
+    assert all(np.array_equal(own, one) for own, one in zip(seen, filmed, strict=True))
+    height, width, _ = filmed[0].shape
+    backdrop = np.median(filmed[0][:8].reshape(-1, 3), axis=0)
+    for people, picture in zip(driving.keypoints, filmed, strict=True):
+        assert people.points.shape[:2] == (1, 134)
+        (hips,) = people.points[:, [8, 11]].mean(axis=1)
+        assert 0 <= hips[0] < width
+        assert 0 <= hips[1] < height
+        there = picture[round(hips[1]), round(hips[0])].astype(float)
+        assert np.abs(there - backdrop).max() > 20, "the hips lie on the backdrop"
