@@ -247,12 +247,16 @@ def replay(arguments: argparse.Namespace) -> int:
     console.verbose = not console.quiet  # where it goes wrong is what it is for
     from pipelines.replay import replay as again
 
-    made = again(
-        config,
-        *(arguments.output, arguments.run, arguments.clip, arguments.stage, arguments.into),
-        console.say,
-        _told(console),
-    )
+    try:
+        made = again(
+            config,
+            *(arguments.output, arguments.run, arguments.clip, arguments.stage, arguments.into),
+            console.say,
+            _told(console),
+        )
+    except WrongUsage:
+        console.verbose = arguments.verbose
+        raise
     if arguments.json:
         print_json({"exit_code": OK, **made})
     return OK

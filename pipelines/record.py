@@ -116,8 +116,7 @@ class RunRecord:
 
         Rows that would be made have no result.
         """
-        for emptied in (self._uri("attempts"), self._uri(), storage.parent(self._uri())):  # of tries to read files
-            storage.delete_empty(emptied)
+        remove_traces(self._settings)
         for line in failure_lines(summarise(ended)["failures"]):
             say(line)
         return RunResults(self._settings.run_id, ended, {"to_make": len(plan.todo)}, self._uri())
@@ -199,6 +198,13 @@ class RunRecord:
 
     def _uri(self, *parts: str) -> str:
         return self._settings.layout.run(self._settings.run_id, *parts)
+
+
+def remove_traces(settings: RunSettings) -> None:
+    """Remove what tries to read files leave of a run that makes nothing: empty folders."""
+    folder = settings.layout.run(settings.run_id)
+    for emptied in (storage.join(folder, "attempts"), folder, storage.parent(folder)):
+        storage.delete_empty(emptied)
 
 
 def _kept_locally(final: KeptResults, run_id: str) -> Path | None:

@@ -14,7 +14,7 @@ from pipelines.planning.calibration_file import stored_calibration
 from pipelines.planning.estimate import figures, workers_of
 from pipelines.planning.forecast import Figures
 from pipelines.progress import Say
-from pipelines.record import failure_lines
+from pipelines.record import failure_lines, remove_traces
 from pipelines.settings import RunSettings, settled
 
 
@@ -86,6 +86,7 @@ def looked_at_there(settings: RunSettings, limit: int | None, say: Say) -> tuple
 
     _, rows = gathered(settings, limit, (), None, False, say)
     plan, refused = planned(rows, settings, say)
+    remove_traces(settings)
     finished = {row for row, _ in plan.finished.texts()}
     kept = KeptResults()
     for row, text in refused.texts():
