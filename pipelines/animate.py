@@ -40,6 +40,7 @@ from pipelines.stopping import Stopping
 from pipelines.validation import validated
 from pipelines.watch import Ends, Silence
 from pipelines.watching.hook import call_hook, require_hook
+from pipelines.watching.logs import begin
 from pipelines.workers import AnimateWorker, InputsWorker, PoseWorker
 
 ROUNDS = 3  # how often a row is done at most, where a stage asks for it to be done once more
@@ -72,6 +73,7 @@ def run(
     """
     ends = Ends(until, max_gpu_hours)
     settings = replace(settled(config, manifest, output, run_id), until=until)
+    begin(config.logs.format, config.logs.level, settings.run_id)
     require_possible(settings, only, dry_run)
     require_counted(ends, config)
     require_hook(config.on_end)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import logging
 import math
 import os
 import re
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from manifests.errors import Problem, WrongUsage
-from pipelines.console import Console, Redacting, Terminated, print_json, print_part, print_text, told_to_end
+from pipelines.console import Console, Terminated, print_json, print_part, print_text, told_to_end
 
 OK, BROKE_OFF, WRONG_USAGE, SOME_FAILED = 0, 1, 2, 3
 EXIT_CODES = (
@@ -37,11 +36,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not hasattr(arguments, "command"):
         parser.print_help()
         return WRONG_USAGE
-    arguments.console = Console(getattr(arguments, "quiet", False), getattr(arguments, "verbose", False))
-    if arguments.console.verbose:
-        log = logging.StreamHandler()
-        log.setFormatter(Redacting("%(name)s: %(message)s"))
-        logging.basicConfig(level=logging.INFO, handlers=[log])
+    quiet, verbose = (getattr(arguments, name, False) for name in ("quiet", "verbose"))
+    form = getattr(arguments, "log_format", None)
+    arguments.console = Console(quiet, verbose, structured=form == "json")
+    if verbose or form:
+        from pipelines.watching.logs import begin
+
+        begin(form or "text", "info" if verbose else "warning")
     try:
         with told_to_end():
             return arguments.command(arguments)
@@ -151,6 +152,9 @@ def _speech(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but why the command failed")
     parser.add_argument("-v", "--verbose", action="store_true", help="say more, with tracebacks of what failed")
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON on stdout")
+    parser.add_argument(
+        "--log-format", choices=["text", "json"], help="json: what is said on stderr is one object a line, with ids"
+    )
 
 
 def _overwrite(parser: argparse.ArgumentParser) -> None:
@@ -167,7 +171,11 @@ def _configured(arguments: argparse.Namespace, **overrides: Any) -> Any:
         "encode": {"crf": arguments.crf},
         "animate_pool": pool,
     }
+    given["logs"] = {"format": getattr(arguments, "log_format", None)}
+    given["logs"]["level"] = "info" if getattr(arguments, "verbose", False) else None
     config = RunConfig.load(arguments.config, _without_nones(given))
+    if config.logs.format == "json":
+        arguments.console.structured = True
     return config.model_copy(update={"allowed_prefixes": [*config.allowed_prefixes, *arguments.allow]})
 
 

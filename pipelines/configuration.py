@@ -79,6 +79,13 @@ class ClusterWait(_Section):
     seconds: float = Field(0, ge=0, description="how long to wait for a cluster that grows; 0: a fixed one")
 
 
+class Logs(_Section):
+    """What is written beside results: by the command on stderr, by workers into Ray's log files."""
+
+    format: Literal["text", "json"] = Field("text", description="json: an object a line, with run, clip, segment")
+    level: Literal["warning", "info"] = "warning"
+
+
 class Price(_Section):
     """What the machines cost, for plans and summaries."""
 
@@ -122,6 +129,7 @@ class RunConfig(_Section):
     grace_seconds: float = Field(20, ge=0, description="for rows in hand once the run has to end")
     cluster_wait: ClusterWait = ClusterWait()
     price: Price = Price()
+    logs: Logs = Logs()
     on_end: str | None = Field(
         None, description="called when a run has ended: a command, or a URL that the summary is posted to"
     )

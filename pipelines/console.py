@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shutil
 import signal
@@ -20,32 +19,25 @@ class Terminated(KeyboardInterrupt):
     """The process was told to end (SIGTERM): it unwinds as after ctrl-C, and leaves nothing behind."""
 
 
-class Redacting(logging.Formatter):
-    """Log lines without the secrets of the URIs in them, whoever wrote them."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The line."""
-        return _without_secrets(super().format(record))
-
-
 class Console:
     """Lines for a person on stderr, so that stdout can be piped; on a terminal the last one may be written over."""
 
-    def __init__(self, quiet: bool = False, verbose: bool = False) -> None:
-        """`quiet` says nothing but why a command failed; `verbose` says where it did."""
+    def __init__(self, quiet: bool = False, verbose: bool = False, structured: bool = False) -> None:
+        """`quiet` says nothing but why a command failed; `verbose` says where it did; `structured` says it in JSON."""
         self.quiet = quiet
         self.verbose = verbose
+        self.structured = structured
         self._written_over = False
 
     @property
     def terminal(self) -> bool:
         """Whether a line can be written over, and is wanted."""
-        return sys.stderr.isatty() and not self.quiet
+        return sys.stderr.isatty() and not self.quiet and not self.structured
 
     def say(self, line: str) -> None:
         """One line."""
         if not self.quiet:
-            self._write(line + "\n")
+            self._tell("info", line)
 
     def pass_on(self, text: str) -> None:
         """What another process has said, as it comes."""
@@ -60,12 +52,25 @@ class Console:
     def failed(self, error: str, remedy: str = "") -> None:
         """Why the command ends badly; inside a handler, with the traceback if it is wanted."""
         if self.verbose:
-            self._write(_without_secrets(traceback.format_exc()))
+            self.unforeseen()
+        if self.structured:
+            self._tell("error", error, remedy=remedy)
+            return
         self._write(f"catwalk: {error}\n" + (f"  → {remedy}\n" if remedy else ""))
 
     def unforeseen(self) -> None:
         """Inside a handler, an exception that nobody has words for: where it arose, without the secrets of URIs."""
+        if self.structured:
+            self._tell("error", "traceback", exception=traceback.format_exc())
+            return
         self._write(_without_secrets(traceback.format_exc()))
+
+    def _tell(self, level: str, line: str, **more: str) -> None:
+        if self.structured:
+            from pipelines.watching.logs import json_line
+
+            line = json_line(level, line.strip(), more)
+        self._write(line + "\n")
 
     def _write(self, text: str) -> None:
         clear = "\r\x1b[2K" if self._written_over else ""

@@ -15,6 +15,7 @@ from manifests.retries import RETRIES
 from manifests.storage import Allowed
 from manifests.temporary import remove_dead_folders
 from pipelines.settings import RunSettings
+from pipelines.watching.logs import begin
 from stages.diffusion.animators import add_animators
 from stages.progress import Told, silent
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 def _begin(settings: RunSettings) -> None:
     """What every process of a run is told before its first stage."""
+    begin(settings.config.logs.format, settings.config.logs.level, settings.run_id)
     RETRIES.begin(settings.session, settings.config.storage_retries)
     _remove_dead_folders()
     add_animators(settings.config.animators)

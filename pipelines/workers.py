@@ -22,6 +22,7 @@ import ray
 
 from manifests import storage
 from manifests.layout import sound_key
+from manifests.log_context import about
 from manifests.results import Result
 from manifests.retries import RETRIES
 from manifests.work import Work
@@ -41,6 +42,8 @@ from stages.latents_cache import all_stored, segments
 if TYPE_CHECKING:
     pass
 
+log = logging.getLogger(__name__)
+
 Row = dict[str, Any]
 
 
@@ -58,10 +61,14 @@ def row_after(stage: str, work: Work, call: Callable[[], Work | Result], where: 
 
     A film's result says itself where it was made.
     """
-    try:
-        return row_of(call(), work)
-    except Exception as error:
-        return row_of(ended(work, stage, error).model_copy(update=where or {}), work, then(error))
+    with about(row=work.row, clip=work.clip.id, stage=stage, segment=work.segment):
+        begun = time.perf_counter()
+        try:
+            row = row_of(call(), work)
+        except Exception as error:
+            return row_of(ended(work, stage, error).model_copy(update=where or {}), work, then(error))
+        log.info("%s of row %d (%s) in %.1f s", stage, work.row, work.clip.id, since(begun))
+        return row
 
 
 def outcome(row: Row) -> Result:

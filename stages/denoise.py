@@ -16,6 +16,7 @@ import torch
 from manifests import storage
 from manifests.errors import Damaged, NotFinite
 from manifests.layout import OutputLayout
+from manifests.log_context import about
 from manifests.work import Work
 from stages.cache_entry import fetch_entry, made_anew, read_picture
 from stages.diffusion.animator import Animator, Driving, PosePictures, Segment
@@ -110,7 +111,8 @@ class Denoise:
                         self._going_on()
                     made += 1
                     inputs = inputs or opened.enter_context(self._inputs(work, scratch))
-                    found = self._made(animator, work, replace(segment, carry=carry), inputs, len(every), scratch)
+                    with about(segment=segment.number):
+                        found = self._made(animator, work, replace(segment, carry=carry), inputs, len(every), scratch)
                     if keep:
                         storage.publish(found.file, latents_uri(self._layout, work, segment))
                 carry, report = found.carry, found.report

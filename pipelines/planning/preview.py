@@ -9,6 +9,7 @@ from manifests.kept_results import KeptResults
 from manifests.result_summary import summarise
 from manifests.temporary import temporary_folder
 from pipelines.configuration import RunConfig
+from pipelines.manifest_reading import look_at
 from pipelines.plan import Plan
 from pipelines.planning.calibration_file import stored_calibration
 from pipelines.planning.estimate import figures, workers_of
@@ -39,6 +40,7 @@ def preview(
     connecting = reached(say) if calibrate else 0.0
     with temporary_folder("plan") as scratch:
         settings = settled(config, manifest, output or str(scratch), None)
+        look_at(settings.manifest)
         workers = workers_of(settings, gpus, card, tflops)
         plan, refused = looked_at_there(settings, limit, say) if output else looked_at_here(settings, limit, say)
         for line in failure_lines(summarise(refused)["failures"]):
