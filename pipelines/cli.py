@@ -550,7 +550,7 @@ def logs(arguments: argparse.Namespace) -> int:
 
 def _report(commands: Any) -> None:
     parser = _command(commands, "report", report, "make a page to look a night's films through", BROKE_OFF)
-    parser.add_argument("output", help="folder or bucket prefix that films were made into")
+    parser.add_argument("output", help="folder or bucket prefix that films were made into, or a run's folder in it")
     parser.add_argument("--run", metavar="ID", help="the run; left out, the one that was written to last")
     parser.add_argument(
         "-o",
@@ -578,6 +578,9 @@ def report(arguments: argparse.Namespace) -> int:
     if arguments.page is not None and not arguments.page.endswith(".html"):
         raise WrongUsage(f"--page {storage.redact(arguments.page)}", "name a file that ends in .html")
     page = arguments.page and storage.resolve(arguments.page, os.getcwd())
+    runs, run = storage.parent(given := storage.resolve(arguments.output, os.getcwd())), storage.name(given)
+    if storage.name(runs) == "runs" and arguments.run is None:
+        arguments.output, arguments.run = storage.parent(runs), run
     made = write_report(
         _output_layout(arguments),
         arguments.run,

@@ -28,6 +28,7 @@ function make(tag, fields = {}, ...children) {
 }
 
 const plain = value => typeof value === "string" ? value : JSON.stringify(value);
+const filmPlace = clip => clip.film_uri || clip.gone || (clip.film && `${data.output}/films/${clip.id}.${clip.film_key}.mp4`);
 const metadata = clip => (clip.cells ? clip.cells.metadata : clip.metadata) || {};
 const fields = clip => Object.entries(typeof metadata(clip) === "object" ? metadata(clip) : {});
 const status = clip => clip.status.replace("_", " ");
@@ -255,7 +256,7 @@ function table(clip) {
   for (const [name, value] of fields(clip)) add(name, value);
   for (const name of Object.keys(own)) if (!["id", "metadata"].includes(name)) add(name, own[name]);
   for (const name of ["seed", "steps", "mode", "animator", "reference", "driving"]) if (!(name in own)) add(name, clip[name]);
-  add("film", clip.film_uri || clip.film && decodeURI(clip.film.split("?")[0]));
+  add("film", filmPlace(clip));
   add("frames", clip.frames && `${clip.frames} at ${clip.fps} per second, ${clip.width}×${clip.height}`);
   add("made in", clip.seconds && `${clip.seconds} s` + (clip.gpu_seconds ? `, ${clip.gpu_seconds} GPU seconds` : ""));
   add("on", [clip.device, clip.host].filter(Boolean).join(", "));
@@ -405,7 +406,7 @@ function exportRedo(kind) {
 
 function exportAccepted() {
   const rows = clips.filter(clip => marks.get(clip) === "accept").map(clip => ({
-    id: clip.id, film: clip.film_uri || `${data.output}/films/${clip.id}.${clip.film_key}.mp4`, seed: clip.seed,
+    id: clip.id, film: filmPlace(clip), seed: clip.seed,
     ...Object.fromEntries(fields(clip).map(([name, value]) => ["metadata." + name, value]))}));
   if (runsInside(rows).length) {
     $("told").textContent = clean(`Not written: ${runsInside(rows)[0].id} holds text that a spreadsheet could take for a formula, beyond a separator.`);

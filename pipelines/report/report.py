@@ -23,6 +23,7 @@ from pipelines.report.thumbnails import Left, thumbnails
 
 WITH_CURVES = 2000  # films, the worst first: a page is no archive
 THUMBNAIL_SECONDS = 300.0  # in which thumbnails are made
+WORTH_A_WORD = 50  # files, of which it takes a while to make them
 LINK_HOURS = 24.0
 _PARTS = Path(__file__).parent
 
@@ -78,6 +79,8 @@ def _with_pictures(
     if not with_thumbnails:
         return []
     files = sources(run, references)
+    if len(files) > WORTH_A_WORD:
+        say(f"  thumbnails of {len(files)} files, for {THUMBNAIL_SECONDS / 60:g} minutes at most")
     numbers: dict[str, int] = {}
     reasons: Counter[str] = Counter()
     for file, made in zip(files, thumbnails(files, THUMBNAIL_SECONDS), strict=True):

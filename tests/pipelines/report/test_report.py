@@ -219,6 +219,8 @@ def test_the_command_says_where_the_page_is(tmp_path: Path, few: Media, capsys: 
     page = layout.run("night", "report.html")
     assert json.loads(told.out)["page"] == page
     assert re.search(rf"report: {re.escape(page)} \(1 rows, 0\.\d MB\)", told.err)
+    assert main(["report", layout.run("night"), "--no-thumbnails"]) == 0
+    assert f"report: {page}" in capsys.readouterr().err
     assert main(["report", layout.output, "-o", str(tmp_path / "clips.parquet")]) == 2
     assert main(["report", str(tmp_path / "nothing")]) == 2
     assert main(["report", layout.output, "--link-hours", "1000"]) == 2
