@@ -110,7 +110,7 @@ class Denoise:
                     if made:
                         self._going_on()
                     made += 1
-                    inputs = inputs or opened.enter_context(self._inputs(work, scratch))
+                    inputs = inputs or opened.enter_context(self.inputs(work, scratch))
                     with about(segment=segment.number):
                         found = self._made(animator, work, replace(segment, carry=carry), inputs, len(every), scratch)
                     if keep:
@@ -126,7 +126,7 @@ class Denoise:
         """
         segment = segments(work)[number]
         if self._cached(work, segment, scratch) is None:
-            with self._inputs(work, scratch) as inputs:
+            with self.inputs(work, scratch) as inputs:
                 made = self._made(animator, work, segment, inputs, 1, scratch)
             storage.publish(made.file, latents_uri(self._layout, work, segment))
 
@@ -146,8 +146,8 @@ class Denoise:
     @contextmanager
     def poses(self, work: Work, scratch: Path) -> Iterator[PosePictures | None]:
         """The poses that are drawn, at the animator's rate; None for a clip without any."""
-        with self._poses(as_drawn(work), scratch) as (poses, _):
-            yield poses
+        with ExitStack() as opened:
+            yield self._driving(as_drawn(work), scratch, opened)[0].poses
 
     def _made(
         self, animator: Animator, work: Work, segment: Segment, inputs: Inputs, count: int, scratch: Path
@@ -186,7 +186,8 @@ class Denoise:
         return Found(file, denoised.carry, report)
 
     @contextmanager
-    def _inputs(self, work: Work, scratch: Path) -> Iterator[Inputs]:
+    def inputs(self, work: Work, scratch: Path) -> Iterator[Inputs]:
+        """What the segments of a clip are made of; files are open while the block lasts."""
         work = as_drawn(work)
         with ExitStack() as opened:
             driving, report = self._driving(work, scratch, opened)
