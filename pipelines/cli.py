@@ -118,6 +118,7 @@ def build_parser() -> argparse.ArgumentParser:
     _clip(commands)
     _manifest(commands)
     _poses(commands)
+    _measure(commands)
     _models(commands)
     _replay(commands)
     _doctor(commands)
@@ -760,6 +761,48 @@ def _told(console: Console) -> Callable[[str, float, float], None]:
     from pipelines.progress import ClipProgress
 
     return ClipProgress(console.say, console.live if console.terminal else None)
+
+
+def _measure(commands: Any) -> None:
+    text = "say what every metric finds in a film; exit with 3 where one is beyond its limit"
+    parser = _command(commands, "measure", measure, text, SOME_FAILED)
+    parser.add_argument("film", type=Path, help="the film, an MP4")
+    for name, what in (
+        ("reference", "the picture of who is in it"),
+        ("driving", "the video that drove it"),
+        ("truth", "the film that it should have become, of the same size"),
+    ):
+        parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=what)
+    parser.add_argument(
+        "--estimator", choices=["people", "dwpose", "drawn"], help="networks that find where the person is"
+    )
+    parser.add_argument("--animator", metavar="NAME", help="whose limits count, where it has some of its own")
+    parser.add_argument("--loop", action="store_true", help="it is shown again and again: look at the join too")
+    parser.add_argument(
+        "--border", type=int, action="append", default=[], metavar="FRAME", help="first frame of a segment or window; "
+        "may be repeated"
+    )  # fmt: skip
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML configuration with `review` and estimators")
+    _speech(parser)
+
+
+def measure(arguments: argparse.Namespace) -> int:
+    """`catwalk measure`."""
+    from pipelines.configuration import RunConfig
+    from pipelines.measure import Beside
+    from pipelines.measure import measure as measure_film
+
+    config = RunConfig.load(arguments.config)
+    beside = Beside(arguments.reference, arguments.driving, arguments.truth, arguments.border, arguments.loop)
+    found = measure_film(config, arguments.film, beside, arguments.estimator, _told(arguments.console))
+    reasons = config.review.reasons(found.quality(), arguments.animator)
+    code = SOME_FAILED if reasons else OK
+    if arguments.json:
+        quality = {name: one.model_dump() for name, one in found.quality().items()}
+        print_json({"exit_code": code, "quality": quality, "skipped": found.skipped, "review": reasons})
+    else:
+        print_text("\n".join([*found.lines(config.review.of(arguments.animator)), *reasons]))
+    return code
 
 
 def _models(commands: Any) -> None:

@@ -31,7 +31,7 @@ from stages.diffusion.animators import facts_of
 from stages.diffusion.model_cache import ModelCache
 from stages.driving import frames_to_show, keeps_sound
 from stages.latents_cache import latents_uri, segments
-from stages.measuring import measured
+from stages.measuring import look_at_file, measured
 from stages.node_cache import NodeCache
 from stages.poses.motion.quality import QualityRules
 from stages.poses.outdated import outdated
@@ -186,14 +186,14 @@ class Animate:
             parts, report = self._denoise(animator, work, scratch, dtype is None, keep and dtype is None)
         with timings.of("encode"), measured(self._denoise, work, report, scratch) as quality:
             movie, poster, poster_frame, brightest = self._encode(animator, parts, work, report, scratch, quality)
-        made = Made(movie, poster, poster_frame, report, quality, [])
+        made = Made(movie, poster, poster_frame, report, quality, look_at_file(quality, movie, work))
         if brightest.value >= DARK:
             return made
         reference = self._denoise.reference(work, None, scratch)
         if reference is not None and int(reference.max(initial=0)) < BRIGHT:
             return made
         if reference is None and (dtype or self._models.dtype(work.clip.animator)) == "float32":
-            return made._replace(remarks=["all frames are black"])  # it may be what was asked for
+            return made._replace(remarks=[*made.remarks, "all frames are black"])  # it may be what was asked for
         raise NotFinite("all frames are black")
 
     def _made_already(self, film: Film, work: Work) -> dict | None:

@@ -20,6 +20,8 @@ from stages.driving import frames_to_show
 from stages.latents_cache import segments
 from stages.poses.conditioning import reference_torso
 from stages.video.image import fit
+from stages.video.quality.container import Wanted, container_faults
+from stages.video.quality.curve import Figure
 from stages.video.quality.film_quality import FilmQuality, metrics_of
 from stages.video.quality.frame import small_size
 from stages.video.quality.outline import Outline, outline_of_picture
@@ -56,6 +58,19 @@ def measured(denoise: Denoise, work: Work, report: dict[str, Any], scratch: Path
         yield FilmQuality(metrics_of(fps, reference, torso, bool(clip.loop), borders(work)), outlines)
     finally:
         opened.close()
+
+
+def look_at_file(quality: FilmQuality, film: Path, work: Work) -> list[str]:
+    """Count among the metrics what is wrong with the finished file; returns it in words."""
+    clip = work.clip
+    wanted = Wanted(work.frames, cast(Fraction, clip.fps), cast(int, clip.width), cast(int, clip.height))
+    try:
+        faults = container_faults(film, wanted)
+    except Exception:
+        log.exception("row %d (%s): the film's file could not be looked at", work.row, clip.id)
+        return []
+    quality.put("container", Figure(len(faults)))
+    return [f"the film's file: {fault}" for fault in faults]
 
 
 def borders(work: Work) -> list[int]:

@@ -283,7 +283,7 @@ def test_a_films_metrics_are_in_its_result_and_their_curves_in_its_marker(media:
     assert calm.review == ["frozen 5 > 3 at frame 5"], "its poses move, it does not"
     assert calm.quality["flicker"].value == 0
     assert calm.quality["sharpness"].value == pytest.approx(1, abs=0.05), "it is the reference itself"
-    assert set(calm.quality) == {"black", "frozen", "flicker", "warping_error", "sharpness"}
+    assert set(calm.quality) == {"container", "black", "frozen", "flicker", "warping_error", "sharpness"}
     assert unsteady.status == "done"
     (reason,) = (one for one in unsteady.review if one.startswith("flicker"))
     assert re.fullmatch(r"flicker [\d.]+ > 0\.5 at frame \d", reason)

@@ -119,6 +119,7 @@ def test_every_command_that_a_page_names_is_one() -> None:
         "manifest build",
         "manifest check",
         "poses",
+        "measure",
         "models",
         "models fetch",
         "doctor",

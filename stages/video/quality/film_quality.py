@@ -98,6 +98,10 @@ class FilmQuality:
             self._outlines = None
             return None
 
+    def put(self, name: str, figure: Figure) -> None:
+        """What was found otherwise than by looking at frames."""
+        self.figures[name] = figure
+
     def curves(self) -> dict[str, list[float]]:
         """A few points of what each metric measured over the film."""
         found = {name: figure.curve for name, figure in self.figures.items()}
