@@ -125,7 +125,9 @@ class Night:
             result = outcome(row)
             if row["then"] == "render":
                 self._watch.heard_part(result)
-                progress.went_on(dealing.stored(result, Work.model_validate_json(row["work"])))
+                part = Work.model_validate_json(row["work"])
+                meter.part_ended(result, sum(part.seconds.values()))
+                progress.went_on(dealing.stored(result, part))
                 return
             if not last_try and dealing.ended(result.row):
                 self._watch.heard_part(result)

@@ -61,7 +61,7 @@ def row_after(stage: str, work: Work, call: Callable[[], Work | Result], where: 
 
     A film's result says itself where it was made.
     """
-    with about(row=work.row, clip=work.clip.id, stage=stage, segment=work.segment):
+    with about(row=work.row, clip=work.clip.id, stage=stage):
         begun = time.perf_counter()
         try:
             row = row_of(call(), work)
@@ -203,7 +203,8 @@ class AnimateWorker:
         RETRIES.hear(json.loads(row["retried"]))
         where: dict[str, Any] = {}  # filled once there is something to tell
         if work.segment is not None:
-            return self._segment(work, work.segment, where)
+            with about(row=work.row, clip=work.clip.id, stage="animate", segment=work.segment):
+                return self._segment(work, work.segment, where)
         return row_after("animate", work, partial(self._animated, work, where), where)
 
     def _segment(self, work: Work, number: int, where: dict[str, Any]) -> Row:

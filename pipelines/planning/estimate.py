@@ -38,7 +38,7 @@ def workers_of(settings: RunSettings, gpus: float | None, card: str | None, tflo
     """Those of the configuration; GPUs that it does not mention are held one by each."""
     pool, poses = settings.config.animate_pool, settings.config.pose_pool
     held = pool.num_gpus or float(bool(gpus or card))
-    animating = max(1, int(gpus / held)) if gpus else pool.max_size or pool.size
+    animating = max(1, int(gpus / held)) if gpus else pool.most
     device = "cuda" if held else "cpu"
     machine = machine_of(device, card, tflops, settings.dtype, pool.threads)
     return Workers(machine, animating, held, poses.max_size or poses.size)

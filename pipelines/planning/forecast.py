@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from manifests.work import Work
@@ -14,7 +14,7 @@ from pipelines.planned_clip import PlannedClip
 from pipelines.planning.machine import CONTEXT_BYTES, Machine
 from pipelines.planning.operations import Effort, operations_of
 from pipelines.planning.pace import MEGAPIXEL, Pace, effort_of
-from pipelines.planning.schedule import Job, Video, played
+from pipelines.planning.schedule import Job, Pass, Video, played
 from pipelines.planning.times import Times
 
 LATENT_BYTES = 4 / 64  # of a pixel and channel: float32 at an eighth of either side
@@ -79,6 +79,7 @@ class Forecast:
         self._times = times
         self._price = price
         self._keep_latents = keep_latents
+        self._drawn_later: list[Job] = []
 
     def of(self, plan: Plan, refused: int) -> Figures:
         """The figures of a plan, beside which so many rows were refused."""
@@ -98,7 +99,7 @@ class Forecast:
         made.pose_bytes += 0 if ready else frames * POSE_BYTES
         jobs, seen = [], set(plan.poses_ready)
         for clip in group:
-            work, stored = clip.work, clip.latents_key in plan.latents_ready
+            work, stored = clip.work, plan.denoised(clip)
             pace, effort = self._times.pace(work), effort_of(work)
             self._count(clip, work, effort, stored, made)
             preparing = self._times.inputs
@@ -108,15 +109,21 @@ class Forecast:
             if pace is None:
                 made.uncounted[work.clip.animator] = made.uncounted.get(work.clip.animator, 0) + 1
             else:
-                jobs.append(self._job(clip, pace, effort, stored, preparing, made))
+                jobs += self._jobs(clip, pace, effort, stored, preparing)
+                cpu = None if stored else pace.cpu_seconds(effort, clip.pixels)
+                made.cpu_seconds = made.cpu_seconds if cpu is None else (made.cpu_seconds or 0.0) + cpu
         made.pose_seconds += poses
         return Video(poses, jobs)
 
-    def _job(self, clip: PlannedClip, pace: Pace, effort: Effort, stored: bool, preparing: float, made: Figures) -> Job:
-        cpu = pace.cpu_seconds(effort, clip.pixels)
-        if cpu is not None and not stored:
-            made.cpu_seconds = (made.cpu_seconds or 0.0) + cpu
-        return Job(preparing, pace.seconds(effort, clip.pixels, stored), clip.model, self._times.loading(pace.animator))
+    def _jobs(self, clip: PlannedClip, pace: Pace, effort: Effort, stored: bool, preparing: float) -> list[Job]:
+        """The clip, or each of its segments where several workers share them; then it is drawn in a second pass."""
+        denoising = 0.0 if stored else pace.denoising(effort, clip.pixels)
+        drawing, loading = pace.drawing(effort, clip.pixels), self._times.loading(pace.animator)
+        if stored or effort.segments == 1 or self._workers.animating == 1:
+            return [Job(preparing, denoising + drawing, clip.model, loading)]
+        self._drawn_later.append(Job(0.0, drawing, clip.model, loading))
+        part = Job(0.0, denoising / effort.segments, clip.model, loading)
+        return [replace(part, preparing=preparing), *[part] * (effort.segments - 1)]
 
     def _count(self, clip: PlannedClip, work: Work, effort: Effort, stored: bool, made: Figures) -> None:
         area, animator = clip.pixels * work.frames / MEGAPIXEL, work.clip.animator
@@ -142,6 +149,8 @@ class Forecast:
     def _take_time(self, videos: Sequence[Video], made: Figures) -> None:
         workers = self._workers
         night = played(videos, workers.posing, workers.animating)
+        later = played([Video(0.0, self._drawn_later)], 1, workers.animating)
+        night = Pass(night.wall + later.wall, night.busy + later.busy)
         made.worker_seconds, made.workers = night.busy, workers.animating
         made.card_bytes = workers.machine.memory_bytes
         if not made.films:

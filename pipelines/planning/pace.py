@@ -34,14 +34,14 @@ class Pace(BaseModel):
     drawing_tflops: float | None = None
     cpu: tuple[float, float, float] | None = None
 
-    def seconds(self, effort: Effort, pixels: int, stored: bool = False) -> float:
-        """Of a worker, from the poses to the published film; `stored`: its latents are there already."""
-        area = effort.frames * pixels / MEGAPIXEL
-        drawing = self.drawing_clip + self.drawing_frame * area
-        if self.drawing_tflops:
-            drawing += effort.draw_tflop / self.drawing_tflops
-        denoising = 0.0 if stored else self.clip + self.frame * area + effort.denoise_tflop / self.tflops
-        return denoising + drawing
+    def denoising(self, effort: Effort, pixels: int) -> float:
+        """Seconds of a worker from the poses to the latents."""
+        return self.clip + self.frame * effort.frames * pixels / MEGAPIXEL + effort.denoise_tflop / self.tflops
+
+    def drawing(self, effort: Effort, pixels: int) -> float:
+        """Seconds of a worker from the latents to the published film."""
+        seconds = self.drawing_clip + self.drawing_frame * effort.frames * pixels / MEGAPIXEL
+        return seconds + (effort.draw_tflop / self.drawing_tflops if self.drawing_tflops else 0.0)
 
     def cpu_seconds(self, effort: Effort, pixels: int) -> float | None:
         """Of the processor, where they have been measured."""

@@ -54,7 +54,7 @@ def shapes(plan: Plan) -> dict[Shape, PlannedClip]:
     weight: defaultdict[Shape, float] = defaultdict(float)
     example: dict[Shape, PlannedClip] = {}
     for clip in plan.todo:
-        if clip.latents_key not in plan.latents_ready:
+        if not plan.denoised(clip):
             work = clip.work
             shape = shape_of(work)
             weight[shape] += effort_of(work).tflop

@@ -35,6 +35,7 @@ class Meter:
     _held: float = 0.0  # seconds for which workers were there, before the graph that runs now
     _since: datetime | None = None
     _of: defaultdict[str, _Worker] = field(default_factory=lambda: defaultdict(_Worker))
+    _seen: int = 0  # workers at the same time: a pool may have grown
     _lost: float = 0.0  # busy seconds of rows whose worker is not known
 
     def begins(self) -> None:
@@ -62,9 +63,15 @@ class Meter:
         if result.worker is None:
             self._lost += busy
             return
-        worker = self._of[result.worker]
+        worker = self._worker(result.worker)
         worker.busy += busy
         worker.until = max(worker.until or until, until)
+
+    def part_ended(self, result: Result, seconds: float) -> None:
+        """Take in a segment of a clip, which took its worker so long; the clip itself has not ended."""
+        worker = self._worker(result.worker or "")
+        worker.busy += seconds
+        worker.until = self.now()
 
     @property
     def busy_seconds(self) -> float:
@@ -75,7 +82,7 @@ class Meter:
     def held_seconds(self) -> float:
         """For which all animating workers were there."""
         going = (self.now() - self._since).total_seconds() if self._since else 0.0
-        return self.workers * (self._held + going)
+        return max(self.workers, self._seen) * (self._held + going)
 
     @property
     def busy_so_far(self) -> float | None:
@@ -108,6 +115,11 @@ class Meter:
         if result.started is not None and result.finished is not None:
             return (result.finished - result.started).total_seconds(), result.finished
         return (result.gpu_seconds or 0.0) / self.gpus if self.gpus else 0.0, self.now()
+
+    def _worker(self, name: str) -> _Worker:
+        worker = self._of[name]
+        self._seen = max(self._seen, len(self._of))
+        return worker
 
     def _closed(self) -> defaultdict[str, _Worker]:
         """The next graph has workers of its own."""

@@ -10,6 +10,7 @@ import pytest
 
 from manifests.clip import Clip
 from manifests.errors import WrongUsage
+from manifests.layout import latents_name
 from manifests.work import Source, Work
 from pipelines.configuration import RunConfig
 from pipelines.plan import Plan
@@ -55,7 +56,7 @@ def test_films_that_are_there_take_nothing_and_stored_latents_only_their_encodin
     run = settings(tmp_path, animate_pool={"num_gpus": 1})
     workers = workers_of(run, 1, "h200", None)
     whole = figures(plan(work(0)), 0, run, workers, None)
-    stored = figures(plan(work(0), latents_ready={"l0"}), 0, run, workers, None)
+    stored = figures(plan(work(0), latents_ready={latents_name("l0", None)}), 0, run, workers, None)
     assert (stored.encoded_anew, stored.windows, stored.latents_bytes) == (1, 0, 0)
     assert stored.pflop < whole.pflop / 10
     nothing = figures(plan(), 2, run, workers, None)
@@ -69,6 +70,15 @@ def test_more_gpus_end_sooner_and_cost_what_they_idle(tmp_path: Any) -> None:
     few, many = (figures(night, 0, run, workers_of(run, gpus, "h200", None), None) for gpus in (2, 16))
     assert many.wall_seconds < few.wall_seconds
     assert many.gpu_hours_held - many.gpu_hours > few.gpu_hours_held - few.gpu_hours
+
+
+def test_segments_of_a_long_film_are_shared_by_several_workers(tmp_path: Any) -> None:
+    run = settings(tmp_path, animate_pool={"num_gpus": 1})
+    long = plan(work(0, frames=2400), poses_ready={"p0"})
+    one, ten = (figures(long, 0, run, workers_of(run, gpus, "h200", None), None) for gpus in (1, 10))
+    assert one.segments == ten.segments == 10
+    assert one.wall_seconds - one.start_seconds > 3 * (ten.wall_seconds - ten.start_seconds)
+    assert ten.worker_seconds > one.worker_seconds, "each of them loads the model"
 
 
 def test_a_film_that_does_not_fit_on_the_card_is_told(tmp_path: Any) -> None:

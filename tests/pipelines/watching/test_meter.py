@@ -59,6 +59,22 @@ def test_a_second_graph_adds_to_the_first_and_the_time_between_is_not_held() -> 
     assert meter.busy == pytest.approx(0.6)
 
 
+def test_segments_that_others_denoised_keep_their_workers_busy() -> None:
+    clock = Clock()
+    meter = Meter(workers=1, gpus=1, now=clock)
+    meter.begins()
+    clock.now += timedelta(seconds=100)
+    for worker in ("a", "b"):
+        part = {"row": 0, "status": "not_reached", "error": "e", "remedy": "r", "worker": worker}
+        meter.part_ended(Result.model_validate(part), 70.0)
+    assert meter.busy_so_far == pytest.approx(0.7)
+    meter.ended(done(0, "a", 100, 120))
+    clock.now += timedelta(seconds=20)
+    meter.ends()
+    assert meter.busy_seconds == 160
+    assert meter.held_seconds == 240, "two workers were there, though the pool began with one"
+
+
 def test_rows_that_nobody_did_here_are_counted_and_take_nothing() -> None:
     meter = Meter(workers=1, gpus=1, now=Clock())
     meter.begins()
