@@ -149,7 +149,8 @@ def _crowded_out(demands: Sequence[Demand], nodes: Sequence[Resources]) -> str |
     for demand in _largest_first(demands, nodes):
         hosts = [node for node in nodes if _fits(demand, node)]
         for name, need in demand.resources.items():
-            others = [one for one in demands if one is not demand and one.resources.get(name)]
+            rivals = [one for one in demands if one is not demand and any(_fits(one, node) for node in hosts)]
+            others = [one for one in rivals if one.resources.get(name)]
             asked = sum(one.workers * one.resources[name] for one in others)
             if demand.resources.get("GPU"):  # such nodes Ray fills last with workers that need none
                 asked -= sum(node.get(name, 0) for node in nodes if not node.get("GPU"))

@@ -32,7 +32,7 @@ from pipelines.output_files import require_apart, require_writable_folder
 from pipelines.plan import Plan, make_plan
 from pipelines.planned_clip import PlannedClip
 from pipelines.planning.estimate import expected
-from pipelines.pools import actors, as_blocks, demands
+from pipelines.pools import actors, as_blocks, by_pool, demands
 from pipelines.progress import Say
 from pipelines.record import RunRecord, RunResults, bad_rows
 from pipelines.settings import RunSettings, require_device, settled
@@ -104,7 +104,18 @@ def run(
 
 
 def graph(settings: RunSettings, groups: Sequence[Sequence[PlannedClip]], attempts: int) -> ray.data.Dataset:
-    """One row is a driving video, then one row is a clip. One heavy row = one block = one task."""
+    """One row is a driving video, then one row is a clip. One heavy row = one block = one task.
+
+    Animators with workers of their own have a branch of their own: in one line, their rows would wait for the others'.
+    """
+    first, *others = [
+        branch(settings.with_pool(pool), part, attempts) for pool, part in by_pool(settings.config, groups)
+    ]
+    return first.union(*others) if others else first
+
+
+def branch(settings: RunSettings, groups: Sequence[Sequence[PlannedClip]], attempts: int) -> ray.data.Dataset:
+    """The stages for clips that one pool of workers animates."""
     config = settings.config
     videos = as_blocks([{"works": [clip.text for clip in group]} for group in groups], len(groups))
     # a clip is a block of its own as soon as it leaves the pose worker; repartitioning would take tasks of a whole CPU,

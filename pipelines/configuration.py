@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from manifests.errors import WrongUsage
@@ -59,6 +59,17 @@ class AnimatePool(Pool):
     )
     threads: int | None = Field(None, ge=1, description="CPU threads of torch in each; left out, all cores but one")
     model_bytes: int = Field(24 * 2**30, ge=1, description="loaded models kept in each, in bytes")
+
+
+class OwnPool(Pool):
+    """Workers for one animator alone. What is left out is as in `animate_pool`; device and dtype always are."""
+
+    threads: int | None = Field(None, ge=1, description="CPU threads of torch in each")
+    model_bytes: int = Field(24 * 2**30, ge=1, description="loaded models kept in each, in bytes")
+
+    def laid_over(self, pool: AnimatePool) -> AnimatePool:
+        """The pool with what this one says."""
+        return pool.model_copy(update={name: getattr(self, name) for name in self.model_fields_set})
 
 
 class NodeWeights(_Section):
@@ -115,6 +126,11 @@ class RunConfig(_Section):
     pose_pool: Pool = Pool()
     inputs_pool: Pool = Pool()
     animate_pool: AnimatePool = AnimatePool()
+    animate_pools: dict[str, OwnPool] = Field(
+        {},
+        description="workers for single animators, as on other GPUs, beside animate_pool for all others; each such "
+        "pool comes with pose and inputs workers of its own",
+    )
     attempts: int = Field(3, ge=1, description="deaths of a worker on one clip after which the clip is set aside")
     longest_row_seconds: float = Field(
         4 * 3600, gt=0, description="no row may take longer in one stage, whatever `time_limits` come to"
@@ -133,6 +149,23 @@ class RunConfig(_Section):
     on_end: str | None = Field(
         None, description="called when a run has ended: a command, or a URL that the summary is posted to"
     )
+
+    @model_validator(mode="after")
+    def _computes_on_one_kind_of_device(self) -> Self:
+        for name in self.animate_pools:
+            if bool(self.pool_of(name).num_gpus) != bool(self.animate_pool.num_gpus):
+                # a film's key says what it is computed in, whoever computes it
+                raise ValueError(f"animate_pools.{name}: its workers and those of animate_pool hold GPUs, or none do")
+        return self
+
+    def animating(self) -> list[AnimatePool]:
+        """All pools that animate."""
+        return [self.animate_pool, *map(self.pool_of, self.animate_pools)]
+
+    def pool_of(self, animator: str) -> AnimatePool:
+        """The workers that make an animator's films."""
+        own = self.animate_pools.get(animator)
+        return own.laid_over(self.animate_pool) if own else self.animate_pool
 
     @classmethod
     def load(cls, path: Path | None, overrides: dict[str, Any] | None = None) -> Self:

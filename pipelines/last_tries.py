@@ -12,6 +12,7 @@ from manifests.results import Result
 from pipelines.configuration import Pool
 from pipelines.following import TICK_SECONDS
 from pipelines.planned_clip import PlannedClip
+from pipelines.pools import by_pool
 from pipelines.settings import RunSettings
 from pipelines.workers import AnimateWorker, InputsWorker, PoseWorker, Row
 
@@ -35,11 +36,16 @@ def last_tries(
 
     `over` is asked every second or so, and ends them when it says so.
     """
+    for pool, part in by_pool(settings.config, together(condemned, made)):
+        yield from _in_pool(part, settings.with_pool(pool), over)
+
+
+def _in_pool(groups: Sequence[Sequence[PlannedClip]], settings: RunSettings, over: Callable[[], bool]) -> Iterator[Row]:
     config, attempts = settings.config, settings.config.attempts + 1
     stages = {PoseWorker: config.pose_pool, InputsWorker: config.inputs_pool, AnimateWorker: config.animate_pool}
-    workers = [_actor(worker, pool, settings, attempts) for worker, pool in stages.items()] if condemned else []
+    workers = [_actor(worker, pool, settings, attempts) for worker, pool in stages.items()]
     try:
-        for clips in together(condemned, made):
+        for clips in groups:
             rows: list[Row] = [{"works": [clip.text for clip in clips]}]
             for worker in workers:
                 answers = [_answer(worker.rows.remote(one), over) for one in rows]
@@ -65,6 +71,8 @@ def _actor(worker: type, pool: Pool, settings: RunSettings, attempts: int) -> Ac
     options: dict[str, Any] = {"num_cpus": pool.num_cpus, "num_gpus": pool.num_gpus}
     if pool.accelerator_type:
         options["accelerator_type"] = pool.accelerator_type
+    if pool.label_selector:
+        options["label_selector"] = pool.label_selector
     # as in the graph, Ray tries for ever and the ledger does not
     alone = ray.remote(StageAlone).options(max_restarts=-1, max_task_retries=-1, **options)
     return alone.remote(worker, settings, attempts)

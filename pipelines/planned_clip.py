@@ -50,6 +50,11 @@ class PlannedClip(NamedTuple):
         return [latents_name(self.latents_key, number) for number in numbers]
 
     @property
+    def animator(self) -> str:
+        """Who draws it."""
+        return self.model.partition(" ")[0]
+
+    @property
     def cost(self) -> int:
         """That of `cost`, where nothing of it is ready."""
         return self.frames * self.pixels * self.steps

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import ray.data
 
 from cluster.preflight import Demand
-from pipelines.configuration import CpuPool, Pool, RunConfig
+from pipelines.configuration import AnimatePool, CpuPool, Pool, RunConfig
+from pipelines.planned_clip import PlannedClip
 
 READING = 0.01  # CPUs reserved by Ray's tasks that read the manifest, which by default are one each
 
@@ -17,6 +18,20 @@ def as_blocks(rows: Iterable[dict[str, Any]], blocks: int) -> ray.data.Dataset:
     """Rows as a dataset of that many blocks: blocks are the parallelism."""
     rows = list(rows)
     return ray.data.from_items(rows, override_num_blocks=max(1, min(blocks, len(rows))))
+
+
+def by_pool(
+    config: RunConfig, groups: Sequence[Sequence[PlannedClip]]
+) -> list[tuple[AnimatePool, list[list[PlannedClip]]]]:
+    """Each pool that has clips to animate, and those of the groups that are its own, in their order."""
+    parts: dict[str, list[list[PlannedClip]]] = {}
+    for group in groups:
+        split: dict[str, list[PlannedClip]] = {}
+        for clip in group:
+            split.setdefault(clip.animator if clip.animator in config.animate_pools else "", []).append(clip)
+        for name, clips in split.items():
+            parts.setdefault(name, []).append(clips)
+    return [(config.pool_of(name), part) for name, part in parts.items()]
 
 
 def actors(pool: Pool) -> dict[str, Any]:
@@ -44,9 +59,12 @@ def tasks(pool: CpuPool) -> dict[str, Any]:
 def demands(config: RunConfig) -> list[list[Demand]]:
     """What is reserved at the same time, in each phase of a run: validation by one task at least, then all actors."""
     # the manifest is read in tasks that reserve READING each, which any node has; a graph of actors alone has no others
+    own = {f"animate_pools.{name}": config.pool_of(name) for name in config.animate_pools}
+    pools = {name: pool for name, pool in config if isinstance(pool, Pool)} | own
+    branches = {name: 1 if name.startswith("animate_pool") else 1 + len(own) for name in pools}
     return [
         [_demand("validate_pool", config.validate_pool, 1)],
-        [_demand(name, pool, pool.size) for name, pool in config if isinstance(pool, Pool)],
+        [_demand(name, pool, pool.size * branches[name]) for name, pool in pools.items()],
     ]
 
 

@@ -68,8 +68,9 @@ class RunRecord:
         self._settings = settings
         self._began = time.monotonic()
         self._earlier: KeptResults | None = None
-        pool = settings.config.animate_pool
-        self.meter = Meter(pool.size, pool.num_gpus)
+        pools = settings.config.animating()
+        workers = sum(pool.size for pool in pools)
+        self.meter = Meter(workers, sum(pool.size * pool.num_gpus for pool in pools) / workers)
         self._planned: Figures | None = None
         self._held_before = 0.0  # GPU-hours, in earlier sessions
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from manifests import storage
@@ -13,7 +13,7 @@ from manifests.field_error import choose
 from manifests.layout import OutputLayout, new_run_id
 from manifests.retries import RETRIES
 from pipelines.code_version import code_version
-from pipelines.configuration import RunConfig
+from pipelines.configuration import AnimatePool, RunConfig
 from stages.bundled import SCHEME
 from stages.diffusion.animators import UNUSABLE, add_animators
 from stages.hub import on_hub, require_allowed
@@ -36,6 +36,10 @@ class RunSettings:
     dtype: str  # of all networks, or "auto" for what suits each animator on the device
     code: str
     until: datetime | None = None  # when the run has to end
+
+    def with_pool(self, pool: AnimatePool) -> RunSettings:
+        """The same for workers of another pool."""
+        return replace(self, config=self.config.model_copy(update={"animate_pool": pool}))
 
     @property
     def layout(self) -> OutputLayout:

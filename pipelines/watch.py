@@ -142,9 +142,8 @@ class Watch:
     ) -> None:
         """`on_order` is called once the order to end is there, `now_and_then` at every look."""
         self.order: Order | None = None
-        self.budget = (
-            None if ends.max_gpu_hours is None else Budget(ends.max_gpu_hours, settings.config.animate_pool.num_gpus)
-        )
+        held = max(pool.num_gpus for pool in settings.config.animating())
+        self.budget = None if ends.max_gpu_hours is None else Budget(ends.max_gpu_hours, held)
         self._settings = settings
         self._lease = lease
         self._orders = orders

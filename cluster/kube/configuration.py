@@ -81,7 +81,7 @@ class ModelCache(_Part):
     """Where nodes that hold models keep downloaded weights."""
 
     path: str = Field("/var/cache/catwalk", description="in the container; the run's model_cache.folder")
-    gib: int = Field(100, ge=1, description="space, of a folder that is the pod's own")
+    gib: int = Field(200, ge=1, description="space, of a folder that is the pod's own")
     host_path: str | None = Field(
         None, description="a folder of the machine, writable by user_id, which outlives the pod"
     )

@@ -227,6 +227,10 @@ def test_the_head_gets_no_work_and_groups_are_what_a_run_is_told_that_they_are()
         ({"animate_pool": {"label_selector": {"ray.io/market-type": "spot"}, "num_gpus": 1}}, None),
         ({"animate_pool": {"label_selector": {"zone": "a"}}}, "label zone=a 0.001 asked for"),
         ({"cluster_wait": {"seconds": 0}}, "cluster_wait.seconds is 0"),
+        ({"model_cache": {}}, "fetched into a temporary folder, the volume is at /var/cache/catwalk"),
+        ({"model_cache": {"folder": "/var/cache/catwalk", "bytes": 2**40}}, "more than the 200 GiB"),
+        ({"model_cache": {}, "checkpoints": {"magicanimate": "/models"}}, None),
+        ({"animate_pools": {"drawn": {"size": 1}}}, "GPU 17 asked for"),
     ],
 )
 def test_a_run_that_the_cluster_could_never_begin_is_refused_before_either_exists(

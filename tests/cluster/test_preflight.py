@@ -101,3 +101,11 @@ def test_gpu_workers_find_room_beside_those_that_fill_the_other_nodes() -> None:
 def test_what_grows_may_still_be_crowded() -> None:
     crowded = cpus((1, 0.5), (1, 0.5), (1, 1.0))
     assert missing(crowded, [{"CPU": 1.0}, {"CPU": 1.0}], grows=True) is None
+
+
+def test_workers_that_need_nodes_of_different_kinds_do_not_crowd_each_other_out() -> None:
+    small, large = (Demand(name, 1, {"GPU": 1, f"accelerator_type:{name}": 0.001}) for name in ("L4", "H100"))
+    nodes = [{"CPU": 1.0, "GPU": 1.0, f"accelerator_type:{name}": 1.0} for name in ("L4", "H100")]
+    assert missing([small, large], nodes) is None
+    anywhere = Demand("any", 1, {"GPU": 1})
+    assert "may have room left" in (missing([small, anywhere], nodes) or ""), "which may sit on the only L4"
