@@ -25,7 +25,7 @@ media = sys.argv[1]
 small = {"object_store_memory": 80_000_000}
 low = {"num_cpus": 2, "num_gpus": 1, "resources": {"accelerator_type:L4": 1}, "labels": {"shelf": "low"}}
 cluster = Cluster(initialize_head=True, head_node_args={**low, **small})
-cluster.add_node(num_cpus=1, num_gpus=1, resources={"accelerator_type:H100": 1}, labels={"shelf": "high"}, **small)
+cluster.add_node(num_cpus=2, num_gpus=1, resources={"accelerator_type:H100": 1}, labels={"shelf": "high"}, **small)
 ray.init(address=cluster.address, logging_level=logging.ERROR, log_to_driver=False)
 
 from pipelines.animate import run
