@@ -920,7 +920,9 @@ def render(arguments: argparse.Namespace) -> int:
     if arguments.output is None:
         print_text("---\n".join(map(as_yaml, documents.values())).rstrip("\n"))
         return OK
-    arguments.output.mkdir(parents=True, exist_ok=True)
+    from pipelines.output_files import require_writable_folder
+
+    require_writable_folder(str(arguments.output))
     for name, parts in documents.items():
         (arguments.output / name).write_text(as_yaml(parts), encoding="utf-8")
         say(f"kubectl apply -f {arguments.output / name}")

@@ -9,8 +9,10 @@ from zoneinfo import available_timezones
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
 from manifests.errors import WrongUsage
+from manifests.field_error import closest
 
 Name = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]*[a-z0-9])?$", max_length=40)]
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
@@ -183,5 +185,17 @@ class KubeConfig(_Part):
         try:
             return cls.model_validate(given)
         except ValidationError as wrong:
-            faults = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong.errors())
+            faults = "; ".join(map(_fault, wrong.errors()))
             raise WrongUsage(f"cluster {path}: {faults}", "see cluster/example.yaml for the fields") from None
+
+
+def _fault(error: ErrorDetails) -> str:
+    """One entry of pydantic's errors, with the field that an unknown one was most likely meant to be."""
+    place = ".".join(map(str, error["loc"]))
+    if error["type"] != "extra_forbidden":
+        return f"{place}: {error['msg']}"
+    near = closest(str(error["loc"][-1]), {name for part in (KubeConfig, *_PARTS) for name in part.model_fields})
+    return f"{place}: is not a field of the cluster" + (f", did you mean {near!r}?" if near else "")
+
+
+_PARTS: tuple[type[_Part], ...] = (Head, Group, Placement, Toleration, ModelCache, SecretKey, Nightly, Job)

@@ -288,7 +288,7 @@ def test_all_kinds_are_written_to_files_that_kubectl_takes(tmp_path: Path, capsy
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"imagee": "x"}, "imagee: Extra inputs are not permitted"),
+        ({"imagee": "x"}, "imagee: is not a field of the cluster, did you mean 'image'?"),
         ({"head": {"cpus": "4"}}, "head.cpus: Input should be a valid integer"),
         ({"groups": []}, "groups: List should have at least 1 item"),
         ({"groups": [{"name": "a", "cpus": 1, "memory_gib": 1}]}, "groups.0.max_nodes: Field required"),
@@ -307,6 +307,11 @@ def test_a_wrong_cluster_file_says_what_is_wrong_where(
     file.write_text(yaml.safe_dump(yaml.safe_load(EXAMPLE.read_text()) | change))
     assert cli.main(["cluster", "render", str(file)]) == cli.WRONG_USAGE
     assert said in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["cluster", "render", str(EXAMPLE), "-o", "/proc/made"]) == cli.WRONG_USAGE
+    assert "/proc/made" in capsys.readouterr().err
 
 
 def test_a_cluster_file_that_is_not_there_is_named(tmp_path: Path) -> None:
