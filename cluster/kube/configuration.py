@@ -194,8 +194,8 @@ def _fault(error: ErrorDetails) -> str:
     place = ".".join(map(str, error["loc"]))
     if error["type"] != "extra_forbidden":
         return f"{place}: {error['msg']}"
-    near = closest(str(error["loc"][-1]), {name for part in (KubeConfig, *_PARTS) for name in part.model_fields})
+    near = closest(str(error["loc"][-1]), {name for part in _PARTS for name in part.model_fields})
     return f"{place}: is not a field of the cluster" + (f", did you mean {near!r}?" if near else "")
 
 
-_PARTS: tuple[type[_Part], ...] = (Head, Group, Placement, Toleration, ModelCache, SecretKey, Nightly, Job)
+_PARTS: tuple[type[_Part], ...] = (KubeConfig, Head, Group, Placement, Toleration, ModelCache, SecretKey, Nightly, Job)
