@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -171,3 +172,10 @@ def in_bucket(layout: OutputLayout, bucket: str) -> OutputLayout:
     for name in storage.listing(layout.output, recursive=True):
         storage.copy(storage.join(layout.output, name), storage.join(bucket, "out", name))
     return OutputLayout(f"{bucket}/out")
+
+
+def report_data(page: str) -> dict[str, Any]:
+    """What the script of a report's page is given."""
+    text = storage.read_bytes(page).decode()
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
+    return json.loads(found[1])

@@ -22,14 +22,17 @@ import pytest
 from manifests import results, storage
 from manifests.clip import Clip
 from manifests.errors import Problem
+from manifests.layout import OutputLayout
 from manifests.work import Work
 from pipelines.animate import graph, run
 from pipelines.following import followed
 from pipelines.planned_clip import planned_clip
 from pipelines.record import RunResults
+from pipelines.report.report import write_report
 from pipelines.settings import settled
 from stages.video.limits import Limits
 from stages.video.read import Frames
+from tests.made.made_night import report_data
 from tests.made.sample_media import clip_row, config, write_driving, write_manifest, write_reference
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -327,6 +330,16 @@ def test_the_whole_path_runs_on_object_storage(media: Path, s3: str) -> None:
     assert [result.status for result in again.results] == ["cached", "rejected"]
     names = storage.listing(outcome.folder, recursive=True)
     assert {"run.json", "plan.parquet", "results.parquet", "summary.json", "_SUCCESS"} <= names.keys()
+
+    page = report_data(write_report(OutputLayout(f"{s3}/out"), outcome.run_id, str(media / "page.html")))
+    rejected, done = page["clips"]
+    assert (page["notes"], rejected["id"], done["id"]) == ([], "b", "a")
+    assert done["cells"]["driving"] == f"{s3}/in/driving.mp4"
+    assert done["driving_frame"] == outcome.results[0].poster_frame
+    assert {done["reference_picture"], done["driving_picture"]} == {0, 1}
+    assert done["curves"].keys() <= done["quality"].keys()
+    assert "flicker" in done["quality"]
+    assert done["film"].startswith("http://")
 
 
 def test_the_sound_of_the_driving_video_is_kept_on_request(media: Path) -> None:

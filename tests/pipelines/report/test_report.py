@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from manifests import results, storage
+from manifests import results
 from manifests.errors import WrongUsage
 from manifests.kept_results import KeptResults
 from manifests.layout import OutputLayout
@@ -23,7 +23,7 @@ from pipelines.report.clips import worst_first
 from pipelines.report.links import Links
 from pipelines.report.report import write_report
 from pipelines.report.thumbnails import Left, Pictures, Reference, thumbnails
-from tests.made.made_night import Media, in_bucket, make_night, small_media, typical
+from tests.made.made_night import Media, in_bucket, make_night, report_data, small_media, typical
 from tests.made.sample_media import write_driving, write_manifest
 
 BAD = {"error": "it broke", "remedy": "mend it"}
@@ -34,16 +34,10 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Media:
     return small_media(tmp_path_factory.mktemp("media"))
 
 
-def data_of(page: str | Path) -> dict[str, Any]:
-    """What the page's script is given."""
-    text = storage.read_bytes(str(page)).decode()
-    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)[1])
-
-
 def night_of(folder: Path, media: Media, rows: list[dict[str, Any]], ended: list[dict[str, Any]] | None = None) -> dict:
     """The data of the page of a night, without thumbnails."""
     layout = make_night(folder, media, rows, ended or [{}] * len(rows))
-    return data_of(write_report(layout, with_thumbnails=False))
+    return report_data(write_report(layout, with_thumbnails=False))
 
 
 def test_the_worst_come_first_and_the_rest_by_row() -> None:
@@ -76,11 +70,11 @@ def test_every_row_is_there_with_what_its_owner_wrote(tmp_path: Path, few: Media
 
 def test_a_page_in_the_output_names_films_from_itself_and_any_other_one_in_full(tmp_path: Path, few: Media) -> None:
     layout = make_night(tmp_path / "a #1?%", few, [{"id": "a"}], [{}])
-    inside = data_of(write_report(layout, with_thumbnails=False))["clips"][0]
+    inside = report_data(write_report(layout, with_thumbnails=False))["clips"][0]
     assert inside["film"] == f"./../../films/a.{0:032x}.mp4"
     assert (Path(layout.run("night")) / inside["poster"]).is_file()
     elsewhere = write_report(layout, page=str(tmp_path / "page.html"), with_thumbnails=False)
-    outside = data_of(elsewhere)["clips"][0]
+    outside = report_data(elsewhere)["clips"][0]
     assert outside["film"] == Path(layout.films, f"a.{0:032x}.mp4").as_uri()
     assert "%231%3F%25" in outside["film"]
     with pytest.raises(WrongUsage, match="is there already"):
@@ -92,7 +86,7 @@ def test_an_output_that_was_moved_still_has_its_films(tmp_path: Path, few: Media
     (tmp_path / "there" / "out").rename(tmp_path / "here")
     for ending in ("mp4", "jpg"):
         os.unlink(tmp_path / "here" / "films" / f"b.{1:032x}.{ending}")
-    first, second = data_of(write_report(OutputLayout(str(tmp_path / "here")), with_thumbnails=False))["clips"]
+    first, second = report_data(write_report(OutputLayout(str(tmp_path / "here")), with_thumbnails=False))["clips"]
     assert (tmp_path / "here" / "runs" / "night" / first["film"]).is_file()
     assert "film" not in second
     assert second["gone"].endswith(f"b.{1:032x}.mp4")
@@ -124,13 +118,13 @@ def test_a_night_that_goes_on_shows_what_has_ended(tmp_path: Path, few: Media) -
         place = Path(layout.run("night", "results", f"part-{part:05}.parquet"))
         place.parent.mkdir(exist_ok=True)
         pq.write_table(as_text(KeptResults(some)), place)
-    data = data_of(write_report(layout, with_thumbnails=False))
+    data = report_data(write_report(layout, with_thumbnails=False))
     assert (data["goes_on"], data["rows"], len(data["clips"])) == (True, 6, 3)
     assert data["clips"][-1]["quality"]["flicker"]["value"] > 0
     # a later session of the same run: parts beside the table of the first
     earlier = [one.model_copy(update={"host": "earlier"}) for one in whole]
     results.write(earlier, layout.run("night", "results.parquet"))
-    again = {clip["row"]: clip for clip in data_of(write_report(layout, with_thumbnails=False))["clips"]}
+    again = {clip["row"]: clip for clip in report_data(write_report(layout, with_thumbnails=False))["clips"]}
     assert sorted(again) == [0, 1, 2, 3, 4, 5]
     assert sorted(row for row, clip in again.items() if clip.get("host") == "earlier") == [3, 4, 5]
 
@@ -138,11 +132,11 @@ def test_a_night_that_goes_on_shows_what_has_ended(tmp_path: Path, few: Media) -
 def test_a_manifest_that_changed_since_lends_only_rows_that_are_still_the_same_clip(tmp_path: Path, few: Media) -> None:
     layout = make_night(tmp_path, few, [{"id": "a"}, {"id": "b"}], [{}, {}])
     write_manifest(tmp_path / "clips.parquet", [{"id": "a", "prompt": "new"}, {"id": "other"}])
-    data = data_of(write_report(layout, with_thumbnails=False))
+    data = report_data(write_report(layout, with_thumbnails=False))
     assert "the manifest has changed" in data["notes"][0]
     assert [clip.get("cells", {}).get("prompt") for clip in data["clips"]] == ["new", None]
     os.unlink(tmp_path / "clips.parquet")
-    data = data_of(write_report(layout, with_thumbnails=False))
+    data = report_data(write_report(layout, with_thumbnails=False))
     assert "no row can be exported" in data["notes"][0]
     assert [clip["id"] for clip in data["clips"]] == ["a", "b"]
 
@@ -151,8 +145,8 @@ def test_the_last_run_is_taken_and_one_that_is_not_there_is_named(tmp_path: Path
     layout = make_night(tmp_path, few, [{"id": "a"}], [{}])
     results.write([Result(row=0, id="z", status="failed", **BAD)], layout.run("later", "results.parquet"))
     os.utime(layout.run("later", "results.parquet"), (2e9, 2e9))
-    assert data_of(write_report(layout))["run"] == "later"
-    assert data_of(write_report(layout, "night", with_thumbnails=False))["run"] == "night"
+    assert report_data(write_report(layout))["run"] == "later"
+    assert report_data(write_report(layout, "night", with_thumbnails=False))["run"] == "night"
     with pytest.raises(WrongUsage, match=r"run 'nigth'.*did you mean 'night'"):
         write_report(layout, "nigth")
     with pytest.raises(WrongUsage, match="no run is in it"):
@@ -165,7 +159,7 @@ def test_the_last_run_is_taken_and_one_that_is_not_there_is_named(tmp_path: Path
 def test_the_driving_frame_is_that_of_the_poster(tmp_path: Path, few: Media) -> None:
     rows = [{"id": "a"}, {"id": "b", "first_frame": 10}, {"id": "c"}]
     layout = make_night(tmp_path, few, rows, [{"fps": "25"}, {"fps": "25"}, {"fps": "25/2"}])
-    data = data_of(write_report(layout))
+    data = report_data(write_report(layout))
     assert [clip["driving_frame"] for clip in data["clips"]] == [4, 14, 8]
     pictures = [data["pictures"][clip["driving_picture"]] for clip in data["clips"]]
     assert len(set(pictures)) == 3
@@ -183,7 +177,7 @@ def test_what_cannot_be_shown_is_left_out_with_the_reason_and_what_was_refused_i
     refused = {"status": "rejected", "stage": "validate", "error": "driving lies outside", "remedy": "move it"}
     layout = make_night(tmp_path, few, rows, [{}, {}, {}, refused])
     said: list[str] = []
-    clips = {clip["id"]: clip for clip in data_of(write_report(layout, say=said.append))["clips"]}
+    clips = {clip["id"]: clip for clip in report_data(write_report(layout, say=said.append))["clips"]}
     assert "driving_picture" in clips["a"]
     assert clips["b"]["driving_left"] == "the file has changed since"
     assert clips["c"]["driving_left"] == "it is not there any more"
@@ -233,7 +227,7 @@ def test_a_page_of_a_bucket_has_links_that_open_and_end(tmp_path: Path, few: Med
     import requests
 
     layout = in_bucket(make_night(tmp_path, few, [{"id": "a"}], [{}]), s3)
-    data = data_of(write_report(layout, page=str(tmp_path / "page.html"), link_hours=2))
+    data = report_data(write_report(layout, page=str(tmp_path / "page.html"), link_hours=2))
     (clip,) = data["clips"]
     assert data["good_until"] is not None
     for name in ("film", "poster", "reference_file"):
@@ -243,7 +237,7 @@ def test_a_page_of_a_bucket_has_links_that_open_and_end(tmp_path: Path, few: Med
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', (tmp_path / "page.html").read_text())[1]
     origin = re.match(r"http://[^/]*", clip["film"])[0]
     assert f"media-src &#x27;self&#x27; file: data: {origin};" in policy
-    inside = data_of(write_report(layout, page=f"{s3}/out/runs/night/report.html", with_thumbnails=False))
+    inside = report_data(write_report(layout, page=f"{s3}/out/runs/night/report.html", with_thumbnails=False))
     assert inside["clips"][0]["film"] == f"./../../films/a.{0:032x}.mp4"
     assert inside["good_until"] is None
 
