@@ -322,8 +322,9 @@ function inOrder(some) {
   if (!order) return some;
   if (order === "row") return some.sort((one, other) => one.row - other.row);
   if (order === "id") return some.sort((one, other) => String(one.id).localeCompare(other.id, "en", {numeric: true}));
-  const measure = clip => ((clip.quality || {})[order.slice(8)] || {value: -Infinity}).value;
-  return some.sort((one, other) => measure(other) - measure(one));
+  const name = order.slice(8), sign = (data.less_is_worse || []).includes(name) ? -1 : 1;
+  const badness = clip => clip.quality && name in clip.quality ? sign * clip.quality[name].value : -Number.MAX_VALUE;
+  return some.sort((one, other) => badness(other) - badness(one));
 }
 
 function draw() {

@@ -11,6 +11,7 @@ from typing import Any
 
 from manifests import storage
 from manifests.layout import OutputLayout
+from manifests.review import LESS_IS_WORSE
 from pipelines.output_files import require_writable
 from pipelines.progress import Say
 from pipelines.report.clips import listed, worst_first
@@ -114,6 +115,7 @@ def _data(
         "notes": run.notes,
         "made": now.isoformat(timespec="seconds"),
         "good_until": until.isoformat(timespec="seconds") if _origins(clips) else None,
+        "less_is_worse": sorted(LESS_IS_WORSE),
         "clips": clips,
         "pictures": pictures,
     }

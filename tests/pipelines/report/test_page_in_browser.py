@@ -20,7 +20,7 @@ from tests.made.made_night import in_bucket, make_night, small_media, typical
 
 REVIEWED = {
     "review": ["flicker 0.7 > 0.5 at frame 20"],
-    "quality": {"flicker": {"value": 0.7, "frame": 20}, "seam": {"value": 1.0}},
+    "quality": {"flicker": {"value": 0.7, "frame": 20}, "sharpness": {"value": 0.9}},
     "curves": {"flicker": [0.1] * 20 + [0.7] + [0.1] * 9},
 }
 BAD = {"error": "the driving video is truncated", "remedy": "upload it again"}
@@ -38,7 +38,8 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> OutputLayout:
         {"id": "cropped", "guidance": "7.5, 3"},
     ]
     rejected = {"status": "rejected", "stage": "validate", **BAD}
-    ended = [{}, REVIEWED, {"status": "cached"}, rejected, {"warnings": ["30 % of the reference lie outside"]}]
+    blurred = {"status": "cached", "quality": {"sharpness": {"value": 0.7}}}
+    ended = [{}, REVIEWED, blurred, rejected, {"warnings": ["30 % of the reference lie outside"]}]
     layout = make_night(folder, small_media(folder / "media"), rows, ended)
     write_report(layout)
     return layout
@@ -110,6 +111,7 @@ def test_a_click_on_a_curve_or_its_frame_shows_that_frame(page: Browser) -> None
         ("search", "truncated upload", ["broken"]),
         ("order", "row", ["fine", "flickers", "old", "broken", "cropped"]),
         ("order", "quality flicker", ["flickers", "broken", "cropped", "fine", "old"]),
+        ("order", "quality sharpness", ["old", "flickers", "broken", "cropped", "fine"]),
     ],
 )
 def test_a_filter_leaves_what_it_says(page: Browser, field: str, value: str, left: list[str]) -> None:
