@@ -116,6 +116,7 @@ def build_parser() -> argparse.ArgumentParser:
     _logs(commands)
     _report(commands)
     _clip(commands)
+    _preview(commands)
     _manifest(commands)
     _poses(commands)
     _measure(commands)
@@ -616,15 +617,41 @@ def _clip(commands: Any) -> None:
     parser.add_argument("film", type=Path, help="the MP4 to write")
     parser.add_argument("--poster", type=Path, metavar="FILE", help="also write its sharpest frame, as a .jpg")
     _overwrite(parser)
+    _clip_options(parser)
+    parser.add_argument(
+        "--cache", metavar="FOLDER", help="keep poses and latents there; left out, nothing is kept of a finished film"
+    )
+    _config_options(parser)
+    _speech(parser)
+
+
+def _clip_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--animator", metavar="NAME", help="system that draws; left out, the configured one, else the bundled one"
     )
     parser.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="any field of a manifest row; may be repeated"
     )
-    parser.add_argument("--cache", metavar="FOLDER", help="keep poses and latents there; left out, nothing is kept")
-    _config_options(parser)
-    _speech(parser)
+
+
+def _as_id(file: Path) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "-", file.stem).strip("-")[:128] or "clip"
+
+
+def _media(reference: str, driving: str) -> dict[str, str]:
+    """The files that a row names; "-" for none."""
+    return {name: path for name, path in (("reference", reference), ("driving", driving)) if path != "-"}
+
+
+def _set_fields(arguments: argparse.Namespace) -> dict[str, str]:
+    """The fields of a row that options give."""
+    fields = {"animator": arguments.animator} if arguments.animator else {}
+    for text in arguments.set:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise WrongUsage(f"--set {text!r}", "write FIELD=VALUE, such as steps=10")
+        fields[name] = value
+    return fields
 
 
 def clip(arguments: argparse.Namespace) -> int:
@@ -633,22 +660,58 @@ def clip(arguments: argparse.Namespace) -> int:
     from pipelines.clip import make_clip
 
     # any name will do for a film on the command line; an id is held to more
-    fields = {"id": re.sub(r"[^A-Za-z0-9]+", "-", arguments.film.stem).strip("-")[:128] or "clip"}
-    if arguments.animator:
-        fields["animator"] = arguments.animator
-    fields |= {
-        name: path for name, path in (("reference", arguments.reference), ("driving", arguments.driving)) if path != "-"
-    }
-    for text in arguments.set:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise WrongUsage(f"--set {text!r}", "write FIELD=VALUE, such as steps=10")
-        fields[name] = value
+    fields = {"id": _as_id(arguments.film)}
+    fields |= _media(arguments.reference, arguments.driving) | _set_fields(arguments)
     console = arguments.console
     files = arguments.film, arguments.cache
     result = make_clip(config, fields, *files, console.say, arguments.poster, arguments.overwrite, _told(console))
     if arguments.json:
         print_json({"exit_code": OK, **result.model_dump(mode="json")})
+    return OK
+
+
+def _preview(commands: Any) -> None:
+    text = "draw a few frames of a clip, and show them beside poses and reference, before its film is paid for"
+    parser = _command(commands, "preview", preview, text, SOME_FAILED)
+    parser.add_argument(
+        "clip", nargs="+", metavar="CLIP", help="a manifest; or a reference image and a driving video, '-' for none"
+    )
+    parser.add_argument("--row", metavar="ROW", help="id or number of the manifest's row; left out, the first")
+    parser.add_argument("-o", "--page", type=Path, metavar="FILE", default=Path("preview.html"), help="(preview.html)")
+    parser.add_argument("--frames", type=int, default=6, metavar="N", help="frames to draw (6)")
+    _overwrite(parser)
+    _clip_options(parser)
+    parser.add_argument("--cache", metavar="FOLDER", help="keep poses there; left out, nothing is kept")
+    _config_options(parser)
+    _speech(parser)
+
+
+def preview(arguments: argparse.Namespace) -> int:
+    """`catwalk preview`."""
+    config, console, named = _configured(arguments), arguments.console, arguments.clip
+    if len(named) > 2 or (len(named) == 2 and arguments.row):
+        raise WrongUsage(
+            f"preview {' '.join(named)!r}", "give a manifest (and --row), or a reference and a driving video"
+        )
+    from pipelines.preview import preview as draw
+    from pipelines.preview import row_of
+
+    manifest = named[0] if len(named) == 1 else None
+    fields = row_of(manifest, arguments.row) if manifest else {"id": _as_id(Path(named[1])), **_media(*named)}
+    made = draw(
+        config,
+        fields | _set_fields(arguments),
+        arguments.page,
+        console.say,
+        manifest,
+        arguments.frames,
+        arguments.cache,
+        arguments.overwrite,
+        _told(console),
+    )
+    if arguments.json:
+        facts = {"page": str(arguments.page), "frames": made.numbers, "seconds": round(made.seconds, 3)}
+        print_json({"exit_code": OK, "clip": made.work.clip.id, **facts})
     return OK
 
 

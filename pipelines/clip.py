@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -39,6 +39,9 @@ from stages.latents_cache import segments
 from stages.poses.recipes import remedy_for
 from stages.progress import Told, silent
 
+if TYPE_CHECKING:
+    from stages.animate import Animate
+
 log = logging.getLogger(__name__)
 
 
@@ -61,10 +64,10 @@ def make_clip(
     that is read, or is there already and not to be overwritten; `Problem` when the film cannot be made.
     """
     _require_outputs(film, poster, fields, overwrite)
-    _require_fields(fields)
+    require_fields(fields)
     require_animators(config)
     fields = with_animator(config, fields, say)
-    _require_values(fields)
+    require_values(fields)
     require_device(config.animate_pool.device)
     with temporary_folder("clip") as scratch, ExitStack() as until_delivered:
         chain = StageChain(config.model_copy(update={"cache": cache}), str(scratch), told)
@@ -147,7 +150,7 @@ def _deliver(made: Path, film: Path, cache: str | None) -> None:
         raise Problem(f"film {film}: {fault.error}", f"{fault.remedy}; the finished film is at {kept}") from error
 
 
-def _require_fields(fields: dict[str, Any]) -> None:
+def require_fields(fields: dict[str, Any]) -> None:
     """Raise `WrongUsage` for a name that no field of a row has."""
     for name in fields:
         if name not in Clip.model_fields:
@@ -155,7 +158,7 @@ def _require_fields(fields: dict[str, Any]) -> None:
             raise WrongUsage(f"{name!r} is not a field of a clip", remedy)
 
 
-def _require_values(fields: dict[str, Any]) -> None:
+def require_values(fields: dict[str, Any]) -> None:
     """Raise `WrongUsage` for what no row can hold."""
     _, errors = parse_clip(fields)
     if fields["animator"] not in ANIMATORS.keys() | UNUSABLE.keys():
@@ -168,23 +171,35 @@ def _require_values(fields: dict[str, Any]) -> None:
 class StageChain:
     """The stages of a run one after the other, in this process."""
 
-    def __init__(self, config: RunConfig, output: str, told: Told = silent) -> None:
-        """Paths are relative to the current folder; what a person types on their own command line may lie anywhere."""
+    def __init__(self, config: RunConfig, output: str, told: Told = silent, manifest: str | None = None) -> None:
+        """Rows are those of the `manifest`, held to the places that a run is held to.
+
+        Without one, paths are relative to the current folder, and what a person types on their own command line may lie
+        anywhere.
+        """
         pool = config.animate_pool
         if pool.device == "auto":
             pool = pool.model_copy(update={"device": "cuda" if torch.cuda.is_available() else "cpu"})
-        made = settled(config.model_copy(update={"animate_pool": pool}), os.getcwd(), output, None)
-        self.settings = replace(made, allowed_prefixes=())
+        made = settled(config.model_copy(update={"animate_pool": pool}), manifest or os.getcwd(), output, None)
+        self.settings = made if manifest else replace(made, allowed_prefixes=())
         self._told = told
 
     def work(self, fields: dict[str, Any]) -> Work:
         """Validate a row and name what it makes."""
         return Keying(self.settings)(stage_of.validate(self.settings)(0, fields))
 
-    def film(self, work: Work) -> Result:
-        """Everything from the driving file to the published film; what is in the cache is not made again."""
+    def prepare(self, work: Work) -> None:
+        """Poses, reference and sound; what is in the cache is not made again."""
         poses = stage_of.extract_pose(self.settings, self._told)
         poses.for_driving(work)
         poses.for_reference(work)
         stage_of.prepare_inputs(self.settings)(work)
-        return stage_of.animate(self.settings, self._told)(work)
+
+    def film(self, work: Work) -> Result:
+        """Everything from the driving file to the published film."""
+        self.prepare(work)
+        return self.animate()(work)
+
+    def animate(self) -> Animate:
+        """The stage that draws."""
+        return stage_of.animate(self.settings, self._told)

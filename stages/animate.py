@@ -6,13 +6,15 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from manifests import results, storage
 from manifests.errors import NotFinite, Problem
@@ -26,7 +28,7 @@ from stages.bundled import bundled
 from stages.cache_entry import fetch_entry, made_anew
 from stages.checkpoint_files import held_checkpoint, held_lora, lora_at
 from stages.denoise import Denoise
-from stages.diffusion.animator import Animator, Parts
+from stages.diffusion.animator import Animator, Parts, Segment
 from stages.diffusion.animators import facts_of
 from stages.diffusion.model_cache import ModelCache
 from stages.driving import frames_to_show, keeps_sound
@@ -78,6 +80,15 @@ class Made(NamedTuple):
     report: dict
     quality: FilmQuality
     remarks: list[str]
+
+
+class Stills(NamedTuple):
+    """Frames of a film that is not made, uint8 (height, width, 3), and what they were drawn from."""
+
+    drawn: list[np.ndarray]
+    poses: list[np.ndarray]  # as `PosePictures` gives them; none without a driving file
+    reference: np.ndarray | None  # the part of it that the film shows, of its own size
+    report: dict  # on the poses, of the whole film
 
 
 @dataclass(frozen=True)
@@ -158,6 +169,26 @@ class Animate:
             with timings.of("denoise"):
                 self._denoise.one(animator, work, number, folder)
         return work.model_copy(update={"seconds": timings.seconds})
+
+    def stills(self, work: Work, numbers: Sequence[int]) -> Stills:
+        """Some of a film's frames, each drawn by itself at the film's size: how it will look, but for its motion.
+
+        In the mode `standard`. Where the animator has a rate of its own, the frames are counted at that.
+        """
+        clip, facts = work.clip.model_copy(update={"mode": "standard"}), facts_of(work.clip.animator)
+        with temporary_folder("stills") as folder:
+            animator = self._animator(work, None)
+            with self._denoise.inputs(work, folder) as given:
+                drawn = []
+                for done, number in enumerate(numbers):
+                    alone = Segment(number, number + 1, whole=False)
+                    denoised = animator.segment(clip, given.reference, given.driving, alone)
+                    parts = [(replace(alone, start=0, stop=1), denoised.latents)]
+                    drawn.append(next(iter(animator.frames(parts, clip)))[0])
+                    self._told("drawing, frame", done + 1, len(numbers))
+                poses = given.driving.poses
+                shown = [] if poses is None or facts.pose == "none" else [poses[number] for number in numbers]
+                return Stills(drawn, shown, given.reference, given.report)
 
     def _finite(self, work: Work, scratch: Path, timings: Timings) -> Made:
         """The film, made once more in float32 where half precision gave no picture. Raises `Problem` if both fail."""

@@ -116,6 +116,7 @@ def test_every_command_that_a_page_names_is_one() -> None:
         "stop",
         "logs",
         "clip",
+        "preview",
         "manifest build",
         "manifest check",
         "poses",
