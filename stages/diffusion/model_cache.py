@@ -21,8 +21,8 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.
 class ModelCache:
     """Least recently used animators by name, compute type, checkpoint digest and LoRA.
 
-    Room is made before an animator is loaded, as if it were as large as the last one of its name (the first of a name
-    is expected to need none), and again when its size is known. What could not be loaded is remembered by its reason
+    Room is made before an animator is loaded, as if it were as large as the last one of its name (the first of a name as
+    its facts say), and again when its size is known. What could not be loaded is remembered by its reason
     alone, so that its other rows fail at once with the same one.
     """
 
@@ -54,7 +54,7 @@ class ModelCache:
         key = _key(name, dtype, digest, lora)
         kind = name, dtype or ""
         if key not in self._loaded and key not in self._refused:
-            self._make_room(self._sizes.get(kind, 0), keep=0)
+            self._make_room(self._sizes.get(kind) or self._expected(name, dtype), keep=0)
             try:
                 computing = DTYPES[dtype or self.dtype(name)]
                 self._loaded[key] = load_animator(name, checkpoint, self._device, computing, lora)
@@ -71,6 +71,14 @@ class ModelCache:
         self._loaded.move_to_end(key)
         self._make_room(0, keep=1)
         return self._loaded[key]
+
+    def _expected(self, name: str, dtype: str | None) -> int:
+        """Bytes of the weights that an animator's facts speak of; 0 where they do not."""
+        try:
+            computing = DTYPES[dtype or self.dtype(name)]
+        except Problem:  # which loading it will raise
+            return 0
+        return int(ANIMATORS[name].parameters * 1e6 * computing.itemsize)
 
     def _make_room(self, coming: int, keep: int) -> None:
         """Drop the longest unused while they and `coming` bytes are too many, but `keep` animators at least."""

@@ -48,8 +48,9 @@ class Sized:
 
 @pytest.fixture
 def cache(monkeypatch: pytest.MonkeyPatch) -> ModelCache:
-    for name in ("sized", "other"):
-        facts = replace(ANIMATORS["magicanimate"], name=name, implementation=f"{__name__}:Sized")
+    for name, parameters in (("sized", 0.0), ("other", 0.0), ("described", 50 / 4e6)):
+        own = {"name": name, "implementation": f"{__name__}:Sized", "parameters": parameters}
+        facts = replace(ANIMATORS["magicanimate"], **own)
         monkeypatch.setitem(ANIMATORS, name, facts)
     for kept in (ALIVE, NETWORKS, BESIDE):
         kept.clear()
@@ -80,6 +81,12 @@ def test_room_is_made_before_a_model_as_large_as_the_last_of_its_name_is_loaded(
     load(cache, 61)
     load(cache, 62)
     assert BESIDE == [[], [], []]
+
+
+def test_the_first_model_of_a_name_is_expected_to_be_as_large_as_its_facts_say(cache: ModelCache) -> None:
+    load(cache, 60)
+    load(cache, 50, "described")
+    assert BESIDE == [[], []], "room for 50 bytes was made before they came"
 
 
 def test_a_model_of_a_new_name_drives_others_out_once_its_size_is_known(cache: ModelCache) -> None:
