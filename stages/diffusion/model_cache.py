@@ -21,8 +21,8 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.
 class ModelCache:
     """Least recently used animators by name, compute type, checkpoint digest and LoRA.
 
-    Room is made before an animator is loaded, as if it were as large as the last one of its name (the first of a name as
-    its facts say), and again when its size is known. What could not be loaded is remembered by its reason
+    Room is made before an animator is loaded, as if it were as large as the last one of its name (the first of a name
+    as its facts say), and again when its size is known. What could not be loaded is remembered by its reason
     alone, so that its other rows fail at once with the same one.
     """
 
