@@ -20,24 +20,9 @@ from pipelines.report.read_run import Cells, ReadRun
 BADNESS = ("failed", "rejected", "not_reached")
 MEDIA = ("reference", "driving", "lora")  # whose relative paths start at the manifest; a checkpoint may be a label
 
-_SAID = (
-    *(
-        "row",
-        "id",
-        "status",
-        "stage",
-        "error",
-        "remedy",
-        "frames",
-        "poster_frame",
-        "width",
-        "height",
-        "film_seconds",
-        "film_key",
-    ),
-    *("animator", "mode", "seed", "steps", "crf", "gpu_seconds", "device", "host", "warnings", "review"),
-    *("reference", "driving"),
-)
+_OF_THE_ROW = ("row", "id", "animator", "mode", "seed", "steps", "reference", "driving")
+_OF_ITS_END = ("status", "stage", "error", "remedy", "warnings", "review", "device", "host", "gpu_seconds")
+_OF_THE_FILM = ("film_key", "poster_frame", "frames", "width", "height", "film_seconds", "crf")
 _Listed = dict[str, Any]
 
 
@@ -59,22 +44,22 @@ def listed(run: ReadRun, layout: OutputLayout, links: Links) -> list[_Listed]:
 
 
 def _figures(result: Result) -> _Listed:
-    said = {name: getattr(result, name) for name in _SAID}
+    said = {name: getattr(result, name) for name in (*_OF_THE_ROW, *_OF_ITS_END, *_OF_THE_FILM)}
     said["fps"] = result.fps and round(float(Fraction(result.fps)), 4)
     said["seconds"] = round(sum(result.seconds.values()), 2)
     said["finished"] = result.finished and result.finished.isoformat(timespec="seconds")
     said["quality"] = {name: one.model_dump() for name, one in result.quality.items()}
-    return without_secrets({name: value for name, value in said.items() if value not in (None, "", [], {})})
+    return exact(without_secrets({name: value for name, value in said.items() if value not in (None, "", [], {})}))
 
 
 def _own(result: Result, run: ReadRun) -> _Listed:
     """The row as its owner wrote it, its media found from anywhere; `withheld` names the cells that are not whole."""
     if result.row not in run.cells:
-        return {"metadata": without_secrets(result.metadata)} if result.metadata else {}
+        return {"metadata": exact(without_secrets(result.metadata))} if result.metadata else {}
     given = _whole(run.cells[result.row], run.base)
     shown = without_secrets(given)
     withheld = [name for name, value in given.items() if shown[name] != value]
-    return {"cells": shown} | ({"withheld": withheld} if withheld else {})
+    return {"cells": exact(shown)} | ({"withheld": withheld} if withheld else {})
 
 
 def _whole(row: Cells, base: str) -> Cells:
@@ -110,8 +95,14 @@ def without_secrets(value: Any, name: str = "") -> Any:
         return storage.redact(value) if name in URI_FIELDS else storage.redact_text(value)
     if isinstance(value, Mapping):
         return {key: without_secrets(one, key) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_secrets(one) for one in value]
-    # what JavaScript's numbers cannot hold stays exact as text, which a manifest takes for the same number
-    exact = not isinstance(value, int | float) or (math.isfinite(value) and abs(value) < 2**53)
-    return value if exact else str(value)
+    return [without_secrets(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def exact(value: Any) -> Any:
+    """A plain value; numbers that JavaScript cannot hold are text, which a manifest takes for the same."""
+    if isinstance(value, Mapping):
+        return {key: exact(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [exact(one) for one in value]
+    holds = not isinstance(value, int | float) or (math.isfinite(value) and abs(value) < 2**53)
+    return value if holds else str(value)

@@ -26,7 +26,8 @@ WITH_CURVES = 2000  # films, the worst first: a page is no archive
 THUMBNAIL_SECONDS = 300.0  # in which thumbnails are made
 WORTH_A_WORD = 50  # files, of which it takes a while to make them
 LINK_HOURS = 24.0
-_PARTS = Path(__file__).parent
+_PARTS = Path(__file__).parent / "page"
+_SCRIPTS = ("text.js", "marks.js", "cards.js", "detail.js", "filters.js", "saving.js", "page.js")  # the last one runs
 
 Clips = dict[int, dict[str, Any]]  # by row
 
@@ -123,8 +124,10 @@ def _data(
 
 def page_text(data: dict[str, Any]) -> bytes:
     """The page that shows `data`, in UTF-8."""
-    body, style, script = ((_PARTS / name).read_text(encoding="utf-8") for name in ("page.html", "page.css", "page.js"))
-    return document(f"Catwalk: {data['run']}", body, style, script, data, _origins(data["clips"])).encode()
+    body, style, *scripts = (
+        (_PARTS / name).read_text(encoding="utf-8") for name in ("page.html", "page.css", *_SCRIPTS)
+    )
+    return document(f"Catwalk: {data['run']}", body, style, "\n".join(scripts), data, _origins(data["clips"])).encode()
 
 
 def _origins(clips: list[dict[str, Any]]) -> set[str]:

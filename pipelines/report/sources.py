@@ -64,12 +64,12 @@ def _add_driving(run: ReadRun, result: Result, filmed: dict[tuple[str, str], Dri
         uri = storage.resolve(clip.driving, run.base)
     except Problem:
         return
-    moment = clip.model_copy(update={"fps": result.fps and Fraction(result.fps)}), _shown_frame(result)
+    rated = clip.model_copy(update={"fps": Fraction(result.fps)}) if result.fps else clip
     driving = filmed.get((uri, result.driving_digest))
     if driving is None:
         driving = filmed[uri, result.driving_digest] = Driving(uri, result.driving_digest, [], [])
         order.append(driving)
-    driving.moments.append(moment)
+    driving.moments.append((rated, _shown_frame(result)))
     driving.rows.append(result.row)
 
 

@@ -108,6 +108,7 @@ def test_numbers_that_no_page_can_hold_stay_exact(tmp_path: Path, few: Media) ->
     data = night_of(tmp_path, few, [{"id": "a", "seed": 2**63 - 1, "metadata": {"ean": 2**60, "price": 1e400}}])
     cells = data["clips"][0]["cells"]
     assert (cells["seed"], cells["metadata"]) == (str(2**63 - 1), {"ean": str(2**60), "price": "inf"})
+    assert "withheld" not in data["clips"][0]
 
 
 def test_a_night_that_goes_on_shows_what_has_ended(tmp_path: Path, few: Media) -> None:
