@@ -19,7 +19,7 @@ import torch
 
 from manifests.clip import Clip
 from manifests.work import Source
-from stages.diffusion.animator import Facts, Segment
+from stages.diffusion.animator import Denoised, Facts, Parts, Segment
 from stages.extract_pose import ExtractPose
 from stages.prepare_inputs import PrepareInputs
 from stages.validate import Validate
@@ -95,14 +95,16 @@ class Still:
         """Nothing to load."""
         return cls()
 
-    def latents(self, clip: Clip, reference: np.ndarray, poses: Any, segment: Segment) -> torch.Tensor:
+    def segment(self, clip: Clip, reference: np.ndarray, driving: Any, segment: Segment) -> Denoised:
         """(frames, height, width, 3)."""
         choke("animate", clip.id)
-        return torch.from_numpy(np.ascontiguousarray(reference)).expand(len(segment), *reference.shape).float()
+        picture = torch.from_numpy(np.ascontiguousarray(reference))
+        return Denoised(picture.expand(len(segment), *reference.shape).float())
 
-    def frames(self, latents: torch.Tensor, clip: Clip) -> Iterator[np.ndarray]:
-        """All at once."""
-        yield latents.numpy().round().astype(np.uint8)
+    def frames(self, parts: Parts, clip: Clip) -> Iterator[np.ndarray]:
+        """A segment at once."""
+        for _, latents in parts:
+            yield latents.numpy().round().astype(np.uint8)
 
 
 def _teach() -> None:
