@@ -151,7 +151,7 @@ def planned(rows: ManifestRows, settings: RunSettings, say: Say) -> tuple[Plan, 
     clips, refused = validated(rows, settings, Silence(settings, say))
     plan = make_plan(clips, settings.layout, settings.run_id, settings.config.review)
     say(plan.in_words(refused))
-    for line in plan.warnings():
+    for line in [*plan.warnings(), *settings.undealt(plan.animators())]:
         say(line)
     refused.extend(plan.finished)
     return plan, refused
@@ -162,7 +162,8 @@ def require_possible(settings: RunSettings, only: Collection[str], dry_run: bool
     require_apart(settings.manifest, settings.layout.run(settings.run_id))
     look_at(settings.manifest, only)
     if not (ray.is_initialized() or "RAY_ADDRESS" in os.environ):  # else the workers may have what is not here
-        require_device(settings.device, settings.config.animate_pool.num_gpus)
+        pool = settings.config.animate_pool
+        require_device(settings.device, pool.num_gpus, pool.gpus_per_clip)
     if not dry_run:
         require_writable_folder(settings.output)
 

@@ -78,6 +78,8 @@ def make_clip(
         say(_in_words(work, chain.settings))
         if work.pose_estimator == "drawn" and not config.estimators.has("people"):
             say(f"note: the driving person is taken for a drawn one; for real ones {remedy_for('people')}")
+        for line in chain.settings.undealt([work.clip.animator]):
+            say(line)
         for warning in plan_warnings(work):
             say(f"warning: {warning}")
         if cache is None and len(segments(work)) > 1:
@@ -136,7 +138,8 @@ def _require_outputs(film: Path, poster: Path | None, fields: dict[str, Any], ov
 def _in_words(work: Work, settings: RunSettings) -> str:
     clip, dtype = work.clip, compute_dtype(ANIMATORS[work.clip.animator], settings.device, settings.dtype)
     said = f"{clip.animator}, {clip.mode} mode, {work.frames} frames, {clip.steps} steps"
-    return f"{said}, {dtype} on {settings.device}"
+    times = f"{len(settings.devices)} × " if len(settings.devices) > 1 else ""
+    return f"{said}, {dtype} on {times}{settings.device}"
 
 
 def _deliver(made: Path, film: Path, cache: str | None) -> None:
@@ -182,6 +185,9 @@ class StageChain:
             pool = pool.model_copy(update={"device": "cuda" if torch.cuda.is_available() else "cpu"})
         made = settled(config.model_copy(update={"animate_pool": pool}), manifest or os.getcwd(), output, None)
         self.settings = made if manifest else replace(made, allowed_prefixes=())
+        require_device(self.settings.device, together=pool.gpus_per_clip)
+        if self.settings.device == "cpu" and pool.gpus_per_clip > 1:  # else each replica would take all cores
+            torch.set_num_threads(pool.threads_on(os.cpu_count() or 1))
         self._told = told
 
     def work(self, fields: dict[str, Any]) -> Work:

@@ -54,11 +54,23 @@ class AnimatePool(Pool):
     """The workers that hold the models."""
 
     device: str = Field("auto", description="torch device; auto: cuda where there is one")
+    gpus_per_clip: int = Field(
+        1, ge=1, description="devices that make a film together, with the same result; on the CPU, replicas there"
+    )
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
         "auto", description="auto: float32 on the CPU, on cuda the half precision that suits each animator"
     )
-    threads: int | None = Field(None, ge=1, description="CPU threads of torch in each; left out, all cores but one")
-    model_bytes: int = Field(24 * 2**30, ge=1, description="loaded models kept in each, in bytes")
+    threads: int | None = Field(
+        None, ge=1, description="CPU threads of torch in each, or in each replica; left out, all cores but one"
+    )
+    model_bytes: int = Field(24 * 2**30, ge=1, description="loaded models kept in each, in bytes, replicas counted")
+
+    def threads_on(self, cores: int) -> int:
+        """CPU threads of each replica of a worker, on a machine of so many cores that has the whole pool.
+
+        Of what falls to a worker, one core is left to decoding and encoding.
+        """
+        return self.threads or max(1, (cores // self.size - 1) // self.gpus_per_clip)
 
 
 class OwnPool(Pool):

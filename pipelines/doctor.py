@@ -195,6 +195,12 @@ def torch_devices(config: RunConfig) -> Findings:
         )  # fmt: skip
     elif not there:
         yield Finding("ok", "no CUDA device: films are made on the CPU")
+    elif wants and pool.gpus_per_clip > torch.cuda.device_count():
+        yield Finding(
+            "warning" if "RAY_ADDRESS" in os.environ else "FAIL",
+            f"gpus_per_clip {pool.gpus_per_clip} is configured, {torch.cuda.device_count()} CUDA device(s) are here",
+            "set animate_pool.gpus_per_clip to no more than a node of the cluster has",
+        )
 
 
 def attention() -> Findings:

@@ -44,6 +44,10 @@ class Plan:
         """All clips that have no film yet."""
         return chain(self.todo, *self.duplicates.values())
 
+    def animators(self) -> set[str]:
+        """Names of those that are needed."""
+        return {clip.animator for clip in self.todo}
+
     def priority(self, clip: PlannedClip) -> int:
         """The highest of those rows that get this clip's film."""
         return max(one.priority for one in (clip, *self.duplicates.get(clip.film_key, ())))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -15,7 +16,7 @@ from manifests.retries import RETRIES
 from pipelines.code_version import code_version
 from pipelines.configuration import AnimatePool, RunConfig
 from stages.bundled import SCHEME
-from stages.diffusion.animators import UNUSABLE, add_animators
+from stages.diffusion.animators import ANIMATORS, UNUSABLE, add_animators
 from stages.hub import on_hub, require_allowed
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -46,6 +47,20 @@ class RunSettings:
         """Where everything lies."""
         return OutputLayout(self.output, self.config.cache)
 
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The devices that make a film together; of those that Ray gave a worker, the first ones."""
+        together = self.config.animate_pool.gpus_per_clip
+        if together == 1 or self.device == "cpu":
+            return (self.device,) * together
+        return tuple(f"{self.device}:{number}" for number in range(together))
+
+    def undealt(self, animators: Iterable[str]) -> list[str]:
+        """A line for each of these animators that makes films on one device, where several are to do it together."""
+        together = self.config.animate_pool.gpus_per_clip
+        alone = [name for name in sorted(animators) if together > 1 and not ANIMATORS[name].deals_windows]
+        return [f"note: gpus_per_clip {together}: {name} cannot share a film and makes it on one" for name in alone]
+
 
 def require_animators(config: RunConfig) -> None:
     """Make animators from outside known here. Raises `WrongUsage` for a configured one that cannot be used."""
@@ -55,8 +70,8 @@ def require_animators(config: RunConfig) -> None:
             raise WrongUsage(UNUSABLE[name].error, UNUSABLE[name].remedy)
 
 
-def require_device(device: str, num_gpus: float | None = None) -> None:
-    """Raise `WrongUsage` for a torch device that there is not on this machine.
+def require_device(device: str, num_gpus: float | None = None, together: int = 1) -> None:
+    """Raise `WrongUsage` for a torch device that there is not on this machine, or not `together` times.
 
     With `num_gpus`, what a worker reserves, also for a CUDA device that Ray would hide from it.
     """
@@ -73,6 +88,27 @@ def require_device(device: str, num_gpus: float | None = None) -> None:
     if kind.type == "cuda" and (kind.index or 0) >= torch.cuda.device_count():
         found = f"{torch.cuda.device_count()} CUDA device(s) are here"
         raise WrongUsage(f"device {device}: {found}", "leave --device out, or install a torch build for your driver")
+    if kind.type == "cuda" and together > torch.cuda.device_count():
+        found = f"{torch.cuda.device_count()} CUDA device(s) are here"
+        raise WrongUsage(f"animate_pool.gpus_per_clip {together}: {found}", f"set it to {torch.cuda.device_count()}")
+
+
+def _require_together(pool: AnimatePool, device: str) -> None:
+    """Raise `WrongUsage` where a worker would not have as many devices as make a film together."""
+    together = pool.gpus_per_clip
+    if together == 1 or device == "cpu":
+        return
+    if device != "cuda":
+        raise WrongUsage(
+            f"animate_pool.gpus_per_clip {together}: {device} is a single device",
+            "set animate_pool.device to cuda, or gpus_per_clip to 1",
+        )
+    if 0 < pool.num_gpus < together:
+        raise WrongUsage(
+            f"animate_pool.gpus_per_clip {together}: each worker reserves {pool.num_gpus:g} GPUs",
+            f"set animate_pool.num_gpus to {together} (--gpus {together}), or gpus_per_clip to "
+            f"{max(1, int(pool.num_gpus))}",
+        )
 
 
 def _weights(config: RunConfig, folder: str, here: str) -> str:
@@ -86,7 +122,7 @@ def _weights(config: RunConfig, folder: str, here: str) -> str:
 def settled(config: RunConfig, manifest: str, output: str, run_id: str | None) -> RunSettings:
     """Resolve what the user gave: absolute URIs, the run's id, the device.
 
-    Raises `WrongUsage` as `require_animators` does.
+    Raises `WrongUsage` as `require_animators` does, and for devices that a worker would not have.
     """
     require_animators(config)
     here, session = os.getcwd(), uuid.uuid4().hex[:12]
@@ -98,6 +134,7 @@ def settled(config: RunConfig, manifest: str, output: str, run_id: str | None) -
     prefixes = [storage.resolve(prefix, here) for prefix in config.allowed_prefixes]
     pool = config.animate_pool
     device = pool.device if pool.device != "auto" else ("cuda" if pool.num_gpus else "cpu")
+    _require_together(pool, device)
     return RunSettings(
         config=config.model_copy(
             update={

@@ -82,7 +82,8 @@ def animate(
 
     _begin(settings)
     config = settings.config
-    models = ModelCache(settings.device, settings.dtype, config.animate_pool.model_bytes)
+    first, *others = settings.devices
+    models = ModelCache(first, settings.dtype, config.animate_pool.model_bytes, others)
     return Animate(
         settings.layout,
         models,
@@ -91,7 +92,7 @@ def animate(
         settings.code,
         config.keep_latents,
         config.pose_rules,
-        machine or Machine(settings.device, config.animate_pool.num_gpus or float(settings.device != "cpu")),
+        machine or Machine(settings.device, config.animate_pool.num_gpus or len(settings.devices) * (first != "cpu")),
         told,
         config.review,
         going_on,

@@ -182,8 +182,8 @@ class AnimateWorker:
 
         pool = settings.config.animate_pool
         if settings.device == "cpu" or pool.threads:
-            # Ray allows an actor that reserves less than a core one thread; one core is left to decoding and encoding
-            torch.set_num_threads(pool.threads or max(1, (os.cpu_count() or 1) // pool.size - 1))
+            # Ray allows an actor that reserves less than a core one thread
+            torch.set_num_threads(pool.threads_on(os.cpu_count() or 1))
         logging.getLogger("diffusers").setLevel(logging.ERROR)
         worker = ray.get_runtime_context().get_actor_id() or "no actor"
         self._machine = Machine(settings.device, pool.num_gpus, worker=worker)

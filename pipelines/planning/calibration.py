@@ -96,9 +96,7 @@ def _measured(
 def _alone(settings: RunSettings) -> RunConfig:
     """The configuration with one worker of each kind, which has the threads that it would have beside the others."""
     config, pool = settings.config, settings.config.animate_pool
-    threads = pool.threads
-    if settings.device == "cpu" and threads is None:
-        threads = max(1, (os.cpu_count() or 1) // pool.size - 1)
+    threads = pool.threads_on(os.cpu_count() or 1) if settings.device == "cpu" else pool.threads
     one = {"size": 1, "max_size": None}
     changed = {
         "animate_pool": pool.model_copy(update={**one, "threads": threads}),

@@ -24,6 +24,7 @@ class Setup(BaseModel):
     device: str
     dtype: str
     num_gpus: float
+    gpus_per_clip: int = 1
     threads: int | None
     accelerator_type: str | None
     workers: int
@@ -36,6 +37,7 @@ class Setup(BaseModel):
             device=settings.device,
             dtype=settings.dtype,
             num_gpus=pool.num_gpus,
+            gpus_per_clip=pool.gpus_per_clip,
             threads=pool.threads,
             accelerator_type=pool.accelerator_type,
             workers=pool.size if settings.device == "cpu" else 0,  # which share the cores of a node

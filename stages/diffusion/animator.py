@@ -82,6 +82,7 @@ class Facts:
     keypoints: Literal["dwpose", "drawn"] = "dwpose"  # estimator of the people in driving videos and references
     driving: Literal["required", "optional"] = "required"  # optional: the system also draws without poses
     bundled: str | None = None  # weights that come with Catwalk
+    deals_windows: bool = False  # replicas on several devices can make a film together: see `DealsWindows`
     parameters: float = 0  # of the networks that are loaded, in millions; 0: not known
     revision: str = ""  # of an animator from outside: another one whenever its films change, which are then made anew
     segments: Segments | None = None  # of clips longer than one; none: a clip is denoised as a whole
@@ -200,3 +201,12 @@ class Animator(Protocol):
 
         Memory is bounded by a segment and a batch.
         """
+
+
+class DealsWindows(Animator, Protocol):
+    """An animator whose replicas deal the windows of every step among themselves, with the result of one alone.
+
+    `others` are the replicas of this one, each loaded on another device; set once, before the first film.
+    """
+
+    others: Sequence[Animator]

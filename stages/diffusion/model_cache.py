@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gc
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 
 from manifests.errors import Problem
-from stages.diffusion.animator import Animator, compute_dtype
+from stages.diffusion.animator import Animator, DealsWindows, compute_dtype
 from stages.diffusion.animators import ANIMATORS, load_animator
 from stages.diffusion.weights.lora_file import LoraFile
 
@@ -22,16 +24,21 @@ class ModelCache:
     """Least recently used animators by name, compute type, checkpoint digest and LoRA.
 
     Room is made before an animator is loaded, as if it were as large as the last one of its name (the first of a name
-    as its facts say), and again when its size is known. What could not be loaded is remembered by its reason
-    alone, so that its other rows fail at once with the same one.
+    as its facts say), and again when its size is known. What could not be loaded is remembered by its reason alone, so
+    that its other rows fail at once with the same one. An animator and its replicas on other devices are one entry, as
+    large as all of them.
     """
 
-    def __init__(self, device: str, dtype: str, max_bytes: int) -> None:
-        """`dtype` is the compute type of all networks, or "auto" for what suits each animator on the device."""
+    def __init__(self, device: str, dtype: str, max_bytes: int, others: Sequence[str] = ()) -> None:
+        """`dtype` is the compute type of all networks, or "auto" for what suits each animator on the device.
+
+        On each of the `others` stands a replica of every animator that deals windows; the same device may come again.
+        """
         self._device = device
+        self._others = others
         self._dtype = dtype
         self._max_bytes = max_bytes
-        self._loaded: OrderedDict[Key, Animator] = OrderedDict()
+        self._loaded: OrderedDict[Key, list[Animator]] = OrderedDict()  # the animator, then its replicas
         self._sizes: dict[tuple[str, str], int] = {}  # bytes of the last one loaded of each name and compute type
         self._refused: dict[Key, tuple[type[Problem], str, str]] = {}
 
@@ -56,12 +63,11 @@ class ModelCache:
         if key not in self._loaded and key not in self._refused:
             self._make_room(self._sizes.get(kind) or self._expected(name, dtype), keep=0)
             try:
-                computing = DTYPES[dtype or self.dtype(name)]
-                self._loaded[key] = load_animator(name, checkpoint, self._device, computing, lora)
+                self._loaded[key] = self._load(name, checkpoint, DTYPES[dtype or self.dtype(name)], lora)
             except Problem as refused:
                 self._refused[key] = type(refused), refused.error, refused.remedy
             else:
-                self._sizes[kind] = self._loaded[key].nbytes
+                self._sizes[kind] = _nbytes(self._loaded[key])
             if key in self._refused:
                 self._collect()
         if key in self._refused:
@@ -70,7 +76,16 @@ class ModelCache:
             raise refusal(error, remedy) from None
         self._loaded.move_to_end(key)
         self._make_room(0, keep=1)
-        return self._loaded[key]
+        return self._loaded[key][0]
+
+    def _load(self, name: str, checkpoint: Path, dtype: torch.dtype, lora: LoraFile | None) -> list[Animator]:
+        loaded = [load_animator(name, checkpoint, device, dtype, lora) for device in self._devices(name)]
+        if len(loaded) > 1:
+            cast(DealsWindows, loaded[0]).others = loaded[1:]
+        return loaded
+
+    def _devices(self, name: str) -> Sequence[str]:
+        return (self._device, *(self._others if ANIMATORS[name].deals_windows else ()))
 
     def _expected(self, name: str, dtype: str | None) -> int:
         """Bytes of the weights that an animator's facts speak of; 0 where they do not."""
@@ -78,11 +93,11 @@ class ModelCache:
             computing = DTYPES[dtype or self.dtype(name)]
         except Problem:  # which loading it will raise
             return 0
-        return int(ANIMATORS[name].parameters * 1e6 * computing.itemsize)
+        return int(ANIMATORS[name].parameters * 1e6 * computing.itemsize) * len(self._devices(name))
 
     def _make_room(self, coming: int, keep: int) -> None:
         """Drop the longest unused while they and `coming` bytes are too many, but `keep` animators at least."""
-        while len(self._loaded) > keep and self._nbytes() + coming > self._max_bytes:
+        while len(self._loaded) > keep and sum(map(_nbytes, self._loaded.values())) + coming > self._max_bytes:
             self._loaded.popitem(last=False)
             self._collect()
 
@@ -91,9 +106,10 @@ class ModelCache:
         if self._device.startswith("cuda"):
             torch.cuda.empty_cache()
 
-    def _nbytes(self) -> int:
-        return sum(one.nbytes for one in self._loaded.values())
-
 
 def _key(name: str, dtype: str | None, digest: str, lora: LoraFile | None) -> Key:
     return (name, dtype, digest, *((lora.digest, lora.scale) if lora else ()))
+
+
+def _nbytes(replicas: Sequence[Animator]) -> int:
+    return sum(one.nbytes for one in replicas)

@@ -57,11 +57,15 @@ def write_uv(path: Path, frames: int) -> Path:
 
 def test_four_systems_animate_one_manifest_and_find_it_finished_afterwards(shared: Path, tmp_path: Path) -> None:
     checkpoints = {system: str(shared / "golden" / system / "checkpoint") for system in SYSTEMS}
-    # room for one model at a time: the worker has to swap
-    pool = {"model_bytes": 1, "dtype": "float32", "threads": 1}
-    config = RunConfig.load(None, {"checkpoints": checkpoints, "allowed_prefixes": [str(shared)], "animate_pool": pool})
+
+    def config(**pool: Any) -> RunConfig:
+        # room for one model at a time: the worker has to swap
+        pool = {"model_bytes": 1, "dtype": "float32", "threads": 1, **pool}
+        places = {"checkpoints": checkpoints, "allowed_prefixes": [str(shared)]}
+        return RunConfig.load(None, {**places, "animate_pool": pool})
+
     manifest = write_manifest(tmp_path / "m.parquet", rows(shared / "media", write_uv(tmp_path / "uv.npz", 5)))
-    first = run(config, manifest, str(tmp_path / "out"))
+    first = run(config(device="cpu", gpus_per_clip=2), manifest, str(tmp_path / "out"))
     assert [(one.status, one.error) for one in first.results] == [("done", None)] * 7
     rates = [25, 25, 30, 30, 12, 30, 4]
     for result, rate in zip(first.results, rates, strict=True):
@@ -71,5 +75,5 @@ def test_four_systems_animate_one_manifest_and_find_it_finished_afterwards(share
             assert (shown, stream.average_rate) == (5, Fraction(rate)), result.id
             assert (stream.width, stream.height) == (result.width, result.height)
             assert result.width == 64
-    again = run(config, manifest, str(tmp_path / "out"))
+    again = run(config(), manifest, str(tmp_path / "out"))  # on how many devices a film is made is not in its name
     assert [one.status for one in again.results] == ["cached"] * 7

@@ -6,7 +6,7 @@ Source: SPEC.md; the sections named below are its.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +44,7 @@ class AnimateAnyone:
     """The published networks with their weights, ready to animate one clip after another."""
 
     facts = ANIMATE_ANYONE
+    others: Sequence[AnimateAnyone] = ()
 
     def __init__(
         self,
@@ -124,13 +125,19 @@ class AnimateAnyone:
         shown = [frame % len(poses) for frame in keys]  # of a clip that loops, a segment goes on at its other end
         if start is None:
             start = starting_noise(clip, shown, (4, clip.height // 8, clip.width // 8))
-        model = ClipModel(self, clip, reference, (poses[frame] for frame in shown))
+        pose = self.guider.features(
+            fit(poses[frame], clip.width, clip.height, clip.fit, Image.Resampling.LANCZOS) for frame in shown
+        )
+        models = [ClipModel(self, clip, reference, pose)]
+        if self.others:
+            pose = pose.cpu()  # for the poses of its windows, a replica must not wait for the first device
+            models += [ClipModel(one, clip, reference, pose) for one in self.others]
         scheduler = DDIMScheduler(**self.settings.scheduler)
         scheduler.set_timesteps(clip.steps)
         begin = segment.start // options.interpolation_factor
         windows = window_plan(clip, len(keys), options.context_stride, begin, segment.whole)
         return denoise(
-            model,
+            models,
             # half precision is for the networks; fused predictions and scheduler steps stay in float32
             start.to(self.unet.network.device, torch.float32),
             scheduler,
@@ -146,8 +153,10 @@ class AnimateAnyone:
 class ClipModel:
     """The window model of one clip: reference, image token and poses around the shared networks."""
 
-    def __init__(self, animator: AnimateAnyone, clip: Clip, reference: np.ndarray, poses: Iterable[np.ndarray]) -> None:
+    def __init__(self, animator: AnimateAnyone, clip: Clip, reference: np.ndarray, pose: torch.Tensor) -> None:
+        """`pose` (frames, channels, height/8, width/8) are the pose guider's features."""
         self._animator = animator
+        self.device = animator.unet.network.device
         token = animator.encoder.token(reference, clip.fit)
         # the unconditional branch has no reference and a token of zeros (section 4); without guidance it is left out
         tokens = token if clip.guidance[0] <= 1 else torch.cat([torch.zeros_like(token), token])
@@ -161,24 +170,22 @@ class ClipModel:
         if clip.mode == "parity":
             features = {name: rounded(one) for name, one in features.items()}
         self._conditioning = animator.unet.condition(features, tokens)
-        self._pose = animator.guider.features(
-            fit(pose, clip.width, clip.height, clip.fit, Image.Resampling.LANCZOS) for pose in poses
-        )
+        self._pose = pose
         self._stems: SharedFrames[Stem] = SharedFrames()
 
-    def begin_step(self, timestep: int, windows: Sequence[Window]) -> None:
+    def begin_step(self, timestep: int, windows: Sequence[Window], share: range) -> None:
         """Nothing of the reference changes with the timestep."""
-        self._stems.begin_step(windows)
+        self._stems.begin_step(windows, share)
 
     def predict(self, latents: torch.Tensor, timestep: int, window: Window) -> torch.Tensor:
-        """(window frames, 4, height, width) → (branches, window frames, 4, height, width)."""
+        """(frames, 4, height, width) → (branches, window frames, 4, height, width)."""
         unet, conditioning = self._animator.unet, self._conditioning
-        latents, pose = latents.to(self._pose.dtype), self._pose[list(window.frames)]
 
-        def stems(places: list[int]) -> list[Stem]:
-            return unet.stem(latents[places], timestep, conditioning, pose[places]).split()
+        def stems(frames: list[int]) -> list[Stem]:
+            seen, pose = latents[frames].to(self._pose.dtype), self._pose[frames].to(self.device)
+            return unet.stem(seen, timestep, conditioning, pose).split()
 
-        return unet.finish(Stem.join(self._stems.of(window, stems)), timestep, conditioning)
+        return unet.finish(Stem.join(self._stems.of(stems)), timestep, conditioning)
 
 
 def starting_noise(clip: Clip, frames: Sequence[int], shape: tuple[int, int, int]) -> torch.Tensor:

@@ -60,6 +60,7 @@ ANIMATE_ANYONE = Facts(
     licence="weights Apache-2.0; base models CreativeML OpenRAIL-M",
     lora=True,
     options=AnimateAnyoneOptions,
+    deals_windows=True,
     parameters=2_559,
     checkpoint_settings=("inference_config.json",),
     segments=Segments(240, halo=24),

@@ -6,7 +6,7 @@ drawn style it was trained on, not photographs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -30,8 +30,6 @@ from stages.diffusion.weights.checkpoint import check_digests, load_network
 from stages.video.image import fit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from manifests.clip import Clip
 
 
@@ -39,6 +37,7 @@ class Drawn:
     """The networks with their weights, ready to animate one clip after another."""
 
     facts = DRAWN
+    others: Sequence[Drawn] = ()
 
     def __init__(self, networks: DrawnNetworks, images: LatentImages, scheduler: dict[str, Any]) -> None:
         """`scheduler` is the configuration of a DDIM scheduler."""
@@ -77,11 +76,15 @@ class Drawn:
         shape = (LATENT_CHANNELS, clip.height // 8, clip.width // 8)
         shown = segment.shown(len(poses))
         start = starting_noise(clip.seed, shown, shape, options)
-        model = ClipModel(self, clip, reference, (poses[frame] for frame in shown))
+        pose = self.guider.features(fit(poses[frame], clip.width, clip.height, clip.fit) for frame in shown)
+        models = [ClipModel(self, clip, reference, pose)]
+        if self.others:
+            pose = pose.cpu()  # for the poses of its windows, a replica must not wait for the first device
+            models += [ClipModel(one, clip, reference, pose) for one in self.others]
         scheduler = ddim(self.scheduler, published=False)
         scheduler.set_timesteps(clip.steps)
         return denoise(
-            model,
+            models,
             # half precision is for the networks; fused predictions and scheduler steps stay in float32
             start.to(self.networks.unet.device, torch.float32),
             scheduler,
@@ -97,22 +100,24 @@ class Drawn:
 class ClipModel:
     """The window model of one clip: reference and poses around the shared networks."""
 
-    def __init__(self, animator: Drawn, clip: Clip, reference: np.ndarray, poses: Iterable[np.ndarray]) -> None:
+    def __init__(self, animator: Drawn, clip: Clip, reference: np.ndarray, pose: torch.Tensor) -> None:
+        """`pose` (frames, channels, height/8, width/8) are the pose guider's features."""
         self._networks = animator.networks
+        self.device = animator.networks.unet.device
         self._motion = DrawnOptions(**clip.options).motion
         latents = animator.images.encode(fit(reference, clip.width, clip.height, clip.fit))
         self._conditioning = animator.networks.condition(latents)
-        self._pose = animator.guider.features(fit(pose, clip.width, clip.height, clip.fit) for pose in poses)
+        self._pose = pose
 
-    def begin_step(self, timestep: int, windows: Sequence[Window]) -> None:
+    def begin_step(self, timestep: int, windows: Sequence[Window], share: range) -> None:
         """Nothing changes with the timestep."""
 
     def predict(self, latents: torch.Tensor, timestep: int, window: Window) -> torch.Tensor:
-        """(window frames, 8, height, width) → (1, window frames, 8, height, width)."""
-        pose = self._pose[list(window.frames)]
-        timesteps = torch.tensor([timestep], device=latents.device)
-        denoiser = self._networks.denoiser
-        return denoiser.predict(latents.to(pose.dtype), timesteps, self._conditioning, pose, self._motion)
+        """(frames, 8, height, width) → (1, window frames, 8, height, width)."""
+        frames = list(window.frames)
+        seen, pose = latents[frames].to(self._pose.dtype), self._pose[frames].to(self.device)
+        timesteps = torch.tensor([timestep], device=self.device)
+        return self._networks.denoiser.predict(seen, timesteps, self._conditioning, pose, self._motion)
 
 
 def starting_noise(

@@ -36,6 +36,7 @@ DRAWN = Facts(
     half=("bfloat16",),  # activations of its reference network reach 1e9, float16 ends at 65,504
     keypoints="drawn",
     bundled="bundled:drawn",
+    deals_windows=True,
     parameters=11.2,
     segments=Segments(240, halo=16),
 )

@@ -45,6 +45,7 @@ class DreamPose:
     """The published networks with their weights, ready to animate one clip after another."""
 
     facts = DREAMPOSE
+    others: Sequence[DreamPose] = ()
 
     def __init__(
         self,
@@ -132,19 +133,17 @@ class DreamPose:
         fitted = fit(reference, clip.width, clip.height, clip.fit, Image.Resampling.BICUBIC)
         seen = self.keys.seen(fitted, options.image_tokens)
         scheduler = self.scheduler.prepared(options.sampler, clip.steps, options.strength, clip.mode == "parity")
-        device, dtype = self.unet.network.device, self.unet.network.dtype
-        start = self.keys.start_latents(seen, draws, scheduler).to(device)
+        start = self.keys.start_latents(seen, draws, scheduler).to(self.unet.network.device)
         weights = branch_weights(*clip.guidance)
-        model = ClipModel(
-            self.unet,
-            self.keys.contexts(seen, draws).to(dtype),
-            PackedPoses.pack(poses, neighbours, clip.width, clip.height, clip.fit).to(device, dtype),
-            list(weights),
-            equal_starts=len(start) == 1,
-        )
+        contexts = self.keys.contexts(seen, draws)
+        packed = PackedPoses.pack(poses, neighbours, clip.width, clip.height, clip.fit)
+        models = [
+            ClipModel(one.unet, contexts, packed, list(weights), equal_starts=len(start) == 1)
+            for one in (self, *self.others)
+        ]
         windows, guide = micro_batches(len(segment), clip.window), dual_guidance(weights.values())
         frames = start.expand(len(segment), -1, -1, -1)
-        return denoise(model, frames, scheduler, lambda _: windows, guide, segment.told)
+        return denoise(models, frames, scheduler, lambda _: windows, guide, segment.told)
 
     def check_size(self, clip: Clip) -> None:
         """Raise `Rejected` unless the adapter was trained on pictures of as many blocks of 16 × 16 pixels."""
@@ -175,26 +174,28 @@ class ClipModel:
         branches: Sequence[Branch],
         equal_starts: bool = False,
     ) -> None:
-        """`contexts` (2, 1 or frames, tokens, width) and `poses` are those of the clip's frames.
+        """`contexts` (2, 1 or frames, tokens, width) and `poses` are those of the clip's frames, wherever they are.
 
         `equal_starts`: all frames start from the same latents, so at the first step only their poses differ.
         """
         self._unet = unet
-        self._contexts = contexts
-        self._shared = unet.project(contexts[:, 0]) if contexts.shape[1] == 1 else None
-        self._poses = poses
+        self.device, dtype = unet.network.device, unet.network.dtype
+        self._contexts = contexts.to(self.device, dtype)
+        self._shared = unet.project(self._contexts[:, 0]) if contexts.shape[1] == 1 else None
+        self._poses = poses.to(self.device, dtype)
         self._branches = branches
         self._equal_starts = equal_starts
         self._steps = 0
         self._first: dict[Branch, torch.Tensor] = {}
 
-    def begin_step(self, timestep: int, windows: Sequence[Window]) -> None:
+    def begin_step(self, timestep: int, windows: Sequence[Window], share: range) -> None:
         """Count the steps."""
         self._steps += 1
 
     def predict(self, latents: torch.Tensor, timestep: int, window: Window) -> torch.Tensor:
-        """(window frames, 4, height, width) → (branches, window frames, 4, height, width)."""
+        """(frames, 4, height, width) → (branches, window frames, 4, height, width)."""
         frames = list(window.frames)
+        latents = latents[frames]
         if self._steps > 1 or not self._equal_starts:
             return self._predicted(self._branches, latents, timestep, frames)
         posed = [branch for branch in self._branches if branch.posed]

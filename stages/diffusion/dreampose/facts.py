@@ -62,6 +62,7 @@ DREAMPOSE = Facts(
     licence="base model CreativeML OpenRAIL-M; a fine-tuned checkpoint is its owner's",
     lora=True,
     options=DreamPoseOptions,
+    deals_windows=True,
     parameters=1_032,
     checkpoint_settings=("vae_*.pth",),
     own_defaults=own_defaults,

@@ -48,6 +48,7 @@ class MagicAnimate:
     """The published networks with their weights, ready to animate one clip after another."""
 
     facts = MAGICANIMATE
+    others: Sequence[MagicAnimate] = ()
 
     def __init__(
         self,
@@ -131,9 +132,9 @@ class MagicAnimate:
 
         scheduler = DDIMScheduler(**SCHEDULER)
         scheduler.set_timesteps(clip.steps)
-        model = ClipModel(self, clip, reference, fitted, options.controlnet_conditioning_scale)
+        scale = options.controlnet_conditioning_scale
         return denoise(
-            model,
+            [ClipModel(one, clip, reference, fitted, scale) for one in (self, *self.others)],
             # half precision is for the networks; fused predictions and scheduler steps stay in float32
             start.to(self.unet.network.device, torch.float32),
             scheduler,
@@ -158,6 +159,7 @@ class ClipModel:
         control_scale: float,
     ) -> None:
         self._animator = animator
+        self.device = animator.unet.network.device
         # guidance ≤ 1 means the conditional branch alone (quirk 2: the published code crashes there)
         prompts = [clip.prompt] if clip.guidance[0] <= 1 else [clip.negative_prompt, clip.prompt]
         self._text = animator.text.encode(prompts)
@@ -166,7 +168,7 @@ class ClipModel:
         self._reference_key = hashlib.sha256(reference.tobytes() + clip.prompt.encode()).hexdigest()
         self._control = PoseControl(animator.control, self._text[-1:], poses, control_scale)
 
-    def begin_step(self, timestep: int, windows: Sequence[Window]) -> None:
+    def begin_step(self, timestep: int, windows: Sequence[Window], share: range) -> None:
         """Reference features of this timestep: from an earlier clip of the same reference, or computed (section 4)."""
         features = self._animator.features.get(
             (self._reference_key, self._reference.shape, timestep),
@@ -174,13 +176,13 @@ class ClipModel:
             lambda: self._animator.reference.features(self._reference, timestep, self._text[-1:]),
         )
         self._conditioning = Conditioning(self._text, self._shared_text, self._animator.unet.project(features))
-        self._control.begin_step(windows)
+        self._control.begin_step(windows, share)
 
     def predict(self, latents: torch.Tensor, timestep: int, window: Window) -> torch.Tensor:
-        """(window frames, 4, height, width) → (branches, window frames, 4, height, width)."""
-        latents = latents.to(self._text.dtype)
-        residuals = self._control.residuals(latents, timestep, window)
-        return self._animator.unet.predict(latents, timestep, self._conditioning, residuals)
+        """(frames, 4, height, width) → (branches, window frames, 4, height, width)."""
+        residuals = self._control.residuals(latents, timestep)
+        seen = latents[list(window.frames)].to(self._text.dtype)
+        return self._animator.unet.predict(seen, timestep, self._conditioning, residuals)
 
 
 def starting_noise(clip: Clip, segment: Segment, num_frames: int, shape: tuple[int, int, int]) -> torch.Tensor:

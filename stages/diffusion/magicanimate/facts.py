@@ -58,6 +58,7 @@ MAGICANIMATE = Facts(
     lora=True,
     text=True,
     options=MagicAnimateOptions,
+    deals_windows=True,
     parameters=2_702,
     segments=Segments(240, halo=16),
 )

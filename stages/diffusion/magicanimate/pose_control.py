@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -27,17 +28,13 @@ class PoseControl:
         self._scale = scale
         self._shared: SharedFrames[Residuals] = SharedFrames()
 
-    def begin_step(self, windows: Sequence[Window]) -> None:
+    def begin_step(self, windows: Sequence[Window], share: range) -> None:
         """Residuals depend on the timestep and the latents: nothing is kept over a step."""
-        self._shared.begin_step(windows)
+        self._shared.begin_step(windows, share)
 
-    def residuals(self, latents: torch.Tensor, timestep: int, window: Window) -> Residuals:
-        """(down, mid) for the window's frames; windows must come in the order given to `begin_step`."""
-
-        def compute(places: list[int]) -> list[Residuals]:
-            return self._compute(latents[places], timestep, [window.frames[place] for place in places])
-
-        frames = self._shared.of(window, compute)
+    def residuals(self, latents: torch.Tensor, timestep: int) -> Residuals:
+        """(down, mid) for the frames of the next window of the share, of all the clip's latents."""
+        frames = self._shared.of(partial(self._compute, latents, timestep))
         down = [torch.cat(layer) for layer in zip(*(one[0] for one in frames), strict=True)]
         mid = torch.cat([one[1] for one in frames])
         return down, mid
@@ -45,10 +42,10 @@ class PoseControl:
     def _compute(self, latents: torch.Tensor, timestep: int, frames: list[int]) -> list[Residuals]:
         images = self._poses[frames].to(latents.device, torch.float32) / 255
         down, mid = self._network(
-            latents,
+            latents[frames].to(self._text.dtype),
             timestep,
             self._text.expand(len(frames), -1, -1),
-            controlnet_cond=images.to(latents.dtype),
+            controlnet_cond=images.to(self._text.dtype),
             conditioning_scale=self._scale,
             return_dict=False,
         )

@@ -4,25 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
 
 from manifests.errors import Problem
+from stages.diffusion.sampling.replicas import Replicas
 from stages.diffusion.sampling.windows import Fusion, Window
 
 
 class WindowModel(Protocol):
-    """What a system brings: its networks, with everything that conditions them, for one clip."""
+    """What a system brings: its networks on one device, with everything that conditions them, for one clip."""
 
-    def begin_step(self, timestep: int, windows: Sequence[Window]) -> None:
-        """Prepare what changes per timestep, not per window (MagicAnimate: the reference features)."""
+    device: torch.device
+
+    def begin_step(self, timestep: int, windows: Sequence[Window], share: range) -> None:
+        """Prepare what changes per timestep, not per window (MagicAnimate: the reference features).
+
+        Of all `windows` of the step, this model is asked for those of the numbers in `share`, in this order: all of
+        them, or its part where replicas of it have the others. What a window shares with earlier ones must be computed
+        as if all were asked for.
+        """
 
     def predict(self, latents: torch.Tensor, timestep: int, window: Window) -> torch.Tensor:
         """Raw predictions of one window, unguided.
 
-        `latents` (window frames, channels, height, width) → (branches, window frames, channels, height, width),
-        branches being [unconditional, conditional], or the conditional one alone.
+        `latents` are all that is denoised, (frames, channels, height, width), on the model's device
+        → (branches, window frames, channels, height, width), branches being [unconditional, conditional], or the
+        conditional one alone.
         """
 
 
@@ -37,7 +47,7 @@ class Step:
 
 
 def denoise(
-    model: WindowModel,
+    models: Sequence[WindowModel],
     latents: torch.Tensor,
     scheduler: Scheduler,
     windows: Callable[[int], Sequence[Window]],
@@ -46,24 +56,27 @@ def denoise(
 ) -> Iterator[Step]:
     """Denoise (frames, channels, height, width) over the scheduler's timesteps, yielding after every one of them.
 
-    `windows(step index)` covers all frames; overlapping predictions are fused, then guided, then one scheduler step is
-    taken on the whole clip. After each window `told` is called with the steps done and their number. Raises `Problem`
-    where the first step leaves values that are not finite.
+    `models` is one, or replicas of it; `latents` are on the first one's device, and stay there. `windows(step index)`
+    covers all frames; overlapping predictions are fused in the order of the windows, then guided, then one scheduler
+    step is taken on the whole clip. After each window `told` is called with the steps done and their number. Raises
+    `Problem` where the first step leaves values that are not finite.
     """
     timesteps = scheduler.timesteps.tolist()
-    for index, timestep in enumerate(timesteps):
-        plan = windows(index)
-        model.begin_step(timestep, plan)
-        fusion = Fusion(len(latents))
-        for number, window in enumerate(plan, 1):
-            prediction = model.predict(latents[list(window.frames)], timestep, window)
-            fusion.add(prediction.to(latents.dtype), window)
-            told(index + number / len(plan), len(timesteps))
-        noise = guide(fusion.mean())
-        latents = scheduler.step(noise, timestep, latents).prev_sample
-        if index == 0:  # what overflows does so at once: better found now than after the whole work
-            _require_finite(latents, timestep)
-        yield Step(index, timestep, noise, latents)
+    with Replicas(models) as replicas:
+        for index, timestep in enumerate(timesteps):
+            plan, fusion = windows(index), Fusion(len(latents))
+            progress = partial(_tell, told, index, len(timesteps), len(plan))
+            for window, prediction in zip(plan, replicas.predictions(latents, timestep, plan, progress), strict=True):
+                fusion.add(prediction.to(latents.device, latents.dtype), window)
+            noise = guide(fusion.mean())
+            latents = scheduler.step(noise, timestep, latents).prev_sample
+            if index == 0:  # what overflows does so at once: better found now than after the whole work
+                _require_finite(latents, timestep)
+            yield Step(index, timestep, noise, latents)
+
+
+def _tell(told: Callable[[float, int], None], step: int, steps: int, windows: int, predicted: int) -> None:
+    told(step + predicted / windows, steps)
 
 
 class Scheduler(Protocol):

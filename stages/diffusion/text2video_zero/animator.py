@@ -50,6 +50,7 @@ class Text2VideoZero:
     """A base model and, where it is there, the pose ControlNet, ready to draw one clip after another."""
 
     facts = TEXT2VIDEO_ZERO
+    others: Sequence[Text2VideoZero] = ()
 
     def __init__(
         self,
@@ -116,17 +117,19 @@ class Text2VideoZero:
             torch.stack([control_picture(poses[frame], clip) for frame in batch]) for batch in batches
         )
         wiring = options.midblock_wiring or ("legacy" if clip.mode == "parity" else "modern")
-        model = ClipModel(self, prompts(clip, driven=True), embedded, options.controlnet_conditioning_scale, wiring)
+        words, scale = prompts(clip, driven=True), options.controlnet_conditioning_scale
+        models = [ClipModel(one, words, embedded, scale, wiring) for one in (self, *self.others)]
         start = tiled_noise(clip.seed, 1, _shape(clip), block=1)  # one draw that all frames start from (section 5)
         start = start.expand(len(frames), -1, -1, -1)
-        return self._denoise(model, clip, segment.told, start, self._schedule(clip))
+        return self._denoise(models, clip, segment.told, start, self._schedule(clip))
 
     def text_path(self, clip: Clip, segment: Segment) -> TextPath:
         """What one segment without poses goes through. In its batch, the anchor stands before the frames."""
-        model, device = ClipModel(self, prompts(clip, driven=False)), self.unet.network.device
+        words, device = prompts(clip, driven=False), self.unet.network.device
+        models = [ClipModel(one, words) for one in (self, *self.others)]
         first, rest = starting_noise(clip, segment, _shape(clip))
         noise = first.to(device), rest.to(device)
-        return TextPath(clip, segment, self._schedule(clip), noise, partial(self._denoise, model, clip, segment.told))
+        return TextPath(clip, segment, self._schedule(clip), noise, partial(self._denoise, models, clip, segment.told))
 
     def _schedule(self, clip: Clip) -> DDIMScheduler:
         scheduler = ddim(self.scheduler, published=clip.mode == "parity")
@@ -134,11 +137,11 @@ class Text2VideoZero:
         return scheduler
 
     def _denoise(
-        self, model: ClipModel, clip: Clip, told: StepsTold, start: torch.Tensor, scheduler: DDIMScheduler
+        self, models: Sequence[ClipModel], clip: Clip, told: StepsTold, start: torch.Tensor, scheduler: DDIMScheduler
     ) -> Iterator[Step]:
         batches = micro_batches(len(start), clip.window)
         return denoise(
-            model,
+            models,
             # half precision is for the networks; guided predictions and scheduler steps stay in float32
             start.to(self.unet.network.device, torch.float32),
             scheduler,
@@ -191,21 +194,30 @@ class ClipModel:
     ) -> None:
         """`embedded` (frames, channels, h, w) are the poses as the ControlNet embeds them."""
         self._unet, self._control = animator.unet, animator.control
+        self.device = animator.unet.network.device
         self._text = animator.text.encode(words)
         self._embedded = embedded
         self._control_scale = control_scale
         self._wiring = wiring
+        self._first: Window | None = None  # of the step, while the anchor is not known of it
         self._unet_anchor: Anchor = {}
         self._control_anchor: Anchor = {}
 
-    def begin_step(self, timestep: int, windows: Sequence[Window]) -> None:
+    def begin_step(self, timestep: int, windows: Sequence[Window], share: range) -> None:
         """The anchor is another at every timestep. The first window of a step holds it, and the others read it."""
+        self._first = windows[0]
         self._unet_anchor, self._control_anchor = {}, {}
 
     def predict(self, latents: torch.Tensor, timestep: int, window: Window) -> torch.Tensor:
-        """(window frames, 4, height, width) → (branches, window frames, 4, height, width)."""
+        """(frames, 4, height, width) → (branches, window frames, 4, height, width)."""
+        first, self._first = self._first, None
+        if first is not None and first != window:
+            self._predicted(latents, timestep, first)  # for its anchor, together with the frames that it came with
+        return self._predicted(latents, timestep, window)
+
+    def _predicted(self, latents: torch.Tensor, timestep: int, window: Window) -> torch.Tensor:
         text = self._text
-        sample, residuals = latents.to(text.dtype).repeat(len(text), 1, 1, 1), None
+        sample, residuals = latents[list(window.frames)].to(text.dtype).repeat(len(text), 1, 1, 1), None
         if self._embedded is not None:
             poses, conditioning = self._embedded[list(window.frames)], Conditioning(text, self._control_anchor)
             residuals = self._control.residuals(sample, timestep, conditioning, poses, self._control_scale)

@@ -108,6 +108,7 @@ TEXT2VIDEO_ZERO = Facts(
     lora=True,
     text=True,
     options=Text2VideoZeroOptions,
+    deals_windows=True,
     parameters=1_428,
     checkpoint_settings=("stable-diffusion-v1-5-controlnet-openpose",),
     driving="optional",

@@ -288,8 +288,7 @@ class _Run:
         model = ClipModel(self.animator.unet, self.contexts, self._packed, ALL_BRANCHES)
         whole = Window(tuple(frames), (1.0,) * len(frames))
         predictions = [
-            model.predict(before[frames], step.timestep, whole)
-            for before, step in zip(self._before, self.steps, strict=False)
+            model.predict(before, step.timestep, whole) for before, step in zip(self._before, self.steps, strict=False)
         ]
         return torch.stack(predictions)
 

@@ -18,16 +18,19 @@ FRAMES, SHAPE, SCALE = 11, (4, 3, 2), 2.5
 class Linear:
     """A model whose branches are known multiples of its input; its answer depends on the place in the window, too."""
 
+    device = torch.device("cpu")
+
     def __init__(self, branches: int = 2) -> None:
         self.branches = branches
         self.calls: list[tuple[str, int, object]] = []
 
-    def begin_step(self, timestep: int, windows: Sequence[Window]) -> None:
+    def begin_step(self, timestep: int, windows: Sequence[Window], share: range) -> None:
+        assert share == range(len(windows))
         self.calls.append(("begin", timestep, tuple(windows)))
 
     def predict(self, latents: torch.Tensor, timestep: int, window: Window) -> torch.Tensor:
         self.calls.append(("predict", timestep, window))
-        return self.answer(latents, timestep)
+        return self.answer(latents[list(window.frames)], timestep)
 
     def answer(self, latents: torch.Tensor, timestep: int) -> torch.Tensor:
         place = torch.arange(len(latents), dtype=latents.dtype).view(-1, 1, 1, 1) / 10
@@ -77,7 +80,7 @@ def by_hand(model: Linear, latents: torch.Tensor, scale: float) -> list[tuple[to
 def test_every_step_equals_the_loop_written_by_hand(
     start: torch.Tensor, scheduler: DDIMScheduler, branches: int, scale: float
 ) -> None:
-    steps = list(denoise(Linear(branches), start, scheduler, plan, classifier_free_guidance(scale)))
+    steps = list(denoise([Linear(branches)], start, scheduler, plan, classifier_free_guidance(scale)))
 
     assert [(step.index, step.timestep) for step in steps] == [(0, 751), (1, 501), (2, 251), (3, 1)]
     for step, (noise, latents) in zip(steps, by_hand(Linear(branches), start, scale), strict=True):
@@ -89,7 +92,7 @@ def test_a_step_is_announced_with_all_its_windows_before_the_first_is_predicted(
     start: torch.Tensor, scheduler: DDIMScheduler
 ) -> None:
     model = Linear()
-    for _ in denoise(model, start, scheduler, plan, classifier_free_guidance(SCALE)):
+    for _ in denoise([model], start, scheduler, plan, classifier_free_guidance(SCALE)):
         pass
 
     expected = []
@@ -101,14 +104,14 @@ def test_a_step_is_announced_with_all_its_windows_before_the_first_is_predicted(
 
 def test_steps_are_computed_one_at_a_time(start: torch.Tensor, scheduler: DDIMScheduler) -> None:
     model = Linear()
-    next(denoise(model, start, scheduler, plan, classifier_free_guidance(SCALE)))
+    next(denoise([model], start, scheduler, plan, classifier_free_guidance(SCALE)))
 
     assert {timestep for _, timestep, _ in model.calls} == {751}
 
 
 def test_the_start_latents_are_left_as_they_were(start: torch.Tensor, scheduler: DDIMScheduler) -> None:
     before = start.clone()
-    list(denoise(Linear(), start, scheduler, plan, classifier_free_guidance(SCALE)))
+    list(denoise([Linear()], start, scheduler, plan, classifier_free_guidance(SCALE)))
 
     assert torch.equal(start, before)
 
@@ -120,7 +123,7 @@ def test_half_precision_predictions_are_fused_and_stepped_in_the_precision_of_th
         def predict(self, latents: torch.Tensor, timestep: int, window: Window) -> torch.Tensor:
             return super().predict(latents, timestep, window).to(torch.bfloat16)
 
-    step = next(denoise(Half(), start, scheduler, plan, classifier_free_guidance(SCALE)))
+    step = next(denoise([Half()], start, scheduler, plan, classifier_free_guidance(SCALE)))
 
     assert (step.noise.dtype, step.latents.dtype) == (torch.float32, torch.float32)
 
@@ -146,14 +149,14 @@ def test_what_overflows_is_found_at_the_first_step(start: torch.Tensor, schedule
 
     model = Overflowing()
     with pytest.raises(Problem, match="not finite at their first timestep, 751"):
-        list(denoise(model, start, scheduler, plan, classifier_free_guidance(SCALE)))
+        list(denoise([model], start, scheduler, plan, classifier_free_guidance(SCALE)))
     assert [call[0] for call in model.calls].count("begin") == 1
 
 
 def test_progress_is_told_after_every_window(start: torch.Tensor, scheduler: DDIMScheduler) -> None:
     told: list[tuple[float, int]] = []
     model, guide = Linear(), classifier_free_guidance(SCALE)
-    list(denoise(model, start, scheduler, plan, guide, lambda done, steps: told.append((done, steps))))
+    list(denoise([model], start, scheduler, plan, guide, lambda done, steps: told.append((done, steps))))
     windows = len(plan(0))
     assert windows > 1
     assert [steps for _, steps in told] == [4] * 4 * windows

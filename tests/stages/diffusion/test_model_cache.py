@@ -30,8 +30,9 @@ BESIDE: list[list[int]] = []  # of every load, the sizes of what was in memory m
 class Sized:
     """An animator of as many bytes as its folder is named; `refused` is refused with its network half loaded."""
 
-    def __init__(self, nbytes: int) -> None:
+    def __init__(self, nbytes: int, device: str) -> None:
         self.nbytes = nbytes
+        self.device = device
         ALIVE.add(self)
 
     @classmethod
@@ -43,13 +44,13 @@ class Sized:
             raise Problem("checkpoint refused does not fit", "use the published one")
         if checkpoint.name == "rejected":
             raise Rejected("lora rejected does not fit", "use another")
-        return cls(int(checkpoint.name))
+        return cls(int(checkpoint.name), device)
 
 
 @pytest.fixture
 def cache(monkeypatch: pytest.MonkeyPatch) -> ModelCache:
     for name, parameters in (("sized", 0.0), ("other", 0.0), ("described", 50 / 4e6)):
-        own = {"name": name, "implementation": f"{__name__}:Sized", "parameters": parameters}
+        own = {"name": name, "implementation": f"{__name__}:Sized", "parameters": parameters, "deals_windows": True}
         facts = replace(ANIMATORS["magicanimate"], **own)
         monkeypatch.setitem(ANIMATORS, name, facts)
     for kept in (ALIVE, NETWORKS, BESIDE):
@@ -104,3 +105,27 @@ def test_a_model_alone_above_the_limit_is_kept_until_the_next_one_comes(cache: M
     load(cache, 10, "other")
     assert BESIDE == [[], []]
     assert [one.nbytes for one in ALIVE] == [10]
+
+
+def test_replicas_stand_on_their_devices_and_are_counted_and_dropped_with_the_animator(cache: ModelCache) -> None:
+    together = ModelCache("cpu", "float32", max_bytes=100, others=["meta", "meta"])
+    first = together.get("sized", Path("30"), "digest 30")
+    assert [one.device for one in (first, *first.others)] == ["cpu", "meta", "meta"]
+    assert together.get("sized", Path("30"), "digest 30") is first
+    del first
+    load(together, 5, "other")  # 90 bytes and 15 are too many
+    assert sorted(one.nbytes for one in ALIVE) == [5, 5, 5]
+    load(together, 25, "other")
+    assert sorted(one.nbytes for one in ALIVE) == [5, 5, 5, 25, 25, 25]
+    BESIDE.clear()
+    load(together, 1, "described")  # three of 50 bytes are expected
+    assert BESIDE[0] == []
+
+
+def test_an_animator_that_deals_no_windows_is_loaded_once_and_without_replicas(
+    cache: ModelCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ANIMATORS, "sized", replace(ANIMATORS["sized"], deals_windows=False))
+    alone = ModelCache("cpu", "float32", max_bytes=100, others=["meta"]).get("sized", Path("30"), "digest 30")
+    assert len(ALIVE) == 1
+    assert not hasattr(alone, "others")

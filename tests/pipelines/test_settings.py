@@ -1,0 +1,69 @@
+"""Which devices a run is to use is settled, or refused in words, before Ray starts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from manifests.errors import WrongUsage
+from pipelines.configuration import RunConfig
+from pipelines.settings import RunSettings, require_device, settled
+from stages.diffusion.animators import ANIMATORS
+
+
+def settings(**pool: Any) -> RunSettings:
+    return settled(RunConfig.load(None, {"animate_pool": pool}), "m.parquet", "out", "night")
+
+
+@pytest.mark.parametrize(
+    ("pool", "devices"),
+    [
+        ({}, ("cpu",)),
+        ({"num_gpus": 1}, ("cuda",)),
+        ({"num_gpus": 0.5}, ("cuda",)),
+        ({"device": "cuda:3"}, ("cuda:3",)),
+        ({"gpus_per_clip": 3}, ("cpu", "cpu", "cpu")),
+        ({"gpus_per_clip": 2, "num_gpus": 1, "device": "cpu"}, ("cpu", "cpu")),
+        ({"gpus_per_clip": 2, "num_gpus": 2}, ("cuda:0", "cuda:1")),
+        ({"gpus_per_clip": 2, "num_gpus": 4}, ("cuda:0", "cuda:1")),
+        ({"gpus_per_clip": 2, "device": "cuda"}, ("cuda:0", "cuda:1")),
+    ],
+    ids=str,
+)
+def test_a_film_is_made_on_the_first_devices_that_a_worker_has(pool: dict[str, Any], devices: tuple[str, ...]) -> None:
+    assert settings(**pool).devices == devices
+
+
+@pytest.mark.parametrize(
+    ("pool", "error", "remedy"),
+    [
+        ({"gpus_per_clip": 4, "num_gpus": 1}, "each worker reserves 1 GPUs", "num_gpus to 4"),
+        ({"gpus_per_clip": 4, "num_gpus": 3}, "each worker reserves 3 GPUs", "gpus_per_clip to 3"),
+        ({"gpus_per_clip": 2, "num_gpus": 0.5}, r"each worker reserves 0\.5 GPUs", "gpus_per_clip to 1"),
+        ({"gpus_per_clip": 2, "device": "cuda:1"}, "cuda:1 is a single device", "device to cuda"),
+        ({"gpus_per_clip": 2, "device": "mps"}, "mps is a single device", "gpus_per_clip to 1"),
+    ],
+    ids=str,
+)
+def test_devices_that_a_worker_would_not_have_are_refused(pool: dict[str, Any], error: str, remedy: str) -> None:
+    with pytest.raises(WrongUsage, match=f"gpus_per_clip {pool['gpus_per_clip']}: {error}") as refused:
+        settings(**pool)
+    assert remedy in refused.value.remedy
+
+
+def test_more_devices_than_this_machine_has_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    require_device("cuda", num_gpus=2, together=2)
+    with pytest.raises(WrongUsage, match=r"gpus_per_clip 3: 2 CUDA device\(s\) are here"):
+        require_device("cuda", num_gpus=4, together=3)
+
+
+def test_an_animator_that_cannot_share_a_film_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(ANIMATORS, "alone", replace(ANIMATORS["drawn"], name="alone", deals_windows=False))
+    (line,) = settings(gpus_per_clip=2).undealt(["drawn", "alone"])
+    assert "gpus_per_clip 2: alone cannot share a film" in line
+    assert settings().undealt(["drawn", "alone"]) == []
