@@ -1,6 +1,6 @@
 // A clip in the overview: its pictures, what is wrong with it, its marks.
 
-const flagOf = sentence => (sentence.match(/^[^\d:]*/)[0].trim() || sentence).slice(0, 60);
+const flagOf = sentence => (/^(\S+) -?[\d.]+/.exec(sentence) || [, sentence])[1].slice(0, 60);  // "flicker 0.7 > 0.5 …"
 const flags = clip => [...new Set((clip.review || []).map(flagOf)), ...(clip.warnings ? ["warnings"] : [])];
 const frameIn = sentence => (/\bframe (\d+)/.exec(sentence) || [])[1];
 
