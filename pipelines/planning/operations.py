@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,7 @@ class Operations:
         return words if words in self.tflop and clip.prompt != clip.negative_prompt else name
 
 
+@lru_cache(maxsize=4096)  # many rows are of one size
 def operations_of(animator: str, pixels: int) -> Operations | None:
     """What is known of an animator at a size; None of one that nobody has counted."""
     of = _table().get(animator)
@@ -140,11 +141,15 @@ def windows_of(clip: Clip, frames: int, steps: int, fused: bool, begin: int = 0,
     elif clip.loop and whole:
         count = steps * math.ceil(frames / advance)
     else:
-        count = sum(_open_windows(frames - size, advance, step, begin) for step in range(steps))
+        count = _open_windows(frames - size, advance, steps, begin)
     return count, count * size
 
 
-def _open_windows(last: int, advance: int, step: int, begin: int) -> int:
-    """Windows of one step: one at either end, and those between, whose places move with the step."""
-    shift = (math.floor(advance * int(f"{step:064b}"[::-1], 2) / 2**64) - begin) % advance
-    return 2 + max(0, math.ceil((last - shift) / advance) - (shift == 0))
+@lru_cache(maxsize=4096)
+def _open_windows(last: int, advance: int, steps: int, begin: int) -> int:
+    """Windows of all steps: one at either end, and those between, whose places move with the step."""
+    count = 2 * steps
+    for step in range(steps):
+        shift = (math.floor(advance * int(f"{step:064b}"[::-1], 2) / 2**64) - begin) % advance
+        count += max(0, math.ceil((last - shift) / advance) - (shift == 0))
+    return count
