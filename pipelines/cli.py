@@ -473,6 +473,8 @@ def _night_options(arguments: argparse.Namespace, until: datetime | None) -> Ite
     if until is not None:
         yield f"--until={until.isoformat()}"  # a time of day is meant by the clock here
     yield from (f"--{name}" for name in ("quiet", "verbose") if getattr(arguments, name))
+    if arguments.log_format:
+        yield f"--log-format={arguments.log_format}"
 
 
 def _status(commands: Any) -> None:

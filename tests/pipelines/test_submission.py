@@ -92,7 +92,7 @@ def test_variables_are_named_and_their_values_not_repeated(monkeypatch: pytest.M
 
 def test_every_option_of_a_night_is_handed_on_as_it_was_given() -> None:
     words = ["--only=a", "--only=b c", "--limit=3", "--until=23:59", "--ok-if=rejected", "--strict", "--gpus=0.5"]
-    words += ["--max-gpu-hours=2.5", "--retry-failed", "--allow=s3://catalogue", "--crf=20", "-v"]
+    words += ["--max-gpu-hours=2.5", "--retry-failed", "--allow=s3://catalogue", "--crf=20", "-v", "--log-format=json"]
     arguments = cli.build_parser().parse_args(["submit", "m.parquet", "out", *words, "--env=A", "--detach"])
     handed_on = list(cli._night_options(arguments, cli._until(arguments)))
     again = cli.build_parser().parse_args(["animate", "m.parquet", "out", *handed_on])
