@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+from manifests.log_context import about
 from manifests.results import Result
 
 log = logging.getLogger(__name__)
@@ -86,7 +87,8 @@ class Progress:
         self._counts[result.status] += 1
         self._cost_done += cost
         self._frames += result.frames or 0
-        log.info("row %d (%s) %s in %s s", result.row, result.id, result.status, result.seconds)
+        with about(row=result.row, clip=result.id):
+            log.info("row %d (%s) %s in %s s", result.row, result.id, result.status, result.seconds)
         if not result.good and result.status != "not_reached":  # of which there may be thousands
             self._say(f"  {result.status}: row {result.row} ({result.id}) in {result.stage}: {result.error}")
         took = 0.0
