@@ -20,6 +20,7 @@ from stages.poses.motion.left_right import exchanged, runs, undo
 from stages.poses.motion.smoothing import noise, smooth
 from stages.poses.wholebody import BODY, VISIBLE
 
+_BLOCK = 256  # frames of which the middle is found at once
 _FADED = 0.05  # the score left to an outlier that nothing could replace
 
 
@@ -148,21 +149,24 @@ def _smooth_together(values: np.ndarray, weights: np.ndarray, limit: float) -> n
     somewhere = np.any(there, axis=1)
     if not somewhere.any():
         return values
-    known = np.where(there[..., None], values, np.nan)
-    middle, shape = np.zeros((len(values), 2)), np.zeros((1, values.shape[1], 2))
+    middle, shape = np.zeros((len(values), 2)), np.zeros((values.shape[1], 2))
     for _ in range(2):  # which points are seen changes; the middle must not jump with that
-        middle[somewhere] = np.nanmean((known - shape)[somewhere], axis=1)
-        ever = there.any(axis=0)
-        shape[0, ever] = np.nanmedian((known - middle[:, None])[:, ever], axis=0)
+        for start in range(0, len(values), _BLOCK):
+            some = np.flatnonzero(somewhere[start : start + _BLOCK]) + start
+            middle[some] = np.nanmean(np.where(there[some, :, None], values[some], np.nan) - shape, axis=1)
+        for point in np.flatnonzero(there.any(axis=0)):
+            shape[point] = np.nanmedian(np.where(there[:, point, None], values[:, point], np.nan) - middle, axis=0)
     count = there.sum(axis=1).astype(float)
-    deviation = np.minimum(noise(values - middle[:, None], there), limit)
-    relative = smooth(values - middle[:, None], weights, deviation)
+    relative = values - middle[:, None]
+    deviation = np.minimum(noise(relative, there), limit)
+    relative = smooth(relative, weights, deviation)
     # The middle of a fast hand looks noisy, but cannot be noisier than its points.
     whole = np.minimum(
         noise(middle[:, None], somewhere[:, None]), np.nanmedian(deviation) if np.isfinite(deviation).any() else np.nan
     )
     moved = smooth(middle[:, None], (count / values.shape[1])[:, None], whole)
-    return np.where(there[..., None], relative + moved, values)
+    relative += moved
+    return np.where(there[..., None], relative, values)
 
 
 def _path(joint: np.ndarray, known: np.ndarray) -> np.ndarray:

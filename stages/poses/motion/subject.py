@@ -83,7 +83,8 @@ def follow(
     doubts = _doubts(_presence(association), track, association, fps)
     seen = tuple(doubt for doubt in doubts if doubt.last >= shown.start and doubt.first < shown.stop)
     frame, slot = np.nonzero(association.owner == track)
-    subject = _slots(keypoints, 1, frame, np.zeros_like(frame), slot)
+    alone = association.owner.shape[1] == 1 and len(frame) == len(keypoints)  # and always there: no need of a copy
+    subject = keypoints if alone else _slots(keypoints, 1, frame, np.zeros_like(frame), slot)
     return Followed(keypoints, association, subject, track, seen)
 
 
