@@ -1,7 +1,7 @@
 """How well the bundled animator draws people it has never seen: `python -m tests.bench.drawn_quality`.
 
 Every clip is a held-out character with a held-out motion; the truth is drawn, so is the reference in a catalogue pose.
-Needs the extra `bench`. Prints Markdown tables: against copying the reference and the codec's ceiling, and with the
+Prints Markdown tables: against copying the reference and the codec's ceiling, and with the
 temporal modules and the shared noise on and off. The pose error is that of the bundled keypoint net on the film against
 the keypoints that drove it; on the truth it is the net's own.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -28,8 +28,14 @@ from stages.diffusion.animator import Segment
 from stages.diffusion.animators import ANIMATORS, load_animator
 from stages.diffusion.drawn.animator import Drawn
 from stages.poses.estimators.dwpose import DWPose
+from stages.video.quality.colour_difference import ciede2000
+from stages.video.quality.film_quality import FilmQuality
+from stages.video.quality.flicker import Flicker
+from stages.video.quality.garment import torso_colour
+from stages.video.quality.truth import psnr, ssim
+from stages.video.quality.warping import WarpingError
 from tests.bench.drawn_keypoints import NET, Found
-from tests.bench.measures import flicker, flow_of, garment_drift, psnr, ssim, warping_error
+from tests.made.faults import TORSO
 from tests.made.seam import frames_of, latents_of
 
 FPS = 12
@@ -96,6 +102,26 @@ def pose_error(net: DWPose, film: np.ndarray, keypoints: np.ndarray) -> tuple[fl
     return pixels, near
 
 
+def mean_of(measure: Callable[[np.ndarray, np.ndarray], float], film: np.ndarray, truth: np.ndarray) -> float:
+    """A measure of two pictures, over a film."""
+    return float(np.mean([measure(*pair) for pair in zip(film, truth, strict=True)]))
+
+
+def garment_drift(film: np.ndarray, keypoints: np.ndarray, reference: np.ndarray, at: np.ndarray) -> float:
+    """Mean ΔE00 of the torso's colour between the frames (keypoints (frames, 23, 3)) and the reference (`at`)."""
+    wanted = torso_colour(reference, at[list(TORSO), :2])
+    colours = (torso_colour(frame, points[list(TORSO), :2]) for frame, points in zip(film, keypoints, strict=True))
+    return float(np.mean([ciede2000(wanted, colour) for colour in colours if colour is not None]))
+
+
+def unrest(film: np.ndarray) -> tuple[float, float]:
+    """Flicker in per cent, and the warping error, of 255."""
+    quality = FilmQuality([Flicker(Fraction(FPS)), WarpingError()])
+    for _ in quality.of([film]):
+        pass
+    return quality.figures["flicker"].value, 255 * quality.figures["warping_error"].value
+
+
 VARIANTS = {
     "as shipped": {},
     "without temporal modules": {"motion": False},
@@ -126,13 +152,16 @@ def main() -> None:
         films["copy of the reference"] = np.broadcast_to(sample.reference, sample.truth.shape)
         for name, film in (films | {"truth": sample.truth}).items():
             drift = garment_drift(film, sample.keypoints, sample.reference, sample.reference_keypoints)
-            close = (np.inf, 1.0) if name == "truth" else (psnr(film, sample.truth), ssim(film, sample.truth))
+            close = (
+                (np.inf, 1.0)
+                if name == "truth"
+                else (mean_of(psnr, film, sample.truth), mean_of(ssim, film, sample.truth))
+            )
             quality[name].append((*close, drift, *pose_error(net, film, sample.keypoints)))
         if number < given.ablations:
-            flow = flow_of(sample.truth)
             variants = {name: animated(animator, sample, **options) for name, options in VARIANTS.items()}
             for name, film in (variants | {"truth": sample.truth}).items():
-                steadiness[name].append((flicker(film, flow), warping_error(film, flow)))
+                steadiness[name].append(unrest(film))
         middle = len(sample.truth) // 2
         rows.append(np.hstack([sample.reference, sample.truth[middle], films["result"][middle]]))
     if given.sheet:
@@ -142,7 +171,7 @@ def main() -> None:
     print(f"{given.clips} held-out clips × {given.frames} frames, {shape}, {given.steps} steps\n")
     print_table(("", "PSNR dB", "SSIM", "garment ΔE00 to the reference", "pose error px", "PCK@0.2"), quality)
     print()
-    print_table(("", "flicker of static parts / 255", "warping error of moving parts / 255"), steadiness)
+    print_table(("", "flicker, per cent", "warping error / 255"), steadiness)
 
 
 def print_table(head: tuple[str, ...], rows: dict[str, list[tuple[float, ...]]]) -> None:

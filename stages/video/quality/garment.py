@@ -12,7 +12,7 @@ from stages.video.quality.curve import Curve, Figure
 from stages.video.quality.frame import Frame
 
 _INSIDE = 0.75  # of the torso's size: without arms and backdrop at its edge
-_TURNED = 0.7  # of the reference's breadth: who is seen so narrow, or from the other side, shows other cloth
+_TURNED = 0.8  # of the reference's breadth: who is seen narrower, or from the other side, shows other cloth
 
 
 class GarmentColour:

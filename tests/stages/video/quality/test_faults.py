@@ -13,7 +13,7 @@ from stages.video.quality.curve import Figure
 from stages.video.quality.film_quality import FilmQuality, metrics_of
 from tests.made.faults import BORDER, FAULTS, FPS, Footage, footage
 
-CLIPS = [("striped-dress", "dance"), ("green-jacket", "jumping_jack"), ("yellow-jumper", "turn")]
+CLIPS = [("striped-dress", "dance"), ("green-jacket", "jumping_jack"), ("polka-dots", "dance")]
 
 
 def figures(clip: Footage, loop: bool = False, batch: int = 7) -> dict[str, Figure]:
@@ -35,6 +35,12 @@ def test_a_film_that_is_right_sets_off_no_alarm(clip: tuple[str, str]) -> None:
     found = figures(footage(*clip))
     assert set(found) == {alarm for _, alarm in FAULTS.values()}
     assert alarms(found) == set()
+
+
+def test_a_jacket_that_is_turned_away_is_not_taken_for_another_colour() -> None:
+    found = figures(footage("green-jacket", "turn"))
+    assert alarms(found) == set()
+    assert "garment" not in found
 
 
 @pytest.mark.parametrize("clip", CLIPS, ids=" ".join)
