@@ -1,0 +1,91 @@
+"""Measuring in the pipeline: where segments meet is known, and what cannot be measured costs its figure alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from manifests.clip import Clip
+from manifests.work import Work
+from pipelines.clip import StageChain
+from pipelines.configuration import RunConfig
+from stages.denoise import Denoise
+from stages.diffusion.animator import Segments
+from stages.diffusion.animators import ANIMATORS
+from stages.measuring import borders
+from stages.video.quality import film_quality
+from stages.video.quality.curve import Figure
+from stages.video.quality.film_quality import FilmQuality
+from stages.video.quality.frame import Frame
+from tests.made.plain_animators import FACTS
+from tests.made.sample_media import clip_row
+
+
+@pytest.mark.parametrize(
+    ("rule", "native", "expected"),
+    [
+        (None, None, []),
+        (Segments(40, halo=8), None, [40, 80]),
+        (Segments(36, carried=5), None, [41, 77, 113]),
+        (Segments(40, halo=8), Fraction(12), [80, 160]),  # drawn at half the film's rate
+    ],
+    ids=["one segment", "halo", "chained", "another rate"],
+)
+def test_segments_meet_where_the_film_shows_it(
+    rule: Segments | None, native: Fraction | None, expected: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = replace(FACTS, name="cut", segments=rule, native_fps=native)
+    monkeypatch.setitem(ANIMATORS, "cut", facts)
+    frames = 120 if native is None else 240
+    clip = Clip(id="a", animator="cut", width=48, height=64, fps=Fraction(24), mode="standard")
+    work = Work(row=0, clip=clip, frames=frames, drawn=None if native is None else 120)
+    assert borders(work) == expected
+
+
+class Failing:
+    """A metric that cannot go on, now or at the end."""
+
+    def __init__(self, name: str, at: int) -> None:
+        self.name, self._at = name, at
+
+    def look(self, frame: Frame) -> None:
+        if frame.number == self._at:
+            raise ValueError("nothing to look at")
+
+    def figure(self) -> Figure:
+        raise ValueError("nothing found")
+
+
+def test_a_metric_that_fails_costs_its_own_figure_alone() -> None:
+    film = np.random.default_rng(0).integers(0, 255, (6, 16, 16, 3), dtype=np.uint8)
+    quality = FilmQuality([Failing("early", 2), film_quality.Black(), Failing("late", 99)])
+    assert np.array_equal(np.concatenate(list(quality.of([film[:4], film[4:]]))), film)
+    assert quality.figures == {"black": quality.figures["black"]}
+    assert quality.figures["black"].value == 0
+
+
+@pytest.mark.usefixtures("plain_animators")
+@pytest.mark.parametrize("when", ["at once", "on the way"])
+def test_a_film_whose_poses_cannot_be_had_again_is_made_all_the_same(
+    when: str, media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def gone(self: Denoise, work: Work, scratch: Path) -> Iterator[list[np.ndarray]]:
+        if when == "at once":
+            raise OSError("gone")
+        yield []
+
+    monkeypatch.setattr(Denoise, "poses", gone)
+    stages = StageChain(RunConfig.load(None, {}), str(media / "out"))
+    files = {"reference": str(media / "reference.png"), "driving": str(media / "driving.mp4")}
+    row = clip_row("clip") | {"animator": "plain", "driving_kind": "skeleton", "steps": None, **files}
+    made = stages.film(stages.work(row))
+    assert made.status == "done"
+    assert "flicker" in made.quality
+    assert "frozen" not in made.quality
