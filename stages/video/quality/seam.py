@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -31,17 +31,25 @@ class Seam:
 
     def figure(self) -> Figure | None:
         """None for a film without borders."""
-        values = self._curve.values
-        elsewhere = values.copy()
-        elsewhere[[border for border in self._borders if border < len(values)]] = np.nan
-        ratios = {}
-        for border in self._borders:
-            around = elsewhere[max(0, border - self._half) : border + self._half + 1]
-            if border < len(values) and np.isfinite(values[border]) and np.isfinite(around).any():
-                ratios[border] = float(values[border] / max(float(np.nanmedian(around)), _LEAST))
+        ratios = jumps(self._curve.values, self._borders, self._half)
         if not ratios:
             return None
         return Figure(float(np.mean(list(ratios.values()))), max(ratios, key=lambda one: ratios[one]), self._curve)
 
 
 _LEAST = 1e-4  # error of two frames that are as good as the same
+
+
+def jumps(steps: np.ndarray, borders: Sequence[int], half: int) -> dict[int, float]:
+    """The step into each border over the median of the steps up to `half` before and after it, borders left out.
+
+    `steps` (frames,) is how far each frame is from the one before, NaN where that is not known.
+    """
+    elsewhere = steps.copy()
+    elsewhere[[border for border in borders if border < len(steps)]] = np.nan
+    ratios = {}
+    for border in borders:
+        around = elsewhere[max(0, border - half) : border + half + 1]
+        if border < len(steps) and np.isfinite(steps[border]) and np.isfinite(around).any():
+            ratios[border] = float(steps[border] / max(float(np.nanmedian(around)), _LEAST))
+    return ratios
