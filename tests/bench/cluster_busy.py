@@ -1,6 +1,6 @@
 """How busy the real graph keeps 16 GPU workers on a cluster of several nodes, where its workers are, and its tail.
 
-    python -m tests.bench.cluster_busy [--gpus N] [--rows N] [--seconds S] [--long S]
+    RAY_raylet_start_wait_time_s=120 python -m tests.bench.cluster_busy [--gpus N] [--rows N] [--seconds S] [--long S]
 
 The cluster is made here: a head without CPUs, two nodes of CPUs, the rest of pretended GPUs. Films are drawn by an
 animator that sleeps, so that all workers fit a small machine: what is measured is what the graph adds. Two nights:
@@ -173,7 +173,7 @@ def main() -> None:
     parser.add_argument("--long", type=float, default=60, help="seconds of the longest row of the second night")
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_raylet_start_wait_time_s": "300"}
+    os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_BACKEND_LOG_LEVEL": "fatal"}
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     pools: dict[str, Any] = {
         "pose_pool": {"size": 2, "num_cpus": 1},
