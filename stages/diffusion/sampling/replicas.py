@@ -38,7 +38,7 @@ class Replicas:
     def __init__(self, models: Sequence[WindowModel]) -> None:
         self._models = models
         self._broken = Event()
-        # threads, inference mode and gradients are a thread's own in torch: the replicas have those of this one
+        # threads of kernels, inference mode and gradients are a thread's own: the replicas have those of this one
         self._threads = torch.get_num_threads()
         self._inference, self._gradients = torch.is_inference_mode_enabled(), torch.is_grad_enabled()
         self._pool = ThreadPoolExecutor(len(models), "replica", torch.set_num_threads, (self._threads,))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -191,9 +194,16 @@ class Model:
 
     def predict(self, latents: torch.Tensor, timestep: int, window: Window) -> torch.Tensor:
         self._doing(number := next(self._coming))
-        self.state.add((torch.get_num_threads(), torch.is_inference_mode_enabled(), torch.is_grad_enabled()))
+        self.state.add((kernel_threads(), torch.is_inference_mode_enabled(), torch.is_grad_enabled()))
         self.predicted.append(number)
         return latents[list(window.frames)][None]
+
+
+def kernel_threads() -> int:
+    """What OpenMP would take here. torch's own answer would set it first: a new thread has the machine's until then."""
+    libraries = Path("/proc/self/maps").read_text().split()
+    openmp = next(one for one in libraries if re.search(r"/lib(g|i)omp\b", one))
+    return ctypes.CDLL(openmp).omp_get_max_threads()
 
 
 WINDOWS = micro_batches(FRAMES, 2)
