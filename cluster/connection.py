@@ -45,6 +45,8 @@ def connect() -> str:
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         # a manifest shorter than a pool is wide is nothing to warn of
         warnings.filterwarnings("ignore", message="The maximum number of concurrent tasks")
+        # of the release that pyproject.toml pins it is the only way to say where actors go that is no worse
+        warnings.filterwarnings("ignore", message="`ray_remote_args_fn` is deprecated")
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
