@@ -178,7 +178,8 @@ def require_counted(ends: Ends, config: RunConfig) -> None:
 def require_room(plan: Plan, settings: RunSettings) -> None:
     """Raise `Problem` where films and latents will not fit on the disk."""
     require_space(settings.layout.films, plan.todo, FILM)
-    require_space(settings.layout.cache, plan.todo, LATENTS if settings.config.keep_latents else 0)
+    stored = [clip for clip in plan.todo if settings.config.keep_latents or clip.segments > 1]
+    require_space(settings.layout.cache, stored, LATENTS)
 
 
 def report_unknown(unknown: Sequence[table.UnknownColumn], strict: bool, say: Say) -> None:

@@ -141,14 +141,16 @@ class AttemptLedger:
 
     @contextmanager
     def trying(
-        self, row: int, clip_id: str | None, limit_seconds: float, unit: str = "", what: str = ""
+        self, row: int, clip_id: str | None, limit_seconds: float, unit: str = "", what: str = "", parts: str = ""
     ) -> Iterator[int]:
         """Around the work: yields the number of this try. Raises `WorkerDied` when too many were a worker's death.
+
+        Deaths at parts of the work count too, whose units begin with `parts`; none of these may be in hand.
 
         An exception that leaves the device of this process unusable is noted, and ends the process: Ray would have
         the next row tried here too.
         """
-        attempt = self._begin(row, clip_id, min(limit_seconds, self._longest_seconds), unit, what)
+        attempt = self._begin(row, clip_id, min(limit_seconds, self._longest_seconds), unit, what, parts)
         note = lambda cause, detail: note_cause(self._folder, attempt, cause, detail)  # noqa: E731
         try:
             with self._watch(attempt.limit_seconds, note):
@@ -162,8 +164,9 @@ class AttemptLedger:
         finally:
             self._end(attempt)
 
-    def _begin(self, row: int, clip_id: str | None, limit_seconds: float, unit: str, what: str) -> Attempt:
+    def _begin(self, row: int, clip_id: str | None, limit_seconds: float, unit: str, what: str, parts: str) -> Attempt:
         earlier = attempts_in(self._folder, f"{self._stage}.{unit}-" if unit else prefix(self._stage, unit, row))
+        earlier += attempts_in(self._folder, f"{self._stage}.{parts}") if parts else []
         own = [one for one in earlier if one.row == row]
         self._judge(earlier, row)
         nodes = self._place.nodes() if own else {}

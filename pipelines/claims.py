@@ -52,6 +52,20 @@ class Claims:
             with suppress(Exception):  # it dies with this run
                 self._remove(film_key, own)
 
+    def joined(self, film_key: str) -> None:
+        """Claim a film of which only a part is made here; who draws it gives the claim back.
+
+        Raises `Elsewhere` where another living run has it.
+        """
+        uri = self._layout.claim(film_key)
+        while not storage.create_exclusive(uri, self._content):
+            claim = self._read(film_key)
+            if (other := self._other(claim)) is not None:
+                raise Elsewhere(other)
+            if (claim or {}).get("run") == self._run_id:
+                return
+            self._remove(film_key, claim)  # of a dead run
+
     def elsewhere(self, film_key: str) -> str | None:
         """The other living run that is making a film; None if none is."""
         return self._other(self._read(film_key))

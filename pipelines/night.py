@@ -22,7 +22,7 @@ from pipelines.boundary import ended, guarded
 from pipelines.claims import Claims
 from pipelines.console import Orders
 from pipelines.deadline import shown
-from pipelines.dealing import Dealing
+from pipelines.dealing import Dealing, Ended, unit_of
 from pipelines.following import followed
 from pipelines.last_tries import last_tries
 from pipelines.lease import Lease, Lost
@@ -111,7 +111,8 @@ class Night:
         if not plan.todo or self.over:
             return set()
         config, by_row = self._settings.config, {clip.row: clip for clip in plan.todo}
-        self._watch.begins({clip.row: plan.cost(clip) for clip in plan.todo})
+        dealing = Dealing(plan, lambda animator: config.pool_of(animator).most)
+        self._watch.begins({clip.row: plan.cost(clip) for clip in plan.todo}, dealing.units())
         meter, cost = self._record.meter, sum(map(plan.cost, plan.todo))
         progress = Progress(len(plan.todo), cost, self._say, live=self._live, busy=lambda: meter.busy_so_far)
         self._progress = progress
@@ -119,32 +120,31 @@ class Night:
         again: set[int] = set()
         condemned: list[PlannedClip] = []
 
-        dealing = Dealing(plan, config.animate_pool.most)
-
         def take(row: dict[str, Any], last_try: bool) -> None:
-            result = outcome(row)
-            if row["then"] == "render":
-                self._watch.heard_part(result)
-                part = Work.model_validate_json(row["work"])
-                meter.part_ended(result, sum(part.seconds.values()))
-                progress.went_on(dealing.stored(result, part))
-                return
-            if not last_try and dealing.ended(result.row):
-                self._watch.heard_part(result)
-                return
+            ended = Ended(outcome(row), row["then"])
+            if (part := dealing.part(row)) is not None:
+                cost = dealing.cost(part.row)
+                self._watch.heard_part(ended.result, unit_of(part), cost)
+                meter.part_ended(ended.result, sum(part.seconds.get(name, 0.0) for name in ("load", "denoise")))
+                progress.went_on(cost)
+                if (of_clip := dealing.came(part, *ended)) is None:
+                    return
+                ended = of_clip
+            result, then = ended
             clip = by_row[result.row]
-            if row["then"] or result.row in made or clip.film_key in plan.duplicates:
+            if then or result.row in made or clip.film_key in plan.duplicates:
                 made[result.row] = result
-            self._watch.heard(dealing.not_told(result))
-            if row["then"] == "alone" and not last_try:
+            untold, told = dealing.drawn(result)
+            self._watch.heard(untold, plan.cost(clip) - told)
+            if then == "alone" and not last_try:
                 condemned.append(clip)
                 return
-            if row["then"] == "again":
+            if then == "again":
                 again.update({clip.row, *(sharing.row for sharing in plan.duplicates.get(clip.film_key, ()))})
                 return
             meter.ended(result)
             self._left -= 1
-            progress.ended(result, plan.cost(clip) - dealing.told(clip.row))
+            progress.ended(result, plan.cost(clip) - told)
             self.take([result])
 
         self._left = len(plan.todo)
@@ -167,6 +167,7 @@ class Night:
         finally:
             meter.ends()
             self._progress = None
+        self._outcomes.take(dealing.unfinished())
         shared = {result.row: result for result in shared_films(plan, made, self._settings)}
         self.take([result for row, result in shared.items() if row not in again])
         self._outcomes.take({**made, **shared}.values())

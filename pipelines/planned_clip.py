@@ -15,7 +15,7 @@ from stages.latents_cache import segments
 
 CLIPS = pa.schema(
     [("row", pa.int64()), ("id", pa.string()), ("frames", pa.int64()), ("pixels", pa.int64()), ("steps", pa.int64())]
-    + [("priority", pa.int64()), ("segments", pa.int64())]
+    + [(name, pa.int64()) for name in ("priority", "drawn", "segments")]
     + [(name, pa.string()) for name in ("model", "pose_key", "latents_key", "film_key")]
     + [("reference_left_out", pa.float64()), ("warning", pa.string()), ("text", pa.string())]
 )
@@ -30,6 +30,7 @@ class PlannedClip(NamedTuple):
     pixels: int
     steps: int
     priority: int
+    drawn: int  # frames that the animator draws for it
     segments: int  # that it is denoised in
     model: str  # what has to be loaded for it
     pose_key: str | None
@@ -57,13 +58,13 @@ class PlannedClip(NamedTuple):
     @property
     def cost(self) -> int:
         """That of `cost`, where nothing of it is ready."""
-        return self.frames * self.pixels * self.steps
+        return self.drawn * self.pixels * self.steps
 
 
 def cost(work: Work, latents_ready: bool = False) -> int:
     """Relative cost of a clip: frames × pixels × steps; what is only encoded anew is a step at most."""
     width, height, steps = cast(tuple[int, int, int], (work.clip.width, work.clip.height, work.clip.steps))  # resolved
-    return work.frames * width * height * (1 if latents_ready else steps)
+    return (work.drawn or work.frames) * width * height * (1 if latents_ready else steps)
 
 
 def planned_clip(work: Work) -> PlannedClip:
@@ -76,6 +77,7 @@ def planned_clip(work: Work) -> PlannedClip:
         pixels=width * height,
         steps=steps,
         priority=work.clip.priority,
+        drawn=work.drawn or work.frames,
         segments=len(segments(work)),
         model=model(work),
         pose_key=work.pose_key,

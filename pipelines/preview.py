@@ -56,9 +56,14 @@ class Preview(NamedTuple):
 
 def row_of(manifest: str, named: str | None) -> dict[str, Any]:
     """The fields of a manifest's row, by its id or number; by default the first. Raises `WrongUsage`."""
+    numbered: dict[str, Any] | None = None
     for number, fields in rows_of(manifest):
-        if named is None or named in (str(number), str(fields.get("id"))):
+        if named is None or named == str(fields.get("id")):
             return fields
+        if named == str(number):
+            numbered = fields  # unless a later row has that id
+    if numbered is not None:
+        return numbered
     raise WrongUsage(f"row {named!r} is not in {storage.redact(manifest)}", "give a row's id, or its number from 0")
 
 

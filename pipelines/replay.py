@@ -90,6 +90,7 @@ def _inputs(work: Work, there: OutputLayout, here: OutputLayout) -> Iterator[tup
     """What the animating stage reads: what it is, where the run stored it, where it is read from here."""
     kinds = [
         ("poses", OutputLayout.poses, work.pose_key),
+        ("frames of the driving video", OutputLayout.poses, work.frames_key),
         ("poses of the reference", OutputLayout.poses, work.reference_pose_key),
     ]
     kinds.append(("pixels of the reference", OutputLayout.reference, work.reference_key))

@@ -46,9 +46,9 @@ class TimeLimits(BaseModel):
         """For the sound of a driving video."""
         return self.base + self.inputs_frame * source.frames
 
-    def film(self, work: Work, device: str) -> float:
-        """For a clip's steps, and a step more for decoding and encoding."""
+    def film(self, work: Work, device: str, frames: int | None = None) -> float:
+        """For a clip's steps, and a step more for decoding and encoding; or for `frames` of it alone."""
         clip = work.clip
         pixels = (clip.width or 0) * (clip.height or 0) / MEGAPIXEL
         each = self.animate_cpu if device == "cpu" else self.animate_gpu
-        return self.base + each * work.frames * pixels * ((clip.steps or 0) + 1)
+        return self.base + each * (frames or work.drawn or work.frames) * pixels * ((clip.steps or 0) + 1)

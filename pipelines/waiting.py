@@ -49,6 +49,7 @@ class Waiting:
         self._first_seen: dict[str, float] = {}  # ages by this clock: those of the nodes may differ
         self._ended: set[str] = set()
         self._back: set[int] = set()
+        self._parts_back: set[tuple[int, str]] = set()
         self._busy = time.monotonic()
 
     def row_came(self, row: int) -> None:
@@ -56,13 +57,20 @@ class Waiting:
         self.something_came()
         self._back.add(row)
 
+    def part_came(self, row: int, unit: str) -> None:
+        """The same of one part of a row."""
+        self.something_came()
+        self._parts_back.add((row, unit))
+
     def something_came(self) -> None:
         """Somebody is at work."""
         self._busy = time.monotonic()
 
     def goes_again(self, rows: Iterable[int]) -> None:
         """Rows that have come back are done once more."""
-        self._back.difference_update(rows)
+        again = set(rows)
+        self._back -= again
+        self._parts_back = {part for part in self._parts_back if part[0] not in again}
 
     def in_hand(self) -> list[Attempt]:
         """Tries that have not ended, longest first, as far as the notes tell; not those that a node was lost with."""
@@ -70,7 +78,9 @@ class Waiting:
         there = [
             attempt
             for attempt in last_tries_of(self._folder, self._session)
-            if attempt.row not in self._back and nodes.get(attempt.node, True)
+            if attempt.row not in self._back
+            and (attempt.row, attempt.unit) not in self._parts_back
+            and nodes.get(attempt.node, True)
         ]
         return sorted(there, key=self._age, reverse=True)
 

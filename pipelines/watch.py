@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -102,6 +102,11 @@ class Silence:
         self._waiting.row_came(row)
         self.broken()
 
+    def part_came(self, row: int, unit: str) -> None:
+        """A part of a row has come back."""
+        self._waiting.part_came(row, unit)
+        self.broken()
+
     def in_hand(self) -> list[Attempt]:
         """Tries that have not ended."""
         return self._waiting.in_hand()
@@ -153,6 +158,7 @@ class Watch:
         self._now_and_then = now_and_then
         self._stopping = Stopping(settings.layout.run(settings.run_id))
         self._costs: dict[int, float] = {}
+        self._part_costs: Mapping[str, float] = {}
         self._looked = self._counted = 0.0
         self._in_hand: list[Attempt] = []
         self._silence = Silence(settings, say)
@@ -163,22 +169,22 @@ class Watch:
         if self.budget:
             self.budget.ended(result)
 
-    def begins(self, costs: dict[int, float]) -> None:
-        """A graph begins; `costs` of its rows."""
-        self._costs = costs
+    def begins(self, costs: dict[int, float], parts: Mapping[str, float] | None = None) -> None:
+        """A graph begins; `costs` of its rows, and of the parts that some are done in, by unit."""
+        self._costs, self._part_costs = costs, parts or {}
         self._silence.begins(costs)
 
-    def heard(self, result: Result) -> None:
-        """A row came back."""
+    def heard(self, result: Result, cost: float | None = None) -> None:
+        """A row came back; `cost` is what of it was not heard of in parts, by default all."""
         self._silence.row_came(result.row)
         if self.budget:
-            self.budget.ended(result, self._costs.get(result.row, 0.0))
+            self.budget.ended(result, self._costs.get(result.row, 0.0) if cost is None else cost)
 
-    def heard_part(self, result: Result) -> None:
-        """A part of a row came back, which has others in hand."""
-        self._silence.broken()
+    def heard_part(self, result: Result, unit: str, cost: float) -> None:
+        """A part of a row came back, which may have others in hand."""
+        self._silence.part_came(result.row, unit)
         if self.budget:
-            self.budget.ended(result)
+            self.budget.ended(result, cost)
 
     def __call__(self, following: Following | None = None) -> bool:
         """Look at everything, at most once a tick; whether the graph is to be ended. Raises `Lost`."""
@@ -254,7 +260,8 @@ class Watch:
 
     def _being_made(self) -> list[tuple[float, float]]:
         making = [attempt for attempt in self._look_in_hand() if attempt.stage == "animate"]
-        return [(self._costs.get(one.row, 0.0), seconds_since(one.begun)) for one in making]
+        costs = (self._part_costs.get(one.unit, self._costs.get(one.row, 0.0)) for one in making)
+        return [(cost, seconds_since(one.begun)) for cost, one in zip(costs, making, strict=True)]
 
 
 def seconds_since(begun: str) -> float:

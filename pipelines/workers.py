@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 
 from manifests import storage
+from manifests.errors import NotFinite
 from manifests.layout import sound_key
 from manifests.log_context import about
 from manifests.results import Result
@@ -32,6 +33,7 @@ from pipelines.boundary import Then, ended, then
 from pipelines.claims import Claims
 from pipelines.configuration import CpuPool
 from pipelines.deadline import Deadline
+from pipelines.dealing import unit_of, units_of
 from pipelines.planned_clip import cost
 from pipelines.settings import RunSettings
 from pipelines.stopping import NotReached, Stopping
@@ -211,6 +213,8 @@ class AnimateWorker:
         """One segment of a long clip, stored; the clip is not finished by that, and its film is drawn later."""
         try:
             done = self._denoised(work, number, where)
+        except NotFinite:
+            done = work  # who draws the film makes it in float32
         except Exception as error:
             return row_of(ended(work, "animate", error).model_copy(update=where), work, then(error))
         stored = NotReached(f"segment {number} is stored, and the film not drawn yet", "not finished")
@@ -219,11 +223,13 @@ class AnimateWorker:
     def _denoised(self, work: Work, number: int, where: dict[str, Any]) -> Work:
         self._stopping.require_going()
         segment = segments(work)[number]
-        kind, effort = (work.clip.animator, False), cost(work) * len(segment) // work.frames
+        kind, effort = (work.clip.animator, False), cost(work) * len(segment) // (work.drawn or work.frames)
         self._deadline.require(kind, effort)
-        limit = self._limits.film(work.model_copy(update={"frames": len(segment)}), self._machine.device)
-        unit, begun = f"{work.latents_key}.{number:05}", time.perf_counter()
-        with self._located(where), self._ledger.trying(work.row, work.clip.id, limit, unit, f"segment {number}"):
+        limit = self._limits.film(work, self._machine.device, len(segment))
+        trying = self._ledger.trying(work.row, work.clip.id, limit, unit_of(work), f"segment {number}")
+        begun = time.perf_counter()
+        with self._located(where), trying:
+            self._claims.joined(work.film_key)
             done = self._stage.segment(work, number)
         self._deadline.took(kind, effort, since(begun) - done.seconds.get("load", 0.0))
         return done
@@ -237,7 +243,7 @@ class AnimateWorker:
         with (
             self._located(where),
             self._claims.held(work.film_key),
-            self._ledger.trying(work.row, work.clip.id, limit) as attempt,
+            self._ledger.trying(work.row, work.clip.id, limit, parts=units_of(work)) as attempt,
         ):
             result = self._stage(work, attempt)
         if result.started is not None and result.started >= now:  # else the film was there already

@@ -144,6 +144,7 @@ class Animate:
         """
         film = Film(work.clip.id, work.film_key)
         if (marker := self._made_already(film, work)) is not None:
+            self._clear(work)  # a worker may have died before it did
             own = marker.get("run") == self._run_id
             return results.of_marker(work, marker, "done" if own else "cached", self._layout, self._limits)
         started, timings = datetime.now(UTC), Timings(dict(work.seconds))
@@ -155,14 +156,25 @@ class Animate:
         result = self._result(work, attempt, started, timings, made, film_bytes)
         marker = results.marker(result, self._run_id, made.quality.curves())
         storage.publish_json(marker, self._layout.film_marker(film))
-        if not self._keep_latents and len(every := segments(work)) > 1:
-            for segment in every:
-                storage.delete(latents_uri(self._layout, work, segment))
+        self._clear(work)
         return results.of_marker(work, marker, "done", self._layout, self._limits)
 
+    def _clear(self, work: Work) -> None:
+        """Remove the segments of a finished film, unless latents are kept."""
+        if self._keep_latents or len(every := segments(work)) == 1:
+            return
+        for segment in every:
+            try:
+                storage.delete(latents_uri(self._layout, work, segment))
+            except Exception as error:  # the film is there
+                log.warning("row %d (%s): a segment could not be removed: %s", work.row, work.clip.id, error)
+
     def segment(self, work: Work, number: int) -> Work:
-        """Denoise and store one segment of a long clip, unless it is there; the clip with the seconds that it took."""
-        timings = Timings()
+        """Denoise and store one segment of a long clip, unless it is there; the clip with the seconds that it took.
+
+        Raises `NotFinite` where half precision gave none: then the whole film is to be made in float32.
+        """
+        timings = Timings(dict(work.seconds))
         with temporary_folder("animate") as folder:
             with timings.of("load"):
                 animator = self._animator(work, None)

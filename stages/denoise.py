@@ -14,14 +14,14 @@ import numpy as np
 import torch
 
 from manifests import storage
-from manifests.errors import Damaged, NotFinite
+from manifests.errors import Again, Damaged, NotFinite
 from manifests.layout import OutputLayout
 from manifests.log_context import about
 from manifests.work import Work
 from stages.cache_entry import fetch_entry, made_anew, read_picture
 from stages.diffusion.animator import Animator, Driving, PosePictures, Segment
 from stages.diffusion.animators import ANIMATORS
-from stages.driving import as_drawn, shown_frames, stored_as
+from stages.driving import as_drawn, in_the_film, shown_frames, stored_as
 from stages.latents_cache import latents_uri, segments
 from stages.latents_file import finite, read_latents, write_latents
 from stages.poses.conditioning import followed, framing_of, skeleton_pictures
@@ -58,7 +58,10 @@ class StoredParts(Sequence[tuple[Segment, torch.Tensor]]):
         if isinstance(place, slice):
             return [self[at] for at in range(len(self))[place]]
         segment, file = self._files[place]
-        return segment, read_latents(file, segment)[0].latents
+        try:
+            return segment, read_latents(file, segment)[0].latents
+        except Damaged as gone:  # another film of these latents was finished meanwhile, and removed them
+            raise Again(gone.error, "run again: it is made anew") from None
 
 
 class Inputs(NamedTuple):
@@ -188,9 +191,10 @@ class Denoise:
     @contextmanager
     def inputs(self, work: Work, scratch: Path) -> Iterator[Inputs]:
         """What the segments of a clip are made of; files are open while the block lasts."""
-        work = as_drawn(work)
+        film, work = work, as_drawn(work)
         with ExitStack() as opened:
             driving, report = self._driving(work, scratch, opened)
+            report |= in_the_film(report, film)
             yield Inputs(self.reference(work, report.get("window"), scratch), driving, report)
 
     def _driving(self, work: Work, scratch: Path, opened: ExitStack) -> tuple[Driving, dict]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from math import floor
 from pathlib import Path
@@ -96,6 +97,17 @@ def frames_to_show(work: Work) -> list[int]:
         return list(range(work.frames))
     rate = cast(Fraction, ANIMATORS[work.clip.animator].native_fps) / cast(Fraction, work.clip.fps)
     return [min(floor(frame * rate), work.drawn - 1) for frame in range(work.frames)]
+
+
+def in_the_film(report: Mapping[str, Any], work: Work) -> dict[str, list[list[int]]]:
+    """The stretches that a report on poses names, [first, last] of the frames that are drawn, in frames of the film."""
+    if work.drawn is None:
+        return {}
+    drawn, found = frames_to_show(work), {}
+    for kind in ("held", "bridged", "empty"):
+        ends = ((bisect_left(drawn, first), bisect_right(drawn, last) - 1) for first, last in report.get(kind) or ())
+        found[kind] = [[first, last] for first, last in ends if first <= last]
+    return found
 
 
 def keeps_sound(work: Work) -> bool:

@@ -99,8 +99,8 @@ class Validate:
         if driving is not None and "people" in found:
             driving = {**driving, "people": found["people"]["people"]}
         clip, frames, begins, drawn = _resolved(asked.clip, asked.facts, reference, driving)
-        if frames > self._limits.frames:
-            raise Rejected(f"duration: {frames} frames, the limit is {self._limits.frames}", "make a shorter film")
+        if (most := max(frames, drawn or 0)) > self._limits.frames:
+            raise Rejected(f"duration: {most} frames, the limit is {self._limits.frames}", "make a shorter film")
         return Work(
             row=row,
             clip=clip,

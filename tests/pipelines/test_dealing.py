@@ -13,7 +13,8 @@ from manifests.clip import Clip
 from manifests.layout import OutputLayout
 from manifests.results import Result
 from manifests.work import Work
-from pipelines.dealing import Dealing
+from pipelines.boundary import Then
+from pipelines.dealing import Dealing, Ended
 from pipelines.plan import make_plan
 from pipelines.planned_clip import PlannedClip, planned_clip
 from stages.diffusion.animator import Segments
@@ -29,7 +30,7 @@ def work(row: int, frames: int = LONG, animator: str = "magicanimate") -> Work:
 
 
 def dealing(layout: OutputLayout, works: list[Work], workers: int = 2) -> Dealing:
-    return Dealing(make_plan(map(planned_clip, works), layout, "run"), workers)
+    return Dealing(make_plan(map(planned_clip, works), layout, "run"), lambda animator: workers)
 
 
 def parts(made: list[list[PlannedClip]]) -> list[tuple[int, int | None]]:
@@ -64,42 +65,66 @@ def test_segments_that_are_stored_are_not_dealt_again(layout: OutputLayout) -> N
     assert parts(dealing(layout, [work(0)]).groups()) == [(0, None)], "one is made by whoever draws the film"
 
 
-def came(made: Dealing, row: int, segment: int, seconds: float = 2.0) -> float:
-    done = work(row).model_copy(update={"segment": segment, "seconds": {"denoise": seconds}})
-    result = Result(row=row, status="not_reached", error="stored", remedy="go on", gpu_seconds=seconds)
-    return made.stored(result, done)
+def came(made: Dealing, row: int, segment: int, then: Then = "render", **fields: object) -> Ended | None:
+    part = work(row).model_copy(update={"segment": segment, "seconds": {"denoise": 2.0}})
+    told = {"status": "not_reached", "error": "stored", "remedy": "go on", "gpu_seconds": 2.0, **fields}
+    return made.came(part, Result(row=row, id=f"c{row}", **told), then)
 
 
 def test_a_clip_is_drawn_once_all_its_segments_are_stored_and_tells_what_they_took(layout: OutputLayout) -> None:
     made = dealing(layout, [work(0), work(1)])
-    made.groups()
-    costs = [came(made, 0, segment) for segment in (2, 0, 3)]
+    assert sum(made.units().values()) == pytest.approx(2 * planned_clip(work(0)).cost)
+    assert [came(made, 0, segment) for segment in (2, 0, 3)] == [None] * 3
     assert made.whole() == []
-    costs.append(came(made, 0, 1))
-    assert sum(costs) == pytest.approx(planned_clip(work(0)).cost)
-    assert made.told(0) == sum(costs)
+    assert came(made, 0, 1) is None
     ((clip,),) = made.whole()
     assert (clip.row, clip.work.segment, clip.work.seconds) == (0, None, {"denoise": 8.0})
+    film, told = made.drawn(Result(row=0, status="done", gpu_seconds=9.5))
+    assert (film.gpu_seconds, told) == (1.5, pytest.approx(planned_clip(work(0)).cost))
     assert made.whole() == [], "it is drawn once"
-    assert not made.ended(0), "the film's own result counts"
-    film = Result(row=0, status="done", gpu_seconds=9.5)
-    assert made.not_told(film).gpu_seconds == 1.5
-    assert made.not_told(Result(row=7, status="done", gpu_seconds=9.5)).gpu_seconds == 9.5
+    assert list(made.unfinished()) == []
+    other = Result(row=7, status="done", gpu_seconds=9.5)
+    assert made.drawn(other) == (other, 0.0)
 
 
-def test_the_first_segment_that_fails_ends_its_clip_and_the_others_do_not_count(layout: OutputLayout) -> None:
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0)])
+@pytest.mark.parametrize(
+    ("ends", "expected"),
+    [
+        ({1: ("", "failed"), 2: ("", "not_reached")}, ("", "failed")),
+        ({1: ("alone", "failed"), 3: ("again", "failed")}, ("alone", "failed")),
+        ({0: ("again", "failed"), 3: ("", "not_reached")}, ("again", "failed")),
+        ({2: ("", "not_reached")}, ("", "not_reached")),
+    ],
+)
+def test_a_clip_ends_once_all_its_segments_are_back_by_what_went_worst(
+    layout: OutputLayout, order: tuple[int, ...], ends: dict[int, tuple[Then, str]], expected: tuple[str, str]
+) -> None:
     made = dealing(layout, [work(0)])
-    made.groups()
-    came(made, 0, 0)
-    assert not made.ended(0)
-    assert made.ended(0)
-    for segment in (1, 2, 3):
-        came(made, 0, segment)
+    answers = []
+    for segment in order:
+        then, status = ends.get(segment, ("render", "not_reached"))
+        answers.append(came(made, 0, segment, then, status=status))
+    assert answers[:-1] == [None] * 3, "others of its segments are still in hand"
+    assert (answers[-1].then, answers[-1].result.status) == expected
+    assert answers[-1].result.gpu_seconds == 8.0, "what its segments took is counted"
     assert made.whole() == []
+    if expected[1] == "not_reached":
+        assert "3 of 4 segments were stored" in answers[-1].result.error
 
 
-def test_rows_that_are_not_dealt_are_nobodys_business(layout: OutputLayout) -> None:
-    made = dealing(layout, [work(1, 300)])
-    assert not made.ended(1)
-    assert not made.ended(1)
-    assert made.told(1) == 0
+def test_what_was_stored_of_a_clip_that_is_not_finished_is_told_and_paid_for(layout: OutputLayout) -> None:
+    made = dealing(layout, [work(0), work(1)])
+    came(made, 0, 0)
+    came(made, 0, 3)
+    (result,) = made.unfinished()
+    assert (result.row, result.status, result.gpu_seconds) == (0, "not_reached", 4.0)
+    assert result.error == "not finished: 2 of 4 segments were stored by this session"
+
+
+def test_a_row_of_the_graph_is_a_segment_or_a_clip(layout: OutputLayout) -> None:
+    made = dealing(layout, [work(0)])
+    ((first, *_),) = made.groups()
+    assert made.part({"work": first.text}).segment == 0
+    assert made.part({"work": work(0).model_dump_json()}) is None
+    assert made.part({"work": ""}) is None

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import torch
 
-from manifests.errors import Problem
+from manifests.errors import NotFinite
 from stages.diffusion.sampling.replicas import Replicas
 from stages.diffusion.sampling.windows import Fusion, Window
 
@@ -59,7 +59,7 @@ def denoise(
     `models` is one, or replicas of it; `latents` are on the first one's device, and stay there. `windows(step index)`
     covers all frames; overlapping predictions are fused in the order of the windows, then guided, then one scheduler
     step is taken on the whole clip. After each window `told` is called with the steps done and their number. Raises
-    `Problem` where the first step leaves values that are not finite.
+    `NotFinite` where the first step leaves values that are not finite.
     """
     timesteps = scheduler.timesteps.tolist()
     with Replicas(models) as replicas:
@@ -96,11 +96,7 @@ class SchedulerOutput(Protocol):
 
 def _require_finite(latents: torch.Tensor, timestep: int) -> None:
     if not bool(torch.isfinite(latents).all()):
-        raise Problem(
-            f"the networks produced values that are not finite at their first timestep, {timestep}",
-            "set animate_pool.dtype to float32 or bfloat16 in the configuration and run again; if it is one of these, "
-            "look at the weights",
-        )
+        raise NotFinite(f"the networks produced values that are not finite at their first timestep, {timestep}")
 
 
 def classifier_free_guidance(scale: float) -> Callable[[torch.Tensor], torch.Tensor]:
