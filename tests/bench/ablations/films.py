@@ -17,8 +17,9 @@ from stages.video.quality.film_quality import FilmQuality, metrics_of
 from stages.video.quality.frame import Frame
 from stages.video.quality.outline import Outline, outline_of_points
 from stages.video.quality.truth import psnr, ssim
-from tests.bench.ablations.people import HEIGHT, TORSO, WIDTH, Sample, sample
+from tests.bench.ablations.people import HEIGHT, WIDTH, Sample, sample
 from tests.bench.ablations.variants import Variant, parts_of
+from tests.made.faults import TORSO
 
 TRUTH = "truth"
 Measured = dict[str, np.ndarray]  # float32 (frames,) by measure; NaN where a frame has none

@@ -14,6 +14,7 @@ from pipelines.training.catalogue import REFERENCES
 from pipelines.training.people import Motion, draw, random_character, standing
 from pipelines.training.pictures import HELD_OUT
 from stages.diffusion.animators import ANIMATORS
+from tests.made.faults import TORSO
 
 FPS, WIDTH, HEIGHT = Fraction(40, 3), 192, 256
 ROUND = 128  # frames after which each of the motions below, of 1.2 or 2.4 seconds, is where it was
@@ -35,9 +36,6 @@ class Sample:
     truth: np.ndarray  # uint8 (frames, height, width, 3)
     keypoints: np.ndarray  # (frames, 23, 3)
     poses: np.ndarray  # uint8 (frames, height, width, 3)
-
-
-TORSO = [5, 6, 12, 11]  # shoulders and hips among COCO's body points, around the torso
 
 
 @lru_cache(maxsize=1)

@@ -72,16 +72,18 @@ def at_segments(people: People, frames: int, every: Mapping[str, Variant]) -> st
 
 
 def at_joins(people: People) -> str:
-    """The seam score of a film that is played three times, where it begins anew."""
+    """Seam scores of films that are played three times, where they begin anew."""
     rows = {}
-    for name in (TRUTH, "as shipped", "loop", "loop, 4 segments, halo 16"):
+    for name in ("as shipped", "loop", "loop, 4 segments, halo 16"):
         scores = []
         for person in people:
             again, joins = played(person[name]["step"], float(person[name]["join"][0]))
-            scores.append(score(again, again, joins).here)
+            truth, _ = played(person[TRUTH]["step"], float(person[TRUTH]["join"][0]))
+            scores.append(score(again, truth, joins))
         ends = [np.r_[person[name]["psnr"][:4], person[name]["psnr"][-4:]].mean() for person in people]
-        rows[name] = [float(np.mean(scores)), max(scores), float(np.mean(ends))]
-    return _table(["", "seam at the join", "worst person", "PSNR of the first and last 4 frames"], rows)
+        rows[name] = [*_means(scores), max(one.excess for one in scores), float(np.mean(ends))]
+    head = ["", "seam at the join", "truth's", "seam over that", "worst person", "PSNR of first and last 4 frames"]
+    return _table(head, rows)
 
 
 def in_latents(latents: Mapping[str, np.ndarray], clip: Clip, frames: int) -> str:
