@@ -88,7 +88,7 @@ def _pictures(film: Path) -> np.ndarray:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the demo as a command; returns its exit code."""
-    from pipelines.cli import BROKE_OFF, say
+    from pipelines.commands.options import BROKE_OFF, say
 
     parser = argparse.ArgumentParser(prog="python -m pipelines.demo", description="Animate the sample catalogue.")
     parser.add_argument("folder", type=Path, nargs="?", default=Path("out/demo"), help="where films and sheet go")

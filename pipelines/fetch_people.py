@@ -85,7 +85,7 @@ def _unpacked(wheel: Path) -> dict[str, bytes]:
 
 
 if __name__ == "__main__":
-    from pipelines.cli import say
+    from pipelines.commands.options import say
 
     try:
         fetch_people(None, say)

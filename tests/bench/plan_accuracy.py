@@ -18,7 +18,7 @@ from typing import Any
 from manifests.build import build
 from pipelines.animate import run
 from pipelines.configuration import RunConfig
-from pipelines.planning.preview import preview
+from pipelines.planning.look_ahead import look_ahead
 from stages.diffusion.animators import ANIMATORS
 from tests.conftest import CHECKOUT
 
@@ -57,7 +57,7 @@ def main() -> None:
         assert report.ok, report.lines()
         config = RunConfig(allowed_prefixes=[str(CATALOGUE)])
         output = str(folder / "out")
-        planned = preview(config, manifest, output, calibrate=True, say=print)
+        planned = look_ahead(config, manifest, output, calibrate=True, say=print)
         print("\n".join(planned.assumptions), flush=True)
         outcome = run(config, manifest, output, run_id="actual", say=print)
         print(f"\n{'':16} {'planned':>10} {'actual':>10} {'ratio':>6}")

@@ -13,6 +13,7 @@ from manifests.results import Result
 from manifests.table import read_files
 from pipelines import cli, demo
 from pipelines.code_version import code_version
+from pipelines.commands import installation
 from pipelines.training.catalogue import FRAMES
 from stages.diffusion.animators import ANIMATORS
 from tests.conftest import CHECKOUT
@@ -291,7 +292,7 @@ def test_an_interrupted_command_ends_with_exit_1_and_no_traceback(
     def interrupted(_: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "config", interrupted)
+    monkeypatch.setattr(installation, "config", interrupted)
     assert cli.main(["config"]) == cli.BROKE_OFF
     assert capsys.readouterr().err == "catwalk: interrupted\n"
 
@@ -302,7 +303,7 @@ def test_no_secret_of_a_uri_is_in_the_traceback_of_what_nobody_foresaw(
     def broken(_: object) -> int:
         raise RuntimeError("http://store/bucket/a.mp4%3FX-Amz-Signature%3DSECRET and s3://bucket/a.mp4?sig=SECRET")
 
-    monkeypatch.setattr(cli, "doctor", broken)
+    monkeypatch.setattr(installation, "doctor", broken)
     assert cli.main(["doctor"]) == cli.BROKE_OFF
     said = capsys.readouterr().err
     assert "Traceback" in said
@@ -314,8 +315,9 @@ def test_no_secret_of_a_uri_is_in_the_log() -> None:
     code = """
 import logging
 from pipelines import cli
+from pipelines.commands import nights
 def log(_): logging.getLogger("manifests.retries").info("failed: s3://bucket/a.mp4?sig=SECRET, again")
-cli.animate = log
+nights.animate = log
 cli.main(["animate", "m.parquet", "out", "--verbose"])
 """
     ran = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True)

@@ -10,6 +10,8 @@ import pytest
 from cluster.jobs import Job
 from manifests.errors import WrongUsage
 from pipelines import cli
+from pipelines.commands.jobs import as_options
+from pipelines.commands.nights import until_of
 from pipelines.submission import CODE, NightOrder, _arguments, _taken, ended_as, values_of
 
 
@@ -94,7 +96,7 @@ def test_every_option_of_a_night_is_handed_on_as_it_was_given() -> None:
     words = ["--only=a", "--only=b c", "--limit=3", "--until=23:59", "--ok-if=rejected", "--strict", "--gpus=0.5"]
     words += ["--max-gpu-hours=2.5", "--retry-failed", "--allow=s3://catalogue", "--crf=20", "-v", "--log-format=json"]
     arguments = cli.build_parser().parse_args(["submit", "m.parquet", "out", *words, "--env=A", "--detach"])
-    handed_on = list(cli._night_options(arguments, cli._until(arguments)))
+    handed_on = list(as_options(arguments, until_of(arguments)))
     again = cli.build_parser().parse_args(["animate", "m.parquet", "out", *handed_on])
     for name in (
         "only",
@@ -109,7 +111,7 @@ def test_every_option_of_a_night_is_handed_on_as_it_was_given() -> None:
         "verbose",
     ):
         assert getattr(again, name) == getattr(arguments, name), name
-    assert datetime.fromisoformat(again.until) == cli._until(arguments), "by the clock here, not by the cluster's"
+    assert datetime.fromisoformat(again.until) == until_of(arguments), "by the clock here, not by the cluster's"
     assert not any("env" in word or "detach" in word for word in handed_on)
 
 

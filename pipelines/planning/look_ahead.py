@@ -19,7 +19,7 @@ from pipelines.record import failure_lines, remove_traces
 from pipelines.settings import RunSettings, settled
 
 
-def preview(
+def look_ahead(
     config: RunConfig,
     manifest: str,
     output: str | None,

@@ -11,7 +11,7 @@ import pytest
 from manifests import storage
 from pipelines import cli
 from pipelines.planning.calibration_file import Calibration
-from pipelines.planning.preview import preview
+from pipelines.planning.look_ahead import look_ahead
 from tests.made.sample_media import clip_row, config, write_manifest
 
 
@@ -68,7 +68,7 @@ def test_wrong_options_are_named(media: Path, capsys: pytest.CaptureFixture[str]
 
 def test_what_a_calibration_measures_is_kept_for_later_plans_and_its_films_are_not(cluster: str, media: Path) -> None:
     manifest, output = write_manifest(media / "m.parquet", [clip_row("a"), clip_row("b", steps=3)]), media / "out"
-    measured = preview(config(), manifest, str(output), calibrate=True)
+    measured = look_ahead(config(), manifest, str(output), calibrate=True)
     kept = Calibration.model_validate(storage.read_json(str(output / "calibration.json")))
     (pace,) = kept.paces
     assert (pace.animator, pace.pixels, kept.rows, kept.missing) == ("magicanimate", 48 * 64, 7, [])
@@ -78,5 +78,5 @@ def test_what_a_calibration_measures_is_kept_for_later_plans_and_its_films_are_n
     assert measured.cpu_seconds
     assert not list(output.glob("calibration-*/**/*.mp4"))
     assert not list((output / "films").glob("*"))
-    later = preview(config(), manifest, str(output))
+    later = look_ahead(config(), manifest, str(output))
     assert later.wall_seconds == pytest.approx(measured.wall_seconds)

@@ -1,0 +1,1 @@
+"""The commands of `catwalk`, by what they are about."""
