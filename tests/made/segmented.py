@@ -27,6 +27,8 @@ class SegmentedOptions(Options):
 
     folder: str = Field("", description="for the notes")
     seconds: float = Field(0.0, ge=0, description="that a segment takes")
+    overflows: int = Field(-1, description="segment that half precision makes NaN of")
+    fails: int = Field(-1, description="segment that raises")
 
 
 class Segmented:
@@ -52,9 +54,12 @@ class Segmented:
     )
     nbytes = 0
 
+    def __init__(self, half: bool) -> None:
+        self.half = half
+
     @classmethod
     def load(cls, checkpoint: Path, device: str, dtype: torch.dtype, lora: Any = None) -> Self:
-        return cls()
+        return cls(dtype != torch.float32)
 
     def segment(self, clip: Clip, reference: np.ndarray | None, driving: Driving, segment: Segment) -> Denoised:
         options = SegmentedOptions.model_validate(clip.options)
@@ -62,9 +67,12 @@ class Segmented:
         time.sleep(options.seconds)
         if options.folder:
             note(Path(options.folder), segment)
+        if segment.number == options.fails:
+            raise ValueError("this segment cannot be made")
         noise = frame_noise(clip.seed, segment.shown(len(driving.poses or ())), (3, *reference.shape[:2]))
         picture = torch.from_numpy(reference).permute(2, 0, 1).float()
-        return Denoised(picture / 2 + 60 + 20 * noise + segment.start % 5)
+        overflow = float("nan") if self.half and segment.number == options.overflows else 0
+        return Denoised(picture / 2 + 60 + 20 * noise + segment.start % 5 + overflow)
 
     def frames(self, parts: Parts, clip: Clip) -> Iterator[np.ndarray]:
         for latents in cross_faded(parts):

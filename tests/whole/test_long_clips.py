@@ -54,3 +54,21 @@ def test_a_long_clip_is_dealt_to_the_workers_and_its_film_is_that_of_one_worker(
     assert result.seconds["denoise"] >= 4 * 0.3, "the film tells what its segments took"
     assert not list((media / "two" / "cache" / "latents").iterdir())
     assert len(list((media / "one" / "cache" / "latents").iterdir())) == 4
+
+
+def test_a_segment_that_overflows_or_fails_decides_for_its_clip_once_the_others_are_back(
+    media: Path, manifest: str
+) -> None:
+    notes = media / "made"
+    row = {"animator": "segmented", "driving": "long.mp4", "driving_kind": "skeleton", "steps": None}
+    asked = {"overflows": {"overflows": 1}, "fails": {"fails": 0, "folder": str(notes)}}
+    rows = [clip_row(name, **row, options=options) for name, options in asked.items()]
+    manifest = write_manifest(media / "two.parquet", rows)
+    pools = {"animate_pool": {"size": 2, "num_cpus": 0.1, "device": "cpu", "dtype": "float16"}}
+    done = run(config(animators={"segmented": IMPLEMENTATION}, **pools), manifest, str(media / "out"), run_id="night")
+    overflown, failed = done.results
+    assert (overflown.status, overflown.frames) == ("done", FRAMES), overflown.error
+    assert any("made in float32" in warning for warning in overflown.warnings)
+    assert (failed.status, failed.stage) == ("failed", "animate")
+    assert "this segment cannot be made" in failed.error
+    assert made(notes)[0] == [0, 1, 2, 3], "the others were in hand, and are stored for the next run"
