@@ -76,6 +76,7 @@ class AnimatePool(Pool):
 class OwnPool(Pool):
     """Workers for one animator alone. What is left out is as in `animate_pool`; device and dtype always are."""
 
+    gpus_per_clip: int = Field(1, ge=1, description="devices that make a film together, as in `animate_pool`")
     threads: int | None = Field(None, ge=1, description="CPU threads of torch in each")
     model_bytes: int = Field(24 * 2**30, ge=1, description="loaded models kept in each, in bytes")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
@@ -51,7 +50,6 @@ class Preview(NamedTuple):
     numbers: list[int]  # of the frames
     stills: Stills
     filmed: list[np.ndarray]  # the driving video's frames; none where it shows no person
-    seconds: float  # that the frames took, models loaded
 
 
 def row_of(manifest: str, named: str | None) -> dict[str, Any]:
@@ -100,8 +98,8 @@ def preview(
             raise with_what_works(problem, config, fields) from None
         made = drawn(chain, work, frames, scratch, config.limits)
     page.write_text(document(f"Preview of {work.clip.id}", "\n".join(body(made)), _STYLE), encoding="utf-8")
-    whole = made.seconds / len(made.numbers) * (work.drawn or work.frames)
-    say(f"{page}: {len(made.numbers)} of {work.frames} frames, drawn in {clock(made.seconds)}")
+    whole = made.stills.seconds / len(made.numbers) * (work.drawn or work.frames)
+    say(f"{page}: {len(made.numbers)} of {work.frames} frames, drawn in {clock(made.stills.seconds)}")
     say(f"at this pace the whole film takes about {clock(whole)} on this machine, more or less")
     for warning in result_warnings(work, made.stills.report):
         say(f"warning: {warning}")
@@ -113,15 +111,13 @@ def drawn(chain: StageChain, work: Work, frames: int, scratch: Path, limits: Lim
     chain.prepare(work)
     as_made = as_drawn(work)
     numbers = sorted({round(at) for at in np.linspace(0, as_made.frames - 1, min(frames, as_made.frames))})
-    begun = time.perf_counter()
     stills = chain.animate().stills(work, numbers)
-    took = time.perf_counter() - begun
     filmed: list[np.ndarray] = []
     if work.driving is not None and work.clip.driving_kind == "video":
         video = Frames(storage.fetch(work.driving.uri, scratch, limits.bytes), limits)
         shown = shown_frames(as_made.clip, video.timestamps, video.facts.fps)
         filmed = list(video.read([shown[number] for number in numbers]))
-    return Preview(as_made, numbers, stills, filmed, took)
+    return Preview(as_made, numbers, stills, filmed)
 
 
 def body(made: Preview) -> Iterator[str]:

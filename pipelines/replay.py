@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -47,7 +48,7 @@ def replay(
     """
     require_device(config.animate_pool.device)
     there = settled(config, _manifest_of(output, run_id), output, run_id)
-    if into and storage.resolve(str(into), "/").startswith(there.output):
+    if into and _lies_in(into.absolute(), there.output):
         raise WrongUsage(f"--into {into}: lies in the output", "name a folder elsewhere")
     planned = _planned(there, clip_id)
     fields = next(islice(rows_of(there.manifest), planned["row"], None), None)
@@ -64,6 +65,11 @@ def replay(
     say(f"{stage} of {clip_id}: " + ", ".join(f"{part} {spent:.2f} s" for part, spent in seconds.items()))
     say(f"what it made is in {folder}")
     return {"clip": clip_id, "stage": stage, "seconds": seconds, "folder": str(folder), **made}
+
+
+def _lies_in(folder: Path, output: str) -> bool:
+    local = storage.local_path(output)
+    return local is not None and Path(os.path.normpath(folder)).is_relative_to(os.path.normpath(local))
 
 
 def _done(stage: str, work: Work, there: OutputLayout, here: RunSettings, say: Say, told: Told) -> dict[str, Any]:

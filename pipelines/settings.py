@@ -57,9 +57,12 @@ class RunSettings:
 
     def undealt(self, animators: Iterable[str]) -> list[str]:
         """A line for each of these animators that makes films on one device, where several are to do it together."""
-        together = self.config.animate_pool.gpus_per_clip
-        alone = [name for name in sorted(animators) if together > 1 and not ANIMATORS[name].deals_windows]
-        return [f"note: gpus_per_clip {together}: {name} cannot share a film and makes it on one" for name in alone]
+        together = {name: self.config.pool_of(name).gpus_per_clip for name in sorted(animators)}
+        return [
+            f"note: gpus_per_clip {count}: {name} cannot share a film and makes it on one"
+            for name, count in together.items()
+            if count > 1 and not ANIMATORS[name].deals_windows
+        ]
 
 
 def require_animators(config: RunConfig) -> None:
@@ -93,21 +96,21 @@ def require_device(device: str, num_gpus: float | None = None, together: int = 1
         raise WrongUsage(f"animate_pool.gpus_per_clip {together}: {found}", f"set it to {torch.cuda.device_count()}")
 
 
-def _require_together(pool: AnimatePool, device: str) -> None:
+def _require_together(name: str, pool: AnimatePool, device: str) -> None:
     """Raise `WrongUsage` where a worker would not have as many devices as make a film together."""
     together = pool.gpus_per_clip
     if together == 1 or device == "cpu":
         return
     if device != "cuda":
         raise WrongUsage(
-            f"animate_pool.gpus_per_clip {together}: {device} is a single device",
+            f"{name}.gpus_per_clip {together}: {device} is a single device",
             "set animate_pool.device to cuda, or gpus_per_clip to 1",
         )
     if 0 < pool.num_gpus < together:
+        gpus = f" (--gpus {together})" if name == "animate_pool" else ""
         raise WrongUsage(
-            f"animate_pool.gpus_per_clip {together}: each worker reserves {pool.num_gpus:g} GPUs",
-            f"set animate_pool.num_gpus to {together} (--gpus {together}), or gpus_per_clip to "
-            f"{max(1, int(pool.num_gpus))}",
+            f"{name}.gpus_per_clip {together}: each worker reserves {pool.num_gpus:g} GPUs",
+            f"set {name}.num_gpus to {together}{gpus}, or gpus_per_clip to {max(1, int(pool.num_gpus))}",
         )
 
 
@@ -134,7 +137,9 @@ def settled(config: RunConfig, manifest: str, output: str, run_id: str | None) -
     prefixes = [storage.resolve(prefix, here) for prefix in config.allowed_prefixes]
     pool = config.animate_pool
     device = pool.device if pool.device != "auto" else ("cuda" if pool.num_gpus else "cpu")
-    _require_together(pool, device)
+    pools = {"animate_pool": pool} | {f"animate_pools.{name}": config.pool_of(name) for name in config.animate_pools}
+    for name, one in pools.items():
+        _require_together(name, one, device)
     return RunSettings(
         config=config.model_copy(
             update={

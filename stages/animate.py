@@ -89,6 +89,7 @@ class Stills(NamedTuple):
     poses: list[np.ndarray]  # as `PosePictures` gives them; none without a driving file
     reference: np.ndarray | None  # the part of it that the film shows, of its own size
     report: dict  # on the poses, of the whole film
+    seconds: float  # that drawing took, once models and poses were there
 
 
 @dataclass(frozen=True)
@@ -191,16 +192,16 @@ class Animate:
         with temporary_folder("stills") as folder:
             animator = self._animator(work, None)
             with self._denoise.inputs(work, folder) as given:
-                drawn = []
+                drawn, begun = [], time.perf_counter()
                 for done, number in enumerate(numbers):
                     alone = Segment(number, number + 1, whole=False)
                     denoised = animator.segment(clip, given.reference, given.driving, alone)
                     parts = [(replace(alone, start=0, stop=1), denoised.latents)]
                     drawn.append(next(iter(animator.frames(parts, clip)))[0])
                     self._told("drawing, frame", done + 1, len(numbers))
-                poses = given.driving.poses
+                took, poses = time.perf_counter() - begun, given.driving.poses
                 shown = [] if poses is None or facts.pose == "none" else [poses[number] for number in numbers]
-                return Stills(drawn, shown, given.reference, given.report)
+                return Stills(drawn, shown, given.reference, given.report, took)
 
     def _finite(self, work: Work, scratch: Path, timings: Timings) -> Made:
         """The film, made once more in float32 where half precision gave no picture. Raises `Problem` if both fail."""

@@ -124,7 +124,10 @@ class NodeCache:
 
     def _bytes(self, entry: str) -> int:
         path = self.folder / entry
-        there = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+        there = 0
+        for file in path.rglob("*"):
+            with suppress(FileNotFoundError):  # what is being fetched gets its name
+                there += file.stat().st_size if file.is_file() else 0
         try:
             return max(there, int((path / _COMING).read_text()))
         except (FileNotFoundError, ValueError):

@@ -123,7 +123,7 @@ def preview(arguments: argparse.Namespace) -> int:
         told_on(console),
     )
     if arguments.json:
-        facts = {"page": str(arguments.page), "frames": made.numbers, "seconds": round(made.seconds, 3)}
+        facts = {"page": str(arguments.page), "frames": made.numbers, "seconds": round(made.stills.seconds, 3)}
         print_json({"exit_code": OK, "clip": made.work.clip.id, **facts})
     return OK
 

@@ -18,7 +18,7 @@ from pipelines.report.links import Links
 from pipelines.report.read_run import Cells, ReadRun
 
 BADNESS = ("failed", "rejected", "not_reached")
-MEDIA = ("reference", "driving", "lora")  # whose relative paths start at the manifest; a checkpoint may be a label
+FILES = ("reference", "driving", "lora", "checkpoint")  # whose relative paths start at the manifest
 
 _OF_THE_ROW = ("row", "id", "animator", "mode", "seed", "steps", "reference", "driving")
 _OF_ITS_END = ("status", "stage", "error", "remedy", "warnings", "review", "device", "host", "gpu_seconds")
@@ -65,7 +65,9 @@ def _own(result: Result, run: ReadRun) -> _Listed:
 def _whole(row: Cells, base: str) -> Cells:
     """The cells that are set, unknown columns as metadata and media paths in full, where they can be read."""
     cells = {name: value for name, value in split_row(row).items() if not cell.is_null(value)}
-    for name in MEDIA:
+    for name in FILES:
+        if name == "checkpoint" and "/" not in str(cells.get(name)):
+            continue  # a label of the configuration
         try:
             cells[name] = storage.resolve(cells[name].strip(), base)
         except (KeyError, AttributeError, Problem):

@@ -93,5 +93,8 @@ def test_what_is_not_there_is_named_with_what_is(media: Path, made: Result) -> N
     with pytest.raises(WrongUsage, match="clip 'secnd'") as wrong:
         again(media, clip="secnd")
     assert "second" in wrong.value.remedy
-    with pytest.raises(WrongUsage, match="lies in the output"):
-        again(media, into=media / "out" / "again")
+    beside = Path(os.path.relpath(media / "out" / "again"))
+    for inside in (media / "out" / "again", media / "out", beside, media / "other" / ".." / "out"):
+        with pytest.raises(WrongUsage, match="lies in the output"):
+            again(media, into=inside)
+    assert again(media, stage="inputs", into=media / "out-replay")["stage"] == "inputs"

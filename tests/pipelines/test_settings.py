@@ -67,3 +67,14 @@ def test_an_animator_that_cannot_share_a_film_is_named(monkeypatch: pytest.Monke
     (line,) = settings(gpus_per_clip=2).undealt(["drawn", "alone"])
     assert "gpus_per_clip 2: alone cannot share a film" in line
     assert settings().undealt(["drawn", "alone"]) == []
+
+
+def test_a_pool_of_its_own_has_devices_of_its_own() -> None:
+    pools = {"animate_pools": {"drawn": {"num_gpus": 1, "gpus_per_clip": 1}, "magicanimate": {"num_gpus": 8}}}
+    config = RunConfig.load(None, {"animate_pool": {"num_gpus": 4, "gpus_per_clip": 4, "device": "cuda"}, **pools})
+    assert [config.pool_of(name).gpus_per_clip for name in ("drawn", "magicanimate", "dreampose")] == [1, 4, 4]
+    assert settled(config, "m.parquet", "out", "night").undealt(["drawn"]) == []
+    pools["animate_pools"]["drawn"] = {"num_gpus": 1}
+    config = RunConfig.load(None, {"animate_pool": {"num_gpus": 4, "gpus_per_clip": 4, "device": "cuda"}, **pools})
+    with pytest.raises(WrongUsage, match=r"animate_pools\.drawn\.gpus_per_clip 4: each worker reserves 1 GPUs"):
+        settled(config, "m.parquet", "out", "night")

@@ -3,7 +3,8 @@
 const FIRST = ["id", "reference", "driving", "driving_kind", "animator", "checkpoint"];  // columns of a CSV
 
 function otherSeed(clip) {
-  const next = (BigInt(clip.cells.seed ?? clip.seed ?? 0) + 1n) % 2n ** 63n;
+  // the film's own, which is a whole number however its owner wrote it
+  const next = (BigInt(clip.seed ?? 0) + 1n) % 2n ** 63n;
   return next <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(next) : String(next);
 }
 

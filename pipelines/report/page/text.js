@@ -28,7 +28,10 @@ const filmPlace = clip => clip.film_uri || clip.gone || (clip.film && `${data.ou
 const metadata = clip => (clip.cells ? clip.cells.metadata : clip.metadata) || {};
 const fields = clip => Object.entries(typeof metadata(clip) === "object" ? metadata(clip) : {});
 const status = clip => clip.status.replace("_", " ");
-const clock = seconds => `${Math.floor(seconds / 60).toLocaleString("en")}:${String(Math.round(seconds) % 60).padStart(2, "0")}`;
+const clock = seconds => {
+  const whole = Math.round(seconds);
+  return `${Math.floor(whole / 60).toLocaleString("en")}:${String(whole % 60).padStart(2, "0")}`;
+};
 const number = value => Number(Number(value).toPrecision(3)).toString();
 
 // Relative addresses, files, http, and pictures in the page; nothing that runs.
