@@ -219,7 +219,7 @@ def do_rounds(plan: Plan, rows: ManifestRows, night: Night, settings: RunSetting
         waiting -= ready
         say(f"  once more: {len(ready)} rows whose files changed or were damaged, or whose film another run was making")
         plan, refused_or_finished = planned(rows.numbered(ready), settings, say)
-        night.take(refused_or_finished)
+        night.settle(refused_or_finished)
 
 
 if __name__ == "__main__":

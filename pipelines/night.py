@@ -87,13 +87,17 @@ class Night:
         if self._watch.budget:
             for result in spent_before(earlier, settled_already):
                 self._watch.spent(result)
-        for result in settled_already:
-            self._record.meter.ended(result)
-        self.take(settled_already)
+        self.settle(settled_already)
 
     def breaks_off(self, error: Exception) -> None:
         """Nothing more is begun, for that reason; an earlier one counts."""
         self._broke_off = self._broke_off or in_one_line(error)
+
+    def settle(self, final: Iterable[Result]) -> None:
+        """Take in final results that took this session's workers nothing."""
+        kept = KeptResults(final)
+        self._record.meter.settled(kept)
+        self.take(kept)
 
     def take(self, final: Iterable[Result]) -> None:
         """Take in results that will not change any more."""
@@ -142,7 +146,7 @@ class Night:
             if then == "again":
                 again.update({clip.row, *(sharing.row for sharing in plan.duplicates.get(clip.film_key, ()))})
                 return
-            meter.ended(result)
+            meter.ended(result if part is None else untold)  # of segments, all was told
             self._left -= 1
             progress.ended(result, plan.cost(clip) - told)
             self.take([result])
@@ -153,9 +157,13 @@ class Night:
             for row in followed(graph(dealing.groups(), config.attempts), config, self._watch):
                 take(row, last_try=False)
             if (whole := dealing.whole()) and not self.over:
+                meter.ends()
+                meter.begins()
                 for row in followed(graph(whole, config.attempts), config, self._watch):
                     take(row, last_try=False)
-            if not self.over:
+            if condemned and not self.over:
+                meter.ends()
+                meter.begins(alone=True)
                 for clip in condemned:
                     self._say(f"  row {clip.row} ({clip.id}): {made[clip.row].error}; one last try alone")
                 for row in last_tries(condemned, made, self._settings, self._watch):
@@ -169,7 +177,7 @@ class Night:
             self._progress = None
         self._outcomes.take(dealing.unfinished())
         shared = {result.row: result for result in shared_films(plan, made, self._settings)}
-        self.take([result for row, result in shared.items() if row not in again])
+        self.settle([result for row, result in shared.items() if row not in again])
         self._outcomes.take({**made, **shared}.values())
         self._outcomes.wait(again)
         return again

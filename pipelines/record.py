@@ -70,7 +70,8 @@ class RunRecord:
         self._earlier: KeptResults | None = None
         pools = settings.config.animating()
         workers = sum(pool.size for pool in pools)
-        self.meter = Meter(workers, sum(pool.size * pool.num_gpus for pool in pools) / workers)
+        gpus = sum(pool.size * pool.num_gpus for pool in pools) / workers
+        self.meter = Meter(workers, gpus, sum(pool.most for pool in pools))
         self._planned: Figures | None = None
         self._held_before = 0.0  # GPU-hours, in earlier sessions
 

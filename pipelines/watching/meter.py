@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -21,41 +21,47 @@ class _Worker:
 
 @dataclass
 class Meter:
-    """Takes in rows as they end. `workers` animate, and hold `gpus` each."""
+    """Takes in rows as they end. `workers` animate, `most` of them where pools grow, and hold `gpus` each."""
 
     workers: int
     gpus: float
+    most: int = 0
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     counts: Counter[str] = field(default_factory=Counter)  # by status, cached rows of the plan too
     seconds: Counter[str] = field(default_factory=Counter)  # by stage, of rows that this session did
+    done: int = 0
     frames: int = 0
     film_seconds: float = 0.0
     cpu_seconds: float = 0.0
     worker_deaths: int = 0
-    _held: float = 0.0  # seconds for which workers were there, before the graph that runs now
+    _held: float = 0.0  # seconds of all workers that were there, before the graph that runs now
+    _alone: bool = False
     _since: datetime | None = None
     _of: defaultdict[str, _Worker] = field(default_factory=lambda: defaultdict(_Worker))
-    _seen: int = 0  # workers at the same time: a pool may have grown
     _lost: float = 0.0  # busy seconds of rows whose worker is not known
 
-    def begins(self) -> None:
-        """The workers start."""
-        self._since = self.now()
+    def begins(self, alone: bool = False) -> None:
+        """The workers start, or one `alone`."""
+        self._since, self._alone = self.now(), alone
 
     def ends(self) -> None:
         """The workers are gone."""
-        if self._since is not None:
-            self._held += (self.now() - self._since).total_seconds()
+        self._held = self.held_seconds
         self._since, self._of = None, self._closed()
 
+    def settled(self, results: Iterable[Result]) -> None:
+        """Take in rows that took this session's workers nothing: they count by their status alone."""
+        self.counts.update(result.status for result in results)
+
     def ended(self, result: Result) -> None:
-        """Take in a row: one that is not done here counts by its status alone."""
+        """Take in a row that the workers were given: one that they did not do counts by its status alone."""
         self.counts[result.status] += 1
         self.worker_deaths += result.worker_deaths
         if result.status in ("cached", "rejected", "not_reached"):
             return
         self.seconds.update(result.seconds)
         if result.status == "done":
+            self.done += 1
             self.frames += result.frames or 0
             self.film_seconds += result.film_seconds or 0.0
             self.cpu_seconds += result.cpu_seconds or 0.0
@@ -63,14 +69,17 @@ class Meter:
         if result.worker is None:
             self._lost += busy
             return
-        worker = self._worker(result.worker)
+        worker = self._of[result.worker]
         worker.busy += busy
         worker.until = max(worker.until or until, until)
 
     def part_ended(self, result: Result, seconds: float) -> None:
-        """Take in a segment of a clip, which took its worker so long; the clip itself has not ended."""
-        worker = self._worker(result.worker or "")
-        worker.busy += seconds
+        """Take in a segment of a clip, which took its worker so long; the clip itself has not ended.
+
+        A segment that failed does not say how long it took, but may say for how long it held GPUs.
+        """
+        worker = self._of[result.worker or ""]
+        worker.busy += seconds or self._busy(result)[0]
         worker.until = self.now()
 
     @property
@@ -82,7 +91,7 @@ class Meter:
     def held_seconds(self) -> float:
         """For which all animating workers were there."""
         going = (self.now() - self._since).total_seconds() if self._since else 0.0
-        return max(self.workers, self._seen) * (self._held + going)
+        return self._held + self._there * going
 
     @property
     def busy_so_far(self) -> float | None:
@@ -101,7 +110,7 @@ class Meter:
     def figures(self) -> dict[str, Any]:
         """For a summary: of this session."""
         return {
-            "done": self.counts["done"],
+            "done": self.done,
             "frames": self.frames,
             "film_seconds": round(self.film_seconds, 3),
             "worker_seconds": round(self.busy_seconds, 3),
@@ -116,10 +125,10 @@ class Meter:
             return (result.finished - result.started).total_seconds(), result.finished
         return (result.gpu_seconds or 0.0) / self.gpus if self.gpus else 0.0, self.now()
 
-    def _worker(self, name: str) -> _Worker:
-        worker = self._of[name]
-        self._seen = max(self._seen, len(self._of))
-        return worker
+    @property
+    def _there(self) -> int:
+        """Workers at the same time. A pool may have grown; one that took a dead one's place is none beside it."""
+        return 1 if self._alone else max(self.workers, min(len(self._of), self.most))
 
     def _closed(self) -> defaultdict[str, _Worker]:
         """The next graph has workers of its own."""

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from manifests.clip import Clip
+from manifests.layout import OutputLayout
 from manifests.results import Result
+from manifests.work import Work
+from pipelines.dealing import Dealing
+from pipelines.plan import make_plan
+from pipelines.planned_clip import planned_clip
 from pipelines.watching.meter import Meter
 
 NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
@@ -61,7 +69,7 @@ def test_a_second_graph_adds_to_the_first_and_the_time_between_is_not_held() -> 
 
 def test_segments_that_others_denoised_keep_their_workers_busy() -> None:
     clock = Clock()
-    meter = Meter(workers=1, gpus=1, now=clock)
+    meter = Meter(workers=1, gpus=1, most=2, now=clock)
     meter.begins()
     clock.now += timedelta(seconds=100)
     for worker in ("a", "b"):
@@ -83,3 +91,52 @@ def test_rows_that_nobody_did_here_are_counted_and_take_nothing() -> None:
     assert meter.busy_seconds == 30
     assert meter.counts == {"cached": 1, "failed": 1}
     assert meter.frames == 0
+
+
+def test_a_worker_in_a_dead_ones_place_and_a_second_graph_hold_no_more_gpus_than_the_pool_has() -> None:
+    clock = Clock()
+    meter = Meter(workers=2, gpus=1, most=2, now=clock)
+    for graph, alone in enumerate((False, False, True)):
+        meter.begins(alone=alone)
+        clock.now += timedelta(seconds=100)
+        for number in range(1 if alone else 3):
+            meter.ended(done(number, f"{graph}-{number}", 0, 30))
+        assert meter.held_seconds == (200, 400, 500)[graph]
+        meter.ends()
+    assert meter.figures()["gpu_hours_held"] == pytest.approx(500 / 3600, abs=1e-6)
+    assert meter.busy == pytest.approx(7 * 30 / 500)
+
+
+def test_films_of_earlier_sessions_are_counted_but_are_not_this_sessions() -> None:
+    meter = Meter(workers=1, gpus=1, now=Clock())
+    meter.settled([done(0, "a", -9000, -8000, worker_deaths=1), Result(row=1, status="cached")])
+    meter.begins()
+    meter.ended(done(2, "b", 0, 60))
+    assert meter.counts == {"done": 2, "cached": 1}
+    figures = meter.figures()
+    assert (figures["done"], figures["frames"], figures["worker_seconds"], figures["cpu_seconds"]) == (1, 50, 60, 2)
+    assert (meter.seconds, meter.worker_deaths) == ({"denoise": 60}, 0)
+
+
+def test_a_segment_that_failed_is_paid_once(tmp_path: Path) -> None:
+    meter = Meter(workers=2, gpus=1, now=Clock())
+    clip = Clip(id="c", animator="magicanimate", width=64, height=64, steps=4, guidance=1, fps=Fraction(25), seed=1)
+    keys = {"latents_key": f"{0:032x}", "film_key": "film", "checkpoint_digest": "w"}
+    work = Work(row=0, clip=clip, frames=600, **keys)
+    plan = make_plan([planned_clip(work)], OutputLayout(str(tmp_path)), "run")
+    dealing = Dealing(plan, lambda animator: 2)
+    segments = range(len(dealing.units()))
+    meter.begins()
+    ended = None
+    for number in segments:
+        failed = number == segments[-1]
+        told = {"status": "failed" if failed else "not_reached", "error": "e", "remedy": "r", "worker": "a"}
+        result = Result.model_validate({"row": 0, "gpu_seconds": 7.0, **told})
+        meter.part_ended(result, 0.0 if failed else 7.0)
+        part = work.model_copy(update={"segment": number})
+        ended = dealing.came(part, result, "" if failed else "render")
+    assert ended is not None
+    untold, _ = dealing.drawn(ended.result)
+    meter.ended(untold)
+    assert meter.counts == {"failed": 1}
+    assert meter.busy_seconds == pytest.approx(7.0 * len(segments))
