@@ -43,8 +43,13 @@ class JsonLines(logging.Formatter):
 def json_line(level: str, message: str, more: Mapping[str, str], created: float | None = None) -> str:
     """One object on one line, of now or of a moment in seconds since 1970."""
     moment = datetime.now(UTC) if created is None else datetime.fromtimestamp(created, UTC)
-    line = {"time": moment.isoformat(timespec="milliseconds"), "level": level, **log_context.known(), **more}
-    return redact_text(json.dumps({**line, "message": message}, ensure_ascii=False))
+    ids = {"time": moment.isoformat(timespec="milliseconds"), "level": level, **log_context.known(), **more}
+    # each value by itself: what is removed behind a URI's '?' would take the quotation mark with it
+    line = {
+        name: redact_text(value) if isinstance(value, str) else value
+        for name, value in {**ids, "message": message}.items()
+    }
+    return json.dumps(line, ensure_ascii=False)
 
 
 def begin(form: Format, level: str, run_id: str | None = None) -> None:

@@ -72,6 +72,22 @@ def test_an_exception_is_in_its_line_with_the_clip_and_without_secrets(capsys: p
     assert "secret" not in json.dumps(line)
 
 
+@pytest.mark.parametrize(
+    "end", ["?sig=hidden", "#hidden", "%3Fsig%3Dhidden", "%23hidden", '"?hidden"', "?sig=hidden\nat"]
+)
+def test_a_line_stays_an_object_wherever_a_uri_with_a_secret_ends(capsys: pytest.CaptureFixture[str], end: str) -> None:
+    logs.begin("json", "warning")
+    log.warning("no answer from https://store/film.mp4%s", end)
+    try:
+        raise OSError(f"https://store/film.mp4{end}")
+    except OSError:
+        log.exception("gone")
+    first, second = lines(capsys)
+    assert first["message"].startswith("no answer from https://store/film.mp4")
+    assert "OSError: https://store/film.mp4" in second["exception"]
+    assert "hidden" not in json.dumps([first, second])
+
+
 def test_people_are_told_in_text(capsys: pytest.CaptureFixture[str]) -> None:
     logs.begin("text", "info")
     log.info("row 1 is done")
