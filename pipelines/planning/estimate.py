@@ -7,7 +7,7 @@ import logging
 from pipelines.plan import Plan
 from pipelines.planning.calibration_file import Calibration, stored_calibration
 from pipelines.planning.forecast import Figures, Forecast, Workers
-from pipelines.planning.machine import CARDS, machine_of
+from pipelines.planning.machine import card_of, machine_of
 from pipelines.planning.times import Times
 from pipelines.settings import RunSettings
 
@@ -16,11 +16,10 @@ log = logging.getLogger(__name__)
 
 def expected(plan: Plan, refused: int, settings: RunSettings) -> Figures | None:
     """What a run is to be compared with at its end; None where nothing is to be made or no card is named."""
-    pool = settings.config.animate_pool
-    named = (pool.accelerator_type or "").lower()
     try:
-        workers = workers_of(settings, None, named if named in CARDS and pool.num_gpus else None, None)
-        return figures(plan, refused, settings, workers, stored_calibration(settings)) if plan.todo else None
+        calibration = stored_calibration(settings)
+        workers = workers_of(settings, None, None, None, measured=calibration is not None)
+        return figures(plan, refused, settings, workers, calibration) if plan.todo else None
     except Exception as unknown:  # a run goes on without
         log.info("no forecast: %s", unknown)
         return None
@@ -34,11 +33,17 @@ def figures(
     return Forecast(workers, times, settings.config.price, settings.config.keep_latents).of(plan, refused)
 
 
-def workers_of(settings: RunSettings, gpus: float | None, card: str | None, tflops: float | None) -> Workers:
-    """Those of the configuration; GPUs that it does not mention are held one by each."""
+def workers_of(
+    settings: RunSettings, gpus: float | None, card: str | None, tflops: float | None, measured: bool = False
+) -> Workers:
+    """Those of the configuration; GPUs that it does not mention are held one by each.
+
+    What card they are is in `card`, else in `accelerator_type`; where their pace is `measured`, it may be unknown.
+    """
     pool, poses = settings.config.animate_pool, settings.config.pose_pool
     held = pool.num_gpus or float(bool(gpus or card))
     animating = max(1, int(gpus / held)) if gpus else pool.most
     device = "cuda" if held else "cpu"
-    machine = machine_of(device, card, tflops, settings.dtype, pool.threads)
+    card = card or (card_of(pool.accelerator_type) if held else None)
+    machine = machine_of(device, card, tflops, settings.dtype, pool.threads, measured and bool(pool.num_gpus))
     return Workers(machine, animating, held, poses.max_size or poses.size)

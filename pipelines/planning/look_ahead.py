@@ -36,24 +36,22 @@ def look_ahead(
     With `output`, rows are looked at on Ray, as a run would, and what is finished there takes nothing; without, in this
     process. Raises `WrongUsage`, and `Problem` as a run does.
     """
-    require_options(gpus, card, tflops, calibrate)
+    require_options(gpus, card, tflops, calibrate, config.animate_pool.num_gpus)
     connecting = reached(say) if calibrate else 0.0
     with temporary_folder("plan") as scratch:
         settings = settled(config, manifest, output or str(scratch), None)
         look_at(settings.manifest)
-        workers = workers_of(settings, gpus, card, tflops)
+        calibration = stored_calibration(settings) if output and not (calibrate or card or tflops) else None
+        workers = workers_of(settings, gpus, card, tflops, measured=calibrate or calibration is not None)
         plan, refused = looked_at_there(settings, limit, say) if output else looked_at_here(settings, limit, say)
         for line in failure_lines(summarise(refused)["failures"]):
             say(line)
-        calibration = None
         if calibrate:
             from pipelines.planning.calibration import calibrated
 
             calibration = calibrated(plan, settings, connecting, output and settings.output, say)
             if output:
                 calibration.write(settings.layout)
-        elif output and not (card or tflops):
-            calibration = stored_calibration(settings)
         return figures(plan, len(refused), settings, workers, calibration)
 
 
@@ -66,12 +64,15 @@ def reached(say: Say) -> float:
     return time.monotonic() - begun
 
 
-def require_options(gpus: float | None, card: str | None, tflops: float | None, calibrate: bool) -> None:
-    """Raise `WrongUsage` for options that contradict each other."""
+def require_options(gpus: float | None, card: str | None, tflops: float | None, calibrate: bool, held: float) -> None:
+    """Raise `WrongUsage` for options that contradict each other, or workers that hold so many GPUs.
+
+    With `calibrate`, the card says how much memory there is, and what a film takes is measured.
+    """
     if gpus is not None and not gpus > 0:
         raise WrongUsage(f"--gpus {gpus:g}", "give a number above 0")
-    if calibrate and (card or tflops):
-        option = "--card" if card else "--tflops"
+    if calibrate and (tflops or (card and not held)):
+        option = "--tflops" if tflops else "--card"
         raise WrongUsage(f"--calibrate and {option}", "give one: --calibrate measures the machine that is there")
 
 

@@ -39,20 +39,35 @@ CARDS = {
     "t4": Card(65, 16),
 }
 
+# Ray's names of cards where they are others; of a card that is made in two sizes, the smaller one
+RAY_NAMES = {"a100": "a100-40", "a100-40g": "a100-40", "a100-80g": "a100-80", "a10g": "a10"}
+
 
 @dataclass(frozen=True)
 class Machine:
-    """What one animating worker computes on. `tflops` are those it reaches, not the peak."""
+    """What one animating worker computes on. `tflops` are those it reaches, not the peak; None: nobody knows."""
 
     name: str
     device: str  # cpu or cuda
-    tflops: float
+    tflops: float | None
     memory_bytes: int | None
     source: str  # of `tflops`
 
 
-def machine_of(device: str, card: str | None, tflops: float | None, dtype: str, threads: int | None) -> Machine:
-    """The machine that options and configuration name. Raises `WrongUsage` for a card that is not known."""
+def card_of(accelerator_type: str | None) -> str | None:
+    """The card that Ray calls so; None for one that is not known."""
+    name = (accelerator_type or "").lower()
+    name = RAY_NAMES.get(name, name)
+    return name if name in CARDS else None
+
+
+def machine_of(
+    device: str, card: str | None, tflops: float | None, dtype: str, threads: int | None, measured: bool = False
+) -> Machine:
+    """The machine that options and configuration name; it need not be named where its pace is `measured`.
+
+    Raises `WrongUsage` for a card that is not known.
+    """
     if card is not None and card not in CARDS:
         raise WrongUsage(f"--card {card}: is not known", f"{choose(card, CARDS)} or give what it reaches with --tflops")
     if tflops is not None and not tflops > 0:
@@ -63,11 +78,12 @@ def machine_of(device: str, card: str | None, tflops: float | None, dtype: str, 
         source = "--tflops" if tflops else f"{CORE_TFLOPS:g} assumed for each of {cores} core(s)"
         return Machine("CPU", "cpu", reached, None, source)
     if card is None:
-        if tflops is None:
+        if tflops is None and not measured:
             raise WrongUsage(
-                "the workers hold GPUs, and nothing says which", f"add --card ({', '.join(CARDS)}), or --tflops"
+                "the workers hold GPUs, and nothing says which",
+                f"add --card ({', '.join(CARDS)}), --tflops, or --calibrate where they are",
             )
-        return Machine("GPU", "cuda", tflops, None, "--tflops")
+        return Machine("GPU", "cuda", tflops, None, "--tflops" if tflops else "measured")
     known = CARDS[card]
     peak = known.tflops if dtype != "float32" else known.tflops / 8
     source = "--tflops" if tflops else f"{SHARE:.0%} assumed of a peak of {peak:g}"

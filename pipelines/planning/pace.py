@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict
 
 from manifests.work import Work
-from pipelines.planning.machine import Machine
 from pipelines.planning.operations import Effort, operations_of, steps_of, windows_of
 
 MEGAPIXEL = 1e6
@@ -51,17 +50,17 @@ class Pace(BaseModel):
         return clip + frame * effort.frames * pixels / MEGAPIXEL + tflop * effort.denoise_tflop
 
 
-def assumed(animator: str, pixels: int, machine: Machine) -> Pace:
-    """Of an animator whose operations are counted, on a machine that nobody has measured."""
+def assumed(animator: str, pixels: int, tflops: float) -> Pace:
+    """Of an animator whose operations are counted, on a machine that nobody has measured and that reaches so many."""
     return Pace(
         animator=animator,
         pixels=pixels,
-        tflops=machine.tflops,
+        tflops=tflops,
         clip=0.5,
         frame=0.05,
         drawing_clip=0.5,
         drawing_frame=0.1,
-        drawing_tflops=machine.tflops,
+        drawing_tflops=tflops,
     )
 
 

@@ -40,10 +40,10 @@ class Times:
         pixels = (clip.width or 0) * (clip.height or 0)
         if self.calibration and (found := nearest(self.calibration.paces, clip.animator, pixels)):
             return found
-        if operations_of(clip.animator, pixels) is None:
+        if operations_of(clip.animator, pixels) is None or self._machine.tflops is None:
             return None
         self._assumed.add(clip.animator)
-        return assumed(clip.animator, pixels, self._machine)
+        return assumed(clip.animator, pixels, self._machine.tflops)
 
     def loading(self, animator: str) -> float:
         """Of an animator's weights."""
@@ -78,17 +78,17 @@ class Times:
                 f"short films: {rates or 'no animator'}"
             )
             lines += [f"not measured: {what}" for what in calibration.missing]
-        if self._assumed:
+        if self._assumed and machine.tflops is not None:
             lines.append(
                 f"{', '.join(sorted(self._assumed))}: {machine.tflops:.3g} TFLOP/s reached on {machine.name} "
                 f"({machine.source}); operations are counted on the networks, not guessed; beside them a second for "
                 "each film, 0.05 s for each of its megapixels in denoising and 0.1 s in encoding"
             )
         for animator, films in uncounted.items():
-            lines.append(
-                f"{animator}: nobody has counted what it computes, so {films} film(s) are in no time and no cost; "
-                "--calibrate measures it"
-            )
+            why = "nobody has counted what it computes"
+            if machine.tflops is None:
+                why = "it was not measured, and no card is named"
+            lines.append(f"{animator}: {why}, so {films} film(s) are in no time and no cost; --calibrate measures it")
         of = "as measured" if calibration else "assumed"
         lines.append(f"{self.start:.0f} s until the workers are there, {self.end:.0f} s at the end ({of})")
         lines.append("nobody dies, nothing is done twice, and storage keeps up")

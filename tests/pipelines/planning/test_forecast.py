@@ -16,9 +16,9 @@ from pipelines.configuration import RunConfig
 from pipelines.plan import Plan
 from pipelines.planned_clip import planned_clip
 from pipelines.planning.calibration_file import Calibration, Setup, stored_calibration
-from pipelines.planning.estimate import figures, workers_of
+from pipelines.planning.estimate import expected, figures, workers_of
 from pipelines.planning.forecast_text import forecast_lines
-from pipelines.planning.machine import SHARE, machine_of
+from pipelines.planning.machine import CARDS, SHARE, card_of, machine_of
 from pipelines.planning.pace import Pace
 from pipelines.settings import RunSettings, settled
 
@@ -88,10 +88,9 @@ def test_a_film_that_does_not_fit_on_the_card_is_told(tmp_path: Any) -> None:
     assert any("does not fit" in line for line in lines)
 
 
-def test_a_measured_pace_replaces_what_is_assumed(tmp_path: Any) -> None:
-    run = settings(tmp_path)
+def calibration(run: RunSettings) -> Calibration:
     pace = Pace(animator="magicanimate", pixels=512 * 512, tflops=1e9, clip=7, frame=0, drawing_clip=2, drawing_frame=0)
-    measured = Calibration(
+    return Calibration(
         setup=Setup.of(run),
         measured=datetime(2026, 11, 29, tzinfo=UTC),
         host="here",
@@ -104,6 +103,11 @@ def test_a_measured_pace_replaces_what_is_assumed(tmp_path: Any) -> None:
         pose_seconds={"densepose": 0.25},
         film_bytes=1000,
     )
+
+
+def test_a_measured_pace_replaces_what_is_assumed(tmp_path: Any) -> None:
+    run = settings(tmp_path)
+    measured = calibration(run)
     made = figures(plan(work(0)), 0, run, workers_of(run, None, None, None), measured)
     assert made.worker_seconds == pytest.approx(13, abs=0.01)
     assert made.wall_seconds == pytest.approx(11 + 64 * 0.25 + 0.5 + 13 + 1, abs=0.01)
@@ -127,3 +131,27 @@ def test_a_gpu_that_nobody_names_is_asked_for() -> None:
     with pytest.raises(WrongUsage, match="is not known"):
         machine_of("cuda", "h2000", None, "auto", None)
     assert machine_of("cuda", None, 123.0, "auto", None).tflops == 123
+
+
+def test_what_was_measured_on_gpus_needs_no_card_and_tells_what_is_left_unknown(tmp_path: Any) -> None:
+    run = settings(tmp_path, animate_pool={"num_gpus": 1}, price={"gpu_hour": 3})
+    assert expected(plan(work(0)), 0, run) is None, "nothing says which card it is"
+    calibration(run).write(run.layout)
+    made = expected(plan(work(0)), 0, run)
+    assert made is not None
+    assert made.gpu_hours * 3600 == pytest.approx(13, abs=0.01)
+    assert made.cost
+    other = expected(plan(work(0, animator="animate_anyone")), 0, run)
+    assert other is not None
+    assert other.uncounted == {"animate_anyone": 1}
+    assert any("no card is named" in line for line in other.assumptions)
+
+
+def test_a_card_is_known_by_rays_name_for_it(tmp_path: Any) -> None:
+    for name in ("H100", "H200", "A100-80G", "A100-40G", "A100", "A10G", "L4", "L40S", "V100", "T4", "B200"):
+        assert card_of(name) in CARDS
+    assert (card_of("A100-80G"), card_of("TPU-V5"), card_of(None)) == ("a100-80", None, None)
+    run = settings(tmp_path, animate_pool={"num_gpus": 1, "accelerator_type": "A100-80G"})
+    made = expected(plan(work(0)), 0, run)
+    assert made is not None
+    assert made.card_bytes == 80 * 2**30

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,13 @@ import pytest
 
 from manifests import storage
 from pipelines import cli
-from pipelines.planning.calibration_file import Calibration
+from pipelines.configuration import RunConfig
+from pipelines.planning import calibration as calibrating
+from pipelines.planning import look_ahead as ahead
+from pipelines.planning.calibration_file import Calibration, Setup
 from pipelines.planning.look_ahead import look_ahead
+from pipelines.planning.pace import Pace
+from pipelines.settings import settled
 from tests.made.sample_media import clip_row, config, write_manifest
 
 
@@ -56,6 +62,8 @@ def test_the_limit_and_shared_driving_videos_count(media: Path, capsys: pytest.C
         (["--card", "h2000"], "--card h2000: is not known"),
         (["--tflops", "-1"], "--tflops -1"),
         (["--calibrate", "--card", "h200"], "--calibrate and --card"),
+        (["--calibrate", "--gpus", "1"], "nothing says which"),
+        (["--calibrate", "--tflops", "9"], "--calibrate and --tflops"),
         (["--limit", "0"], "--limit 0"),
         (["--gpu-price", "-3"], "price.gpu_hour"),
     ],
@@ -80,3 +88,23 @@ def test_what_a_calibration_measures_is_kept_for_later_plans_and_its_films_are_n
     assert not list((output / "films").glob("*"))
     later = look_ahead(config(), manifest, str(output))
     assert later.wall_seconds == pytest.approx(measured.wall_seconds)
+
+
+def test_gpus_are_measured_and_what_was_measured_counts_without_naming_a_card(
+    media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest, output = write_manifest(media / "m.parquet", [clip_row("a")]), str(media / "out")
+    on_gpus = RunConfig.load(None, {"animate_pool": {"num_gpus": 1, "device": "cpu"}})
+    run = settled(on_gpus, manifest, output, None)
+    pace = Pace(animator="magicanimate", pixels=48 * 64, tflops=9, clip=7, frame=0, drawing_clip=2, drawing_frame=0)
+    seconds = {"start_seconds": 5, "end_seconds": 1, "inputs_seconds": 1, "load_seconds": {}, "pose_seconds": {}}
+    about = {"setup": Setup.of(run), "measured": datetime(2026, 11, 29, tzinfo=UTC), "host": "here", "rows": 7}
+    measured = Calibration.model_validate({**about, **seconds, "paces": [pace], "film_bytes": 1})
+    monkeypatch.setattr(ahead, "reached", lambda say: 1.0)
+    monkeypatch.setattr(ahead, "looked_at_there", ahead.looked_at_here)
+    monkeypatch.setattr(calibrating, "calibrated", lambda *given: measured)
+    first = look_ahead(on_gpus, manifest, output, calibrate=True)
+    with_memory = look_ahead(on_gpus, manifest, output, calibrate=True, card="h100")
+    later = look_ahead(on_gpus, manifest, output)
+    assert first.worker_seconds == with_memory.worker_seconds == later.worker_seconds > 9
+    assert (first.card_bytes, with_memory.card_bytes) == (None, 80 * 2**30)
