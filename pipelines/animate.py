@@ -21,6 +21,7 @@ from cluster.preflight import require
 from manifests import table
 from manifests.errors import WrongUsage
 from manifests.kept_results import KeptResults
+from manifests.results import Status
 from pipelines.attempts import forgive
 from pipelines.configuration import RunConfig
 from pipelines.console import orders_noted
@@ -60,6 +61,7 @@ def run(
     max_gpu_hours: float | None = None,
     dry_run: bool = False,
     strict: bool = False,
+    ok_if: Collection[Status] = (),
     say: Say = lambda line: None,
     live: Say | None = None,
 ) -> RunResults:
@@ -68,8 +70,8 @@ def run(
     `limit` and `only` restrict the run to the first rows or to ids, `only_failed` to rows that have no film after the
     last run here (with `run_id`, that one), `retry_failed` to those of them that were not rejected; no row is begun
     that would not be finished by `until`, nor beyond `max_gpu_hours`; `dry_run` stops when the plan stands; `strict`
-    refuses unknown columns; `live` writes over its last line, on a terminal. Raises `Problem` when the run cannot
-    begin: what goes wrong later ends in the results.
+    refuses unknown columns; rows that ended as one of `ok_if` are no failure to whom `on_end` tells; `live` writes over
+    its last line, on a terminal. Raises `Problem` when the run cannot begin: what goes wrong later ends in the results.
     """
     ends = Ends(until, max_gpu_hours)
     settings = replace(settled(config, manifest, output, run_id), until=until)
@@ -99,7 +101,7 @@ def run(
             night.begin(settled_already)
             in_rounds(plan, rows, night, settings, say)
             outcome = night.end()
-    call_hook(config.on_end, outcome, say)
+    call_hook(config.on_end, outcome, outcome.exit_code_if(ok_if), say)
     return outcome
 
 

@@ -172,6 +172,7 @@ def animate(arguments: argparse.Namespace) -> int:
         max_gpu_hours=arguments.max_gpu_hours,
         dry_run=arguments.dry_run,
         strict=arguments.strict,
+        ok_if=arguments.ok_if,
         say=arguments.console.say,
         live=arguments.console.live if arguments.console.terminal else None,
     )

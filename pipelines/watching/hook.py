@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -11,6 +12,7 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -27,31 +29,36 @@ TRIES = 4
 
 
 def require_hook(on_end: str | None) -> None:
-    """Raise `WrongUsage` for a command that is not there, before a night is spent on finding out."""
-    if on_end is None or is_web_hook(on_end):
+    """Raise `WrongUsage` for what cannot be called, before a night is spent on finding out."""
+    if on_end is None:
+        return
+    if is_web_hook(on_end):
+        if re.search(r"\s", on_end) or not _host(on_end):
+            raise WrongUsage(f"on_end {_hint(on_end)!r}: is no whole URL", "write https://host/path, without spaces")
         return
     try:
         words = shlex.split(on_end)
     except ValueError as wrong:
-        raise WrongUsage(f"on_end {on_end!r}: {wrong}", "quote its words as for a shell") from None
+        raise WrongUsage(f"on_end {_hint(on_end)!r}: {wrong}", "quote its words as for a shell") from None
     if not words or shutil.which(words[0]) is None:
-        raise WrongUsage(f"on_end {on_end!r}: there is no such program here", "name one, or a URL of http or https")
+        error = f"on_end {_hint(on_end)!r}: there is no such program here"
+        raise WrongUsage(error, "name one, or a URL of http or https")
 
 
 def is_web_hook(on_end: str) -> bool:
     """Whether it is a URL."""
-    return urlsplit(on_end).scheme.lower() in ("http", "https")
+    return on_end.partition(":")[0].lower() in ("http", "https")
 
 
-def call_hook(on_end: str | None, outcome: RunResults, say: Say) -> None:
-    """Tell it of a run that has ended.
+def call_hook(on_end: str | None, outcome: RunResults, exit_code: int, say: Say) -> None:
+    """Tell it of a run that has ended, and with which exit code its command ends.
 
     A command gets the path of a local copy of the summary behind its own words, and as `CATWALK_SUMMARY`; it runs
     without a shell. A web hook is posted the summary as JSON, and asked again where that may help.
     """
     if on_end is None:
         return
-    summary = {**outcome.summary, "exit_code": outcome.exit_code, "folder": outcome.folder}
+    summary = {**outcome.summary, "exit_code": exit_code, "folder": outcome.folder}
     try:
         if is_web_hook(on_end):
             _post(on_end, json.dumps(summary).encode())
@@ -59,17 +66,17 @@ def call_hook(on_end: str | None, outcome: RunResults, say: Say) -> None:
         with temporary_folder("on-end") as folder:
             copy = folder / "summary.json"
             copy.write_text(json.dumps(summary, indent=2), encoding="utf-8")
-            _run(shlex.split(on_end), copy, outcome)
+            _run(shlex.split(on_end), copy, outcome, exit_code)
     except Exception as failed:
         say(f"warning: on_end {_shown(on_end)} failed: {_reason(failed)}")
 
 
-def _run(words: Sequence[str], summary: Path, outcome: RunResults) -> None:
+def _run(words: Sequence[str], summary: Path, outcome: RunResults, exit_code: int) -> None:
     about = {
         "CATWALK_SUMMARY": str(summary),
         "CATWALK_RUN_ID": outcome.run_id,
         "CATWALK_RUN_FOLDER": outcome.folder,
-        "CATWALK_EXIT_CODE": str(outcome.exit_code),
+        "CATWALK_EXIT_CODE": str(exit_code),
     }
     command = subprocess.Popen(
         [*words, str(summary)],
@@ -81,8 +88,9 @@ def _run(words: Sequence[str], summary: Path, outcome: RunResults) -> None:
     )
     try:
         output, _ = command.communicate(timeout=COMMAND_SECONDS)
-    except subprocess.TimeoutExpired:
-        os.killpg(command.pid, signal.SIGKILL)  # what it started too
+    except BaseException:  # it takes too long, or this process is told to end
+        with suppress(ProcessLookupError):
+            os.killpg(command.pid, signal.SIGKILL)  # what it started too
         command.communicate()
         raise
     if command.returncode:
@@ -110,7 +118,23 @@ def _post(url: str, body: bytes) -> None:
 
 def _shown(on_end: str) -> str:
     """Without what may be secret: of a URL the host alone, of a command its program."""
-    return urlsplit(on_end).hostname or "" if is_web_hook(on_end) else shlex.split(on_end)[0]
+    return _host(on_end) if is_web_hook(on_end) else shlex.split(on_end)[0]
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _hint(on_end: str) -> str:
+    """As much of what cannot be read as is no secret, were it a URL: the host or the program, or the path of a file."""
+    word = next(iter(on_end.split()), "")
+    if word.startswith(("/", "./", "../", "~")):
+        return re.split("[?#=]", word, maxsplit=1)[0]
+    host = re.match(r"(?:[\w+.-]*:/+)?(?:[^/@]*@)?([^/:?#=@]*)", word)
+    return host[1] if host else ""
 
 
 def _reason(failed: Exception) -> str:

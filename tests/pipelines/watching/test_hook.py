@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import signal
 import sys
 import threading
 import time
@@ -14,6 +16,9 @@ from pathlib import Path
 import pytest
 
 from manifests.errors import WrongUsage
+from manifests.kept_results import KeptResults
+from manifests.results import Result
+from pipelines import animate, cli
 from pipelines.record import RunResults
 from pipelines.watching import hook
 from pipelines.watching.hook import call_hook, require_hook
@@ -59,7 +64,7 @@ def server() -> Iterator[Server]:
 
 def told(on_end: str) -> list[str]:
     said: list[str] = []
-    call_hook(on_end, ENDED, said.append)
+    call_hook(on_end, ENDED, ENDED.exit_code, said.append)
     return said
 
 
@@ -101,6 +106,71 @@ def test_a_command_that_is_not_there_is_found_before_the_night() -> None:
     for wrong in ("no-such-program --now", "'", ""):
         with pytest.raises(WrongUsage, match="on_end"):
             require_hook(wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        ("htps://hooks.example.com/T0/secret?token=secret", "hooks.example.com"),
+        ("hooks.example.com/T0/secret", "hooks.example.com"),
+        ("https:/hooks.example.com/secret", "hooks.example.com"),
+        ("https://hooks.example.com/a secret", "hooks.example.com"),
+        ("https://[hooks/secret", "[hooks"),
+        ("htps://user:secret@hooks.example.com", "hooks.example.com"),
+        ("TOKEN=secret notify", "TOKEN"),
+        ("/no/such/program --token secret", "/no/such/program"),
+        ("notify-nobody 'secret", "notify-nobody"),
+    ],
+)
+def test_a_hook_that_cannot_be_called_is_named_without_its_secret(wrong: str, hint: str) -> None:
+    with pytest.raises(WrongUsage) as refused:
+        require_hook(wrong)
+    assert f"on_end {hint!r}" in str(refused.value)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_hook_is_told_the_exit_code_of_its_command(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = Result(row=0, status="rejected", error="e", remedy="r")
+    outcome = RunResults("night", KeptResults([refused]), {}, "runs/night")
+    for ok, code in (((), 3), (("rejected",), 0)):
+        call_hook(server.url, outcome, outcome.exit_code_if(ok), print)
+        assert server.posted[-1]["exit_code"] == code
+    told: list[object] = []
+    monkeypatch.setattr(animate, "run", lambda *given, **options: told.append(options["ok_if"]) or outcome)
+    assert cli.main(["animate", "m.parquet", str(tmp_path), "--ok-if", "rejected"]) == 0
+    assert told == [["rejected"]]
+
+
+def test_an_order_to_end_ends_a_hook_and_what_it_started(tmp_path: Path) -> None:
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    started = tmp_path / "started"
+    command = program(
+        tmp_path,
+        "import pathlib, subprocess, time\n"
+        "child = subprocess.Popen(['sleep', '60'])\n"
+        f"pathlib.Path({str(started)!r}).write_text(str(child.pid))\n"
+        f"pathlib.Path({str(started)!r}).rename({str(started) + '.whole'!r})\n"
+        "time.sleep(60)\n",
+    )
+
+    def when_started() -> None:
+        while not Path(f"{started}.whole").exists():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, end)
+    try:
+        threading.Thread(target=when_started, daemon=True).start()
+        with pytest.raises(KeyboardInterrupt):
+            told(command)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    child = Path("/proc") / Path(f"{started}.whole").read_text()
+    assert not child.exists() or " Z " in (child / "stat").read_text(), "it has been killed"
 
 
 def test_a_web_hook_is_posted_the_summary_and_asked_again_where_that_helps(server: Server) -> None:
