@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import ray.data
 
@@ -26,6 +27,7 @@ from pipelines.planned_clip import PlannedClip, planned_clip
 from pipelines.record import RunRecord
 from pipelines.settings import RunSettings, settled
 from pipelines.watch import Ends, Order
+from pipelines.workers import row_of
 
 
 class StoreFault(Exception):
@@ -82,6 +84,25 @@ def test_a_store_that_fails_between_rounds_ends_the_night_with_table_and_summary
     assert done.broke_off == "StoreFault: the bucket does not answer"
     assert statuses(settings) == ["rejected", "not_reached", "not_reached"]
     assert json.loads(Path(settings.layout.run("night", "summary.json")).read_text())["broke_off"] == done.broke_off
+
+
+def test_rows_that_end_between_rounds_are_counted(
+    begin: Callable[..., Night], settings: RunSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, again = begin(), [{1}, set()]
+    monkeypatch.setattr(Night, "animate", lambda self, plan, graph: again.pop(0))
+    monkeypatch.setattr(animate, "planned", lambda *given: (Plan(), KeptResults([rejected(1)])))
+    animate.in_rounds(Plan(), ManifestRows(pa.table({"row": [0, 1, 2]})), one, settings, print)
+    assert one._record.meter.counts == {"rejected": 2}
+    assert not again
+
+
+def test_copies_of_a_film_are_counted(begin: Callable[..., Night], monkeypatch: pytest.MonkeyPatch) -> None:
+    one, first, second = begin(), clip(1, "same"), clip(2, "same")
+    failed = results.of_clip(first.work, "failed", error="e", remedy="r")
+    monkeypatch.setattr(night, "followed", lambda *given: [row_of(failed, first.work)])
+    one.animate(Plan(todo=[first], duplicates={"same": [second]}), lambda *given: None)  # type: ignore[arg-type,return-value]
+    assert one._record.meter.counts == {"rejected": 1, "failed": 2}
 
 
 def test_a_run_that_was_taken_over_writes_nothing(
