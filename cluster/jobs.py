@@ -31,6 +31,7 @@ from manifests.errors import Problem, WrongUsage
 HERE = "http://127.0.0.1:8265"  # where Ray's dashboard is on the head, and what a port is usually forwarded to
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 ATTEMPT = "-attempt-"
+LATER = re.compile(rf"(.+){ATTEMPT}([1-9][0-9]{{0,8}})")  # id of a job that continues what the name stands for
 LOST_SECONDS = 120.0  # without an answer, after which a job is no longer followed
 ANSWER_SECONDS = 10.0
 POLL_SECONDS = 1.0
@@ -96,6 +97,10 @@ class Jobs:
         """
         if not NAME.fullmatch(name):
             raise WrongUsage(f"{name!r} cannot name a job", "use up to 128 letters, digits, '.', '_' and '-'")
+        if later := LATER.fullmatch(name):
+            raise WrongUsage(
+                f"{name!r} names a job of the run {later[1]!r}, one of its attempts", f"the run id is {later[1]!r}"
+            )
         line = shlex.join(command)
         while True:
             before = self.named(name)
@@ -103,11 +108,10 @@ class Jobs:
                 return Submitted(before[-1], attached=True)
             attempt = before[-1].attempt + 1 if before else 1
             job_id = f"{name}{ATTEMPT}{attempt}" if attempt > 1 else name
-            noted = {**about, "name": name, "attempt": str(attempt)}
             try:
                 with _asked(self.address):
                     self._client.submit_job(
-                        entrypoint=line, submission_id=job_id, runtime_env=dict(runtime), metadata=noted
+                        entrypoint=line, submission_id=job_id, runtime_env=dict(runtime), metadata=dict(about)
                     )
             except Problem as refused:
                 if "already exists" in refused.error and self._find(job_id):
@@ -299,19 +303,16 @@ def _last_line(error: Exception) -> str:
 
 
 def _job(details: JobDetails) -> Job:
-    about = dict(details.metadata or {})
-    found = re.fullmatch(rf"(.+){ATTEMPT}(\d+)", details.submission_id)
-    # what others submitted under the name itself is its first attempt
-    name, attempt = about.pop("name", None), about.pop("attempt", None)
-    if name is None or attempt is None:
-        name, attempt = found.groups() if found else (details.submission_id, "1")
+    # by the id alone, whoever submitted it: what others note may be called as what is noted here
+    later = LATER.fullmatch(details.submission_id)
+    name, attempt = later.groups() if later else (details.submission_id, "1")
     return Job(
         name=name,
         attempt=int(attempt),
         id=details.submission_id,
         state=str(details.status),
         command=details.entrypoint,
-        about=about,
+        about=dict(details.metadata or {}),
         begun=_moment(details.start_time),
         ended=_moment(details.end_time),
         exit_code=details.driver_exit_code,

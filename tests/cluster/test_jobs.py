@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ray.job_submission import JobDetails
 
+from cluster import jobs as job_api
 from cluster.jobs import Jobs, _Log, address_of
 from manifests import results
 from manifests.errors import Problem, WrongUsage
@@ -242,3 +244,40 @@ def test_a_log_that_is_read_again_after_a_broken_connection_is_told_once() -> No
     for part in ("one\n", "two\nthree\n", "four\n"):
         log(part)
     assert "".join(told) == "one\ntwo\nthree\nfour\n"
+
+
+class Listing:
+    """A job API whose jobs others submitted."""
+
+    def __init__(self, **metadata: dict[str, str]) -> None:
+        self.found = [
+            JobDetails(type="SUBMISSION", submission_id=name, status="SUCCEEDED", entrypoint="", metadata=noted)
+            for name, noted in metadata.items()
+        ]
+
+    def list_jobs(self) -> list[JobDetails]:
+        return self.found
+
+    def submit_job(self, submission_id: str, metadata: dict[str, str], **_: Any) -> None:
+        assert submission_id not in [job.submission_id for job in self.found], "asked for again and again"
+        self.found += Listing(**{submission_id: metadata}).found
+
+    def get_job_info(self, job_id: str) -> JobDetails:
+        return next(job for job in self.found if job.submission_id == job_id)
+
+
+def test_the_id_of_a_jobs_later_attempt_is_no_name_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_api, "_connected", lambda address: Listing(**{"spring-1": {}, "spring-1-attempt-2": {}}))
+    jobs = Jobs("head:8265")
+    with pytest.raises(WrongUsage, match="the run id is 'spring-1'"):
+        jobs.submit("spring-1-attempt-2", ["true"], {}, {})
+    assert jobs.submit("spring-1", ["true"], {}, {}).job.id == "spring-1-attempt-3"
+
+
+def test_what_others_note_with_their_jobs_is_taken_for_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    foreign = Listing(theirs={"name": "night", "attempt": "first"}, night={"name": "theirs", "attempt": "4"})
+    monkeypatch.setattr(job_api, "_connected", lambda address: foreign)
+    jobs = Jobs("head:8265")
+    assert [(job.id, job.name, job.attempt) for job in jobs.all()] == [("theirs", "theirs", 1), ("night", "night", 1)]
+    submitted = jobs.submit("night", ["true"], {}, {"output": "s3://films"})
+    assert (submitted.job.id, submitted.job.about) == ("night-attempt-2", {"output": "s3://films"})
