@@ -155,14 +155,21 @@ class Jobs:
 
         A connection that breaks is made again. Raises `Problem` when nothing answers for a while.
         """
-        log, heard = _Log(tell), time.monotonic()
+        log = _Log(tell)
+        silent_since: float | None = None
         while True:
+            whole = self._tail(job, log)
+            if log.heard:
+                silent_since = None
             try:
-                asyncio.run(self._tail(job, log))
-                job = self.look(job.id)
-                heard = time.monotonic()
-            except Exception as error:  # aiohttp, requests and Ray have errors of their own
-                if time.monotonic() - heard > LOST_SECONDS:
+                seen = self.look(job.id)
+                if not whole:
+                    log.again()
+                    log(self.log(job))
+                job, silent_since = seen, None
+            except Exception as error:  # requests and Ray have errors of their own
+                silent_since = silent_since or time.monotonic()
+                if time.monotonic() - silent_since > LOST_SECONDS:
                     raise Problem(
                         f"no word from {self.address} for {LOST_SECONDS:.0f} s ({error})",
                         f"the job {job.id} may go on without being followed: see that the head is there",
@@ -172,9 +179,21 @@ class Jobs:
             log.again()
             time.sleep(POLL_SECONDS)
 
-    async def _tail(self, job: Job, log: _Log) -> None:
-        async for text in self._client.tail_job_logs(job.id):
-            log(text)
+    def _tail(self, job: Job, log: _Log) -> bool:
+        """Tell what the job writes; whether that ended by itself, and not by a connection that broke.
+
+        One that breaks after hours says nothing about the head, which is asked next.
+        """
+
+        async def tail() -> None:
+            async for text in self._client.tail_job_logs(job.id):
+                log(text)
+
+        try:
+            asyncio.run(tail())
+        except Exception:  # of aiohttp and Ray
+            return False
+        return True
 
     def _find(self, job_id: str) -> Job | None:
         return next((job for job in self.all() if job.id == job_id), None)
@@ -193,6 +212,11 @@ class _Log:
         if (new := self._read - self._told) > 0:
             self._told = self._read
             self._tell(text[-new:])
+
+    @property
+    def heard(self) -> bool:
+        """Whether something came since it was last begun."""
+        return self._read > 0
 
     def again(self) -> None:
         """It is read from its beginning."""

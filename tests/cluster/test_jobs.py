@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -281,3 +281,69 @@ def test_what_others_note_with_their_jobs_is_taken_for_no_name(monkeypatch: pyte
     assert [(job.id, job.name, job.attempt) for job in jobs.all()] == [("theirs", "theirs", 1), ("night", "night", 1)]
     submitted = jobs.submit("night", ["true"], {}, {"output": "s3://films"})
     assert (submitted.job.id, submitted.job.about) == ("night-attempt-2", {"output": "s3://films"})
+
+
+class Night:
+    """A job that writes a line every minute, on a head that breaks every connection after an hour, by a clock of its
+    own; `absent` are hours, from one to another, in which nothing answers."""
+
+    def __init__(self, hours: float, *absent: tuple[float, float], lines: bool = True) -> None:
+        self.now, self.end, self.absent, self.lines = 0.0, 3600 * hours, absent, lines
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def written(self) -> str:
+        return "".join(f"{n}\n" for n in range(int(min(self.now, self.end) // 60))) if self.lines else ""
+
+    def require_answer(self) -> None:
+        if any(begin <= self.now / 3600 < end for begin, end in self.absent):
+            raise RuntimeError("nobody is there")
+
+    async def tail_job_logs(self, job_id: str) -> AsyncIterator[str]:
+        self.require_answer()
+        yield self.written()
+        self.now += 3600
+        raise RuntimeError("WebSocket connection closed unexpectedly with close code 1006")
+
+    def get_job_info(self, job_id: str) -> JobDetails:
+        self.require_answer()
+        status = "SUCCEEDED" if self.now >= self.end else "RUNNING"
+        return JobDetails(type="SUBMISSION", submission_id=job_id, status=status, entrypoint="")
+
+    def get_job_logs(self, job_id: str) -> str:
+        self.require_answer()
+        return self.written()
+
+
+def followed(night: Night, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
+    """What is told of it, and its state at the end."""
+    monkeypatch.setattr(job_api, "_connected", lambda address: night)
+    monkeypatch.setattr(job_api, "time", night)
+    jobs, told = Jobs("head:8265"), list[str]()
+    return jobs.follow(jobs.look("night"), told.append).state, "".join(told)
+
+
+@pytest.mark.parametrize(
+    "night",
+    [
+        Night(8),
+        Night(8, lines=False),
+        Night(8, (1, 1.02), (2.02, 2.05)),  # seconds, just when connections break
+    ],
+    ids=["as it goes", "quiet", "away for a moment"],
+)
+def test_a_long_night_is_followed_to_its_end_over_connections_that_break(
+    night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert followed(night, monkeypatch) == ("SUCCEEDED", night.written())
+
+
+def test_a_night_is_followed_no_longer_when_its_head_stays_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    night = Night(8, (3, 7))
+    with pytest.raises(Problem, match=r"no word from http://head:8265 for 120 s.*the job night may go on"):
+        followed(night, monkeypatch)
+    assert 3 * 3600 + 120 < night.now < 3 * 3600 + 200
