@@ -60,6 +60,16 @@ def test_every_package_in_the_image_is_of_the_tested_version() -> None:
     assert all("--constraint constraints.txt" in part for part in installs)
 
 
+def test_the_image_has_what_a_head_begins_other_machines_with() -> None:
+    system = next(rest for word, rest in instructions() if word == "RUN" and "apt-get install" in rest)
+    assert {"openssh-client", "rsync"} <= set(shlex.split(system))
+    (extras,) = (rest.partition("=")[2] for word, rest in instructions() if word == "ARG" and "EXTRAS=" in rest)
+    optional = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    packages = {re.split(r"\W", one)[0] for extra in extras.split(",") for one in optional[extra]}
+    clients = "".join(path.read_text() for path in (Path(ray.autoscaler.__file__).parent / "_private/aws").glob("*.py"))
+    assert set(re.findall(r"^import (boto3|boto)$", clients, re.MULTILINE)) == {"boto3"} <= packages
+
+
 def test_the_image_holds_the_product_whole_and_nothing_else(tmp_path: Path) -> None:
     packages = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]
     assert {one.rstrip("*") for one in packages["include"]} <= set(copied())
