@@ -5,14 +5,17 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from manifests.errors import Problem
 from pipelines.commands.nights import night_config, night_options, until_of
-from pipelines.commands.options import BROKE_OFF, OK, new_command, speech_options
+from pipelines.commands.options import BROKE_OFF, OK, SOME_FAILED, new_command, speech_options
 from pipelines.console import Console, print_json, print_part, print_text
+
+LAST_LINES = 20  # of a job's log, said of one that failed where the log is not told
 
 
 def add_submit(commands: Any) -> None:
@@ -76,12 +79,21 @@ def submit(arguments: argparse.Namespace) -> int:
     else:
         with _left_to_itself(jobs, order, console):
             code, why = ended_as(job := jobs.follow(job, console.pass_on))
+        if console.quiet and code not in (OK, SOME_FAILED) and (end := _end_of_log(jobs, job)):
+            console.failed(f"the log of job {job.id} ends so:\n{end}")
         if why:
             console.failed(*why)
     if arguments.json:
         told = {"run_id": job.name, "job": job.id, "attempt": job.attempt, "state": job.state.lower()}
         print_json({"exit_code": code, **told, "attached": attached})
     return code
+
+
+def _end_of_log(jobs: Any, job: Any) -> str:
+    """The last lines of what a job has said, in which stands why it failed; nothing where they are not to be had."""
+    with suppress(Problem):
+        return "\n".join(jobs.log(job).rstrip().splitlines()[-LAST_LINES:])
+    return ""
 
 
 @contextmanager

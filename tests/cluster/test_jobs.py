@@ -159,6 +159,9 @@ def test_a_job_that_fails_says_why_and_with_which_exit_code(guarded: Head, tmp_p
     absent = str(tmp_path / "absent.parquet")
     said = guarded.said("submit", absent, str(tmp_path / "out"), "--run-id=broken", "--image-only", code=2)
     assert f"{absent}" in said
+    quietly = guarded.said("submit", absent, str(tmp_path / "out"), "--run-id=broken", "--image-only", "-q", code=2)
+    assert quietly.startswith("catwalk: the log of job broken-attempt-2 ends so:\n")
+    assert "→ name a .parquet file" in quietly
     assert guarded.said("logs", "broken", "-f", code=2).count("Running entrypoint") == 1
     assert "run 'broken' does not go on" in guarded.said("stop", "broken", str(tmp_path / "out"), code=2)
 
