@@ -22,6 +22,15 @@ from pipelines.stopping import CONTINUE, Stopping
 if TYPE_CHECKING:  # a night that goes on is stopped without a word to its cluster
     from cluster.jobs import Job, Jobs
 
+# what is noted with a night's job, beside whatever others note with theirs
+MANIFEST, OUTPUT = "catwalk.manifest", "catwalk.output"
+
+
+def nights(jobs: Sequence[Job]) -> list[Job]:
+    """Those of a cluster's jobs that belong to nights which were submitted, with all their attempts."""
+    submitted = {job.name for job in jobs if OUTPUT in job.about}
+    return [job for job in jobs if job.name in submitted]
+
 
 def states(jobs: Sequence[Job], output: str | None, counted: bool) -> list[dict[str, Any]]:
     """The last attempt of every night, the latest last; `counted`, with how many of its rows ended as what.
@@ -33,7 +42,7 @@ def states(jobs: Sequence[Job], output: str | None, counted: bool) -> list[dict[
         last[job.name] = job
     found = []
     for job in sorted(last.values(), key=lambda job: job.begun or datetime.min.replace(tzinfo=UTC)):
-        where = output or job.about.get("output")
+        where = output or job.about.get(OUTPUT)
         rows = counts(OutputLayout(where), job.name) if counted and where else None
         found.append(
             {
@@ -103,7 +112,7 @@ def stop(run_id: str, output: str | None, connect: Callable[[], Jobs], now: bool
     if now:
         _stop_job(connect(), job, f"run {run_id!r} does not go on", say)
         return
-    if not (where := output or (job and job.about.get("output"))):
+    if not (where := output or (job and job.about.get(OUTPUT))):
         raise WrongUsage(f"run {run_id!r}: its job does not say where it makes its films", "give OUTPUT too")
     layout = OutputLayout(storage.resolve(where, os.getcwd()))
     if alive(layout, run_id):

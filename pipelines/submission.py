@@ -18,6 +18,7 @@ from cluster.working_dir import WorkingDir
 from manifests import storage
 from manifests.errors import WrongUsage
 from manifests.layout import OutputLayout
+from pipelines.night_jobs import MANIFEST, OUTPUT
 from pipelines.progress import Say
 from pipelines.stopping import CONTINUE
 from stages.bundled import SCHEME
@@ -68,7 +69,7 @@ def submit(jobs: Jobs, order: NightOrder, folder: Path | None, names: Sequence[s
                 runtime["py_modules"] = [str(job_environment.packed(values, Path(scratch)))]
                 runtime["worker_process_setup_hook"] = job_environment.HOOK
                 wrapped = [*job_environment.DRIVER, *command]
-            about = {"manifest": storage.redact(order.manifest), "output": storage.redact(order.layout.output)}
+            about = {MANIFEST: storage.redact(order.manifest), OUTPUT: storage.redact(order.layout.output)}
             submitted = jobs.submit(order.run_id, wrapped, runtime, about)
     job = submitted.job
     if not submitted.attached:

@@ -145,10 +145,10 @@ def status(arguments: argparse.Namespace) -> int:
     """`catwalk status`."""
     from cluster.jobs import Jobs
     from manifests import storage
-    from pipelines.night_jobs import states, table
+    from pipelines.night_jobs import nights, states, table
 
     jobs = Jobs(arguments.address)
-    wanted = [jobs.last(arguments.run_id)] if arguments.run_id else jobs.all()
+    wanted = [jobs.last(arguments.run_id)] if arguments.run_id else nights(jobs.all())
     output = arguments.output and storage.resolve(arguments.output, os.getcwd())
     found = states(wanted, output, counted=bool(arguments.run_id or output))
     if arguments.json:

@@ -14,7 +14,7 @@ from cluster.jobs import Job
 from manifests.errors import Problem, WrongUsage
 from manifests.layout import OutputLayout
 from pipelines.lease import held
-from pipelines.night_jobs import counts, states, stop, table
+from pipelines.night_jobs import OUTPUT, counts, nights, states, stop, table
 
 BEGUN = datetime(2026, 11, 29, 22, 0, tzinfo=UTC)
 
@@ -49,7 +49,8 @@ def test_rows_are_counted_while_the_night_goes_on_and_when_it_is_over(tmp_path: 
 def test_the_last_attempt_of_every_night_is_listed(tmp_path: Path) -> None:
     rows_that_ended(tmp_path, "plan.parquet", "planned", "planned")
     rows_that_ended(tmp_path, "results.parquet", "done", "not_reached")
-    jobs = [job("night", 2, "FAILED", 3, output=str(tmp_path)), job("night", 1, "STOPPED"), job("day", 1, "RUNNING")]
+    noted = {OUTPUT: str(tmp_path)}
+    jobs = [job("night", 2, "FAILED", 3, **noted), job("night", 1, "STOPPED"), job("day", 1, "RUNNING")]
     found = states(jobs, None, counted=True)
     assert [(one["run_id"], one["attempt"], one["state"]) for one in found] == [("day", 1, "running"),
                                                                                  ("night", 2, "failed")]  # fmt: skip
@@ -59,6 +60,11 @@ def test_the_last_attempt_of_every_night_is_listed(tmp_path: Path) -> None:
         "night  2        failed, exit code 3  2026-11-29 22:02  1:00:00  of 2: 1 done, 1 not reached",
     ]
     assert table([]) == ["no night has been submitted to this cluster"]
+
+
+def test_jobs_that_are_no_nights_are_not_listed() -> None:
+    by_hand, ours = job("night", 1, "FAILED"), job("night", 2, "RUNNING", **{OUTPUT: "s3://films"})
+    assert nights([job("training", 1, "RUNNING", output="s3://weights"), by_hand, ours]) == [by_hand, ours]
 
 
 def nobody() -> NoReturn:
