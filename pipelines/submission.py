@@ -38,6 +38,7 @@ class NightOrder:
     cache: str | None = None  # as configured
     checkpoints: tuple[str, ...] = ()  # NAME=FOLDER
     options: tuple[str, ...] = ()  # all others
+    allow: tuple[str, ...] = ()  # further places of media
 
     @property
     def layout(self) -> OutputLayout:
@@ -164,4 +165,7 @@ def _arguments(order: NightOrder, taken: _Taken, say: Say) -> list[str]:
         if not place.startswith("/") and os.path.exists(place):  # else it is on the nodes, or no path at all
             place = taken.seen(place, f"checkpoint {name}", say)
         arguments.append(f"--checkpoint={name}={place}")
+    for place in order.allow:
+        seen = place if place.startswith("/") else taken.seen(place, "allowed place", say)  # absolute: on the nodes
+        arguments.append(f"--allow={seen}")
     return [*arguments, *order.options]

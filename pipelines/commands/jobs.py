@@ -68,6 +68,7 @@ def submit(arguments: argparse.Namespace) -> int:
         config=arguments.config,
         cache=config.cache,
         checkpoints=tuple(arguments.checkpoint),
+        allow=tuple(arguments.allow),
         options=tuple(as_options(arguments, until)),
     )
     jobs = Jobs(arguments.address)
@@ -116,7 +117,7 @@ def as_options(arguments: argparse.Namespace, until: datetime | None) -> Iterato
     """A night's options as they were given, for the same command elsewhere."""
     parser = argparse.ArgumentParser(add_help=False)
     night_options(parser)
-    elsewhere = ("manifest", "output", "config", "checkpoint", "run_id", "until")
+    elsewhere = ("manifest", "output", "config", "checkpoint", "allow", "run_id", "until")
     for action in parser._actions:
         value, option = getattr(arguments, action.dest), action.option_strings[-1:]
         if action.dest in elsewhere or not option or value == action.default:

@@ -48,6 +48,17 @@ def test_what_is_taken_along_is_named_as_the_job_finds_it(checkout: Path, tmp_pa
     assert told(absolute, Path(), tmp_path)[0][0] == "clips.parquet"
 
 
+def test_a_place_that_media_may_lie_in_is_named_as_the_job_finds_it(checkout: Path, tmp_path: Path) -> None:
+    (checkout / "media" / "a").mkdir(parents=True)
+    (checkout / "media" / "a" / "clip.mp4").touch()
+    allow = ("./media", "media/a/../a", "../elsewhere", "s3://catalogue", "/data")
+    arguments, said = told(NightOrder("n", "clips.parquet", "s3://films", allow=allow), Path(), tmp_path)
+    places = ["media", "media/a", str(tmp_path / "elsewhere"), "s3://catalogue", "/data"]
+    assert arguments[3:] == [f"--allow={place}" for place in places]
+    assert said.startswith(f"allowed place {tmp_path}/elsewhere is no URI and not taken along")
+    assert said.count("allowed place") == 1
+
+
 def test_what_only_this_machine_may_have_is_warned_of(checkout: Path, tmp_path: Path) -> None:
     order = NightOrder("n", "../elsewhere.parquet", "out", checkpoints=("a=/models/a", "b=org/model"))
     arguments, said = told(order, Path(), tmp_path)
@@ -106,7 +117,6 @@ def test_every_option_of_a_night_is_handed_on_as_it_was_given() -> None:
         "gpus",
         "max_gpu_hours",
         "retry_failed",
-        "allow",
         "crf",
         "verbose",
     ):
