@@ -80,9 +80,7 @@ def _measured(
         start_seconds=connecting + _starting(found, pose, at),
         end_seconds=max(0.0, (ended - max(one.moment("finished") for one in found)).total_seconds()),
         inputs_seconds=fmean(one.result.seconds.get("inputs", 0.0) for one in found),
-        load_seconds={
-            one.sample.shape.animator: one.result.seconds["load"] for one in found if one.sample.part == "warm"
-        },
+        load_seconds=_load_seconds(found),
         pose_seconds=pose,
         film_bytes=sum(one.result.film_bytes or 0 for one in found) / sum(one.frames * one.area for one in found),
         missing=[
@@ -173,6 +171,15 @@ def pace_of(found: Sequence[Measured]) -> Pace | None:
 def drawing(result: Result) -> float:
     """Seconds from latents to a published film."""
     return result.seconds.get("encode", 0.0) + result.seconds.get("publish", 0.0)
+
+
+def _load_seconds(found: Sequence[Measured]) -> dict[str, float]:
+    """Of each animator's weights: the most, as its films of further sizes find them loaded."""
+    spent: dict[str, float] = {}
+    for one in found:
+        animator, seconds = one.sample.shape.animator, one.result.seconds.get("load", 0.0)
+        spent[animator] = max(spent.get(animator, 0.0), seconds)
+    return spent
 
 
 def _pose_seconds(found: Sequence[Measured]) -> dict[str, float]:
