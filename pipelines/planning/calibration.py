@@ -19,7 +19,7 @@ from manifests.errors import Problem, WrongUsage
 from manifests.results import Result
 from manifests.temporary import temporary_folder
 from manifests.work import Work
-from pipelines.configuration import RunConfig
+from pipelines.configuration import AnimatePool, RunConfig
 from pipelines.plan import Plan
 from pipelines.planned_clip import PlannedClip
 from pipelines.planning.calibration_file import Calibration, Setup
@@ -93,11 +93,18 @@ def _measured(
 
 def _alone(settings: RunSettings) -> RunConfig:
     """The configuration with one worker of each kind, which has the threads that it would have beside the others."""
-    config, pool = settings.config, settings.config.animate_pool
-    threads = pool.threads_on(os.cpu_count() or 1) if settings.device == "cpu" else pool.threads
+    config = settings.config
+
+    def threads(pool: AnimatePool) -> dict[str, int | None]:
+        return {"threads": pool.threads_on(os.cpu_count() or 1) if settings.device == "cpu" else pool.threads}
+
     one = {"size": 1, "max_size": None}
     changed = {
-        "animate_pool": pool.model_copy(update={**one, "threads": threads}),
+        "animate_pool": config.animate_pool.model_copy(update={**one, **threads(config.animate_pool)}),
+        "animate_pools": {
+            name: own.model_copy(update={**one, **threads(config.pool_of(name))})
+            for name, own in config.animate_pools.items()
+        },
         "pose_pool": config.pose_pool.model_copy(update=one),
         "allowed_prefixes": list(settings.allowed_prefixes),
         "cache": None,

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from manifests import storage
 from manifests.layout import OutputLayout
+from pipelines.configuration import AnimatePool
 from pipelines.planning.pace import Pace
 from pipelines.settings import RunSettings
 
@@ -28,11 +29,17 @@ class Setup(BaseModel):
     threads: int | None
     accelerator_type: str | None
     workers: int
+    own: dict[str, Setup] = {}  # of animators that have workers of their own
 
     @classmethod
     def of(cls, settings: RunSettings) -> Self:
         """That of a run."""
-        pool = settings.config.animate_pool
+        config = settings.config
+        own = {name: cls._of_pool(settings, config.pool_of(name)) for name in config.animate_pools}
+        return cls._of_pool(settings, config.animate_pool).model_copy(update={"own": own})
+
+    @classmethod
+    def _of_pool(cls, settings: RunSettings, pool: AnimatePool) -> Self:
         return cls(
             device=settings.device,
             dtype=settings.dtype,

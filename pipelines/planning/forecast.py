@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -11,25 +12,15 @@ from manifests.work import Work
 from pipelines.configuration import Price
 from pipelines.plan import Plan
 from pipelines.planned_clip import PlannedClip
-from pipelines.planning.machine import CONTEXT_BYTES, Machine
+from pipelines.planning.machine import CONTEXT_BYTES, Workers
 from pipelines.planning.operations import Effort, operations_of
 from pipelines.planning.pace import MEGAPIXEL, Pace, effort_of
-from pipelines.planning.schedule import Job, Pass, Video, played
+from pipelines.planning.schedule import Job, Video, played
 from pipelines.planning.times import Times
 
 LATENT_BYTES = 4 / 64  # of a pixel and channel: float32 at an eighth of either side
 POSE_BYTES = 2000.0  # of a driving frame's keypoints
 HOUR = 3600.0
-
-
-@dataclass(frozen=True)
-class Workers:
-    """Who does the work: `animating` workers, each of which holds `gpus`, and those that find poses."""
-
-    machine: Machine
-    animating: int
-    gpus: float
-    posing: int
 
 
 @dataclass
@@ -79,22 +70,38 @@ class Forecast:
         self._times = times
         self._price = price
         self._keep_latents = keep_latents
-        self._drawn_later: list[Job] = []
+        self._drawn_later: defaultdict[str, list[Job]] = defaultdict(list)  # by branch
+        self._posed: set[str] = set()
 
     def of(self, plan: Plan, refused: int) -> Figures:
         """The figures of a plan, beside which so many rows were refused."""
         made = Figures(finished=len(plan.finished), refused=refused, copies=sum(map(len, plan.duplicates.values())))
-        videos = [self._video(group, plan, made) for group in plan.groups()]
-        self._take_time(videos, made)
+        branches: defaultdict[str, list[Video]] = defaultdict(list)
+        for group in plan.groups():
+            for name, clips in self._split(group).items():
+                branches[name].append(self._video(clips, plan, made))
+        self._take_time(branches, made)
         self._take_money(made)
         made.assumptions = self._times.assumptions(made.uncounted)
         return made
+
+    def _split(self, group: Sequence[PlannedClip]) -> dict[str, list[PlannedClip]]:
+        """A group's clips by who animates them: the name of an animator with workers of its own, or ""."""
+        parts: defaultdict[str, list[PlannedClip]] = defaultdict(list)
+        for clip in group:
+            parts[self._branch(clip)].append(clip)
+        return parts
+
+    def _branch(self, clip: PlannedClip) -> str:
+        return clip.animator if clip.animator in self._workers.own else ""
 
     def _video(self, group: Sequence[PlannedClip], plan: Plan, made: Figures) -> Video:
         """One driving video with its clips, which are added to the figures."""
         first = group[0].work
         frames = first.driving.frames if first.driving else 0
-        ready = first.pose_key is None or first.pose_key in plan.poses_ready
+        ready = first.pose_key is None or first.pose_key in plan.poses_ready or first.pose_key in self._posed
+        if first.pose_key is not None:
+            self._posed.add(first.pose_key)
         poses = 0.0 if ready else self._times.poses(first.pose_estimator, frames)
         made.pose_bytes += 0 if ready else frames * POSE_BYTES
         jobs, seen = [], set(plan.poses_ready)
@@ -119,9 +126,9 @@ class Forecast:
         """The clip, or each of its segments where several workers share them; then it is drawn in a second pass."""
         denoising = 0.0 if stored else pace.denoising(effort, clip.pixels)
         drawing, loading = pace.drawing(effort, clip.pixels), self._times.loading(pace.animator)
-        if stored or effort.segments == 1 or self._workers.animating == 1:
+        if stored or effort.segments == 1 or self._workers.of(clip.animator).animating == 1:
             return [Job(preparing, denoising + drawing, clip.model, loading)]
-        self._drawn_later.append(Job(0.0, drawing, clip.model, loading))
+        self._drawn_later[self._branch(clip)].append(Job(0.0, drawing, clip.model, loading))
         part = Job(0.0, denoising / effort.segments, clip.model, loading)
         return [replace(part, preparing=preparing), *[part] * (effort.segments - 1)]
 
@@ -143,25 +150,31 @@ class Forecast:
         made.pflop += (effort.draw_tflop if stored else effort.tflop) / 1000
         number = self._times.number_bytes(animator)
         held = self._times.weights(animator) + operations.held(work.clip) * 1e6 * number
-        held += CONTEXT_BYTES if self._workers.machine.device == "cuda" else 0
+        held += CONTEXT_BYTES if self._workers.of(animator).machine.device == "cuda" else 0
         made.memory_bytes[animator] = max(made.memory_bytes.get(animator, 0.0), held)
 
-    def _take_time(self, videos: Sequence[Video], made: Figures) -> None:
-        workers = self._workers
-        night = played(videos, workers.posing, workers.animating)
-        later = played([Video(0.0, self._drawn_later)], 1, workers.animating)
-        night = Pass(night.wall + later.wall, night.busy + later.busy)
-        made.worker_seconds, made.workers = night.busy, workers.animating
-        made.card_bytes = workers.machine.memory_bytes
+    def _take_time(self, branches: Mapping[str, Sequence[Video]], made: Figures) -> None:
+        """Branches go on side by side; what is drawn in a second pass waits for all of the first."""
+        first, later, on_cpu = 0.0, 0.0, 0.0
+        for name, videos in branches.items():
+            workers = self._workers.of(name)
+            night = played(videos, workers.posing, workers.animating)
+            second = played([Video(0.0, self._drawn_later[name])], 1, workers.animating)
+            first, later, busy = max(first, night.wall), max(later, second.wall), night.busy + second.busy
+            made.worker_seconds += busy
+            made.workers += workers.animating
+            made.gpus += workers.gpus * workers.animating
+            made.gpu_hours += busy * workers.gpus / HOUR
+            on_cpu += busy if workers.machine.device == "cpu" else 0.0
+        cards = {self._workers.of(name).machine.memory_bytes for name in branches}
+        made.card_bytes = cards.pop() if len(cards) == 1 else None
         if not made.films:
             return
-        flowing = night.wall
-        if workers.machine.device == "cpu":  # everybody shares the cores of this machine
-            flowing = max(flowing, (night.busy + made.pose_seconds) / (os.cpu_count() or 1))
+        flowing = first + later
+        if on_cpu:  # everybody shares the cores of this machine
+            flowing = max(flowing, (on_cpu + made.pose_seconds) / (os.cpu_count() or 1))
         made.start_seconds = self._times.start
         made.wall_seconds = self._times.start + flowing + self._times.end
-        made.gpus = workers.gpus * workers.animating
-        made.gpu_hours = night.busy * workers.gpus / HOUR
         made.gpu_hours_held = made.wall_seconds * made.gpus / HOUR
 
     def _take_money(self, made: Figures) -> None:

@@ -1,9 +1,10 @@
-"""The machine a forecast is for: a card known by name, or what the configured workers run on."""
+"""The workers a forecast is for, and their machine: a card known by name, or what the configured workers run on."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from manifests.errors import WrongUsage
@@ -52,6 +53,25 @@ class Machine:
     tflops: float | None
     memory_bytes: int | None
     source: str  # of `tflops`
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Who does the work: `animating` workers, each of which holds `gpus`, and those that find poses.
+
+    `together` devices of each make a film. Some animators have workers of their `own`.
+    """
+
+    machine: Machine
+    animating: int
+    gpus: float
+    posing: int
+    together: int = 1
+    own: Mapping[str, Workers] = field(default_factory=dict)
+
+    def of(self, animator: str) -> Workers:
+        """Those that make an animator's films."""
+        return self.own.get(animator, self)
 
 
 def card_of(accelerator_type: str | None) -> str | None:

@@ -50,12 +50,15 @@ class Pace(BaseModel):
         return clip + frame * effort.frames * pixels / MEGAPIXEL + tflop * effort.denoise_tflop
 
 
-def assumed(animator: str, pixels: int, tflops: float) -> Pace:
-    """Of an animator whose operations are counted, on a machine that nobody has measured and that reaches so many."""
+def assumed(animator: str, pixels: int, tflops: float, together: int = 1) -> Pace:
+    """Of an animator whose operations are counted, on a device that nobody has measured and that reaches so many.
+
+    So many devices denoise `together`, as often as fast as one; one of them draws.
+    """
     return Pace(
         animator=animator,
         pixels=pixels,
-        tflops=tflops,
+        tflops=tflops * together,
         clip=0.5,
         frame=0.05,
         drawing_clip=0.5,

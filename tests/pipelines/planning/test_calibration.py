@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
+from typing import Any
 
 from manifests.clip import Clip
 from manifests.results import Result
@@ -28,3 +29,16 @@ def test_an_animators_loading_is_that_of_its_first_film_whatever_its_sizes() -> 
         measured("magicanimate", 4096, "few", {"load": 4.0}),
     ]
     assert _load_seconds(sizes) == {"drawn": 9.0, "magicanimate": 4.0}
+
+
+def alike(tmp_path: Path, **config: Any) -> RunSettings:
+    return settled(RunConfig.load(None, config), str(tmp_path / "m.parquet"), str(tmp_path / "out"), "night")
+
+
+def test_workers_for_one_animator_are_measured_one_by_one_too(tmp_path: Path) -> None:
+    pools = {"animate_pool": {"size": 2}, "animate_pools": {"drawn": {"size": 3, "max_size": 5, "num_cpus": 0.5}}}
+    alone = _alone(run := alike(tmp_path, **pools))
+    assert [pool.most for pool in alone.animating()] == [1, 1]
+    assert alone.pool_of("drawn").num_cpus == 0.5
+    assert Setup.of(run) == Setup.of(alike(tmp_path, **pools))
+    assert Setup.of(run) != Setup.of(alike(tmp_path, animate_pool={"size": 2})), "drawn has another pace there"

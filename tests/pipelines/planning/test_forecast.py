@@ -155,3 +155,28 @@ def test_a_card_is_known_by_rays_name_for_it(tmp_path: Any) -> None:
     made = expected(plan(work(0)), 0, run)
     assert made is not None
     assert made.card_bytes == 80 * 2**30
+
+
+def test_workers_for_one_animator_work_beside_the_others_and_are_paid(tmp_path: Any) -> None:
+    pools = {"animate_pool": {"num_gpus": 1}, "animate_pools": {"animate_anyone": {"size": 3, "num_gpus": 2}}}
+    run = settings(tmp_path, **pools)
+    ours, theirs = plan(work(0)), plan(work(1, animator="animate_anyone"))
+    both = plan(*(clip.work for clip in (*ours.todo, *theirs.todo)))
+    made = [figures(one, 0, run, workers_of(run, None, "h200", None), None) for one in (ours, theirs, both)]
+    assert [one.workers for one in made] == [1, 3, 4]
+    assert [one.gpus for one in made] == [1, 6, 7]
+    assert made[2].gpu_hours == pytest.approx(made[0].gpu_hours + made[1].gpu_hours)
+    assert made[2].wall_seconds == pytest.approx(max(one.wall_seconds for one in made[:2]))
+    assert any("animate_anyone: 3 worker(s) of its own, with 2 GPU(s) each" in line for line in made[2].assumptions)
+    assert workers_of(run, 8, "h200", None).animating == 2, "6 of the 8 are the others'"
+
+
+def test_devices_that_make_a_film_together_are_as_fast_as_they_are_many_and_paid(tmp_path: Any) -> None:
+    alone, together = (settings(tmp_path, animate_pool={"num_gpus": count, "gpus_per_clip": count}) for count in (1, 4))
+    long = plan(work(0, frames=240), poses_ready={"p0"})
+    one, four = (figures(long, 0, run, workers_of(run, None, "h200", None), None) for run in (alone, together))
+    assert four.gpus == 4
+    assert one.worker_seconds / 4 < four.worker_seconds < 0.6 * one.worker_seconds, "one of them draws"
+    assert any("4 devices that make a film together" in line for line in four.assumptions)
+    reached = figures(long, 0, together, workers_of(together, None, None, 400), None)
+    assert not any("devices that make" in line for line in reached.assumptions), "--tflops is of a worker"
