@@ -51,7 +51,7 @@ class Console:
 
     def failed(self, error: str, remedy: str = "") -> None:
         """Why the command ends badly; inside a handler, with the traceback if it is wanted."""
-        if self.verbose:
+        if self.verbose and sys.exc_info()[0] is not None:
             self.unforeseen()
         if self.structured:
             self._tell("error", error, remedy=remedy)

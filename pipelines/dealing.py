@@ -119,7 +119,9 @@ class Dealing:
         share = self._shares.get(result.row)
         if share is None:
             return result, 0.0
-        share.settled = True
+        ended_undrawn, share.settled = share.settled, True
+        if not (ended_undrawn or result.good):  # what failed while it was drawn tells of that alone
+            return result, share.told
         left = None if result.gpu_seconds is None else max(0.0, result.gpu_seconds - share.gpu_seconds)
         return result.model_copy(update={"gpu_seconds": left}), share.told
 

@@ -82,6 +82,10 @@ def test_a_clip_is_drawn_once_all_its_segments_are_stored_and_tells_what_they_to
     film, told = made.drawn(Result(row=0, status="done", gpu_seconds=9.5))
     assert (film.gpu_seconds, told) == (1.5, pytest.approx(planned_clip(work(0)).cost))
     assert made.whole() == [], "it is drawn once"
+    again = dealing(layout, [work(0)])
+    assert [came(again, 0, segment) for segment in range(4)] == [None] * 4
+    undrawn = Result(row=0, status="failed", error="no room", remedy="make room", gpu_seconds=1.5)
+    assert again.drawn(undrawn)[0].gpu_seconds == 1.5, "of its segments it does not tell"
     assert list(made.unfinished()) == []
     other = Result(row=7, status="done", gpu_seconds=9.5)
     assert made.drawn(other) == (other, 0.0)
