@@ -12,17 +12,20 @@ import numpy as np
 import pytest
 
 from manifests.clip import Clip
+from manifests.review import ReviewLimits
 from manifests.work import Work
 from pipelines.clip import StageChain
 from pipelines.configuration import RunConfig
 from stages.denoise import Denoise
 from stages.diffusion.animator import Segments
 from stages.diffusion.animators import ANIMATORS
-from stages.measuring import borders
+from stages.measuring import Outlines, borders
 from stages.video.quality import film_quality
 from stages.video.quality.curve import Figure
 from stages.video.quality.film_quality import FilmQuality
 from stages.video.quality.frame import Frame
+from stages.video.quality.garment import GarmentColour
+from tests.made.faults import FAULTS, footage
 from tests.made.plain_animators import FACTS
 from tests.made.sample_media import clip_row
 
@@ -89,3 +92,34 @@ def test_a_film_whose_poses_cannot_be_had_again_is_made_all_the_same(
     assert made.status == "done"
     assert "flicker" in made.quality
     assert "frozen" not in made.quality
+
+
+@pytest.mark.parametrize("fps", [12, 30])
+def test_clothes_of_another_colour_for_a_second_are_found_at_any_rate(fps: int) -> None:
+    there = footage("striped-dress", "dance")
+    fault = there.faulty(FAULTS["hue turned by 5"][0](there))
+
+    class Drawn(list):
+        """Poses of a clip, which know where the torso is."""
+
+        def torso(self, frame: int) -> np.ndarray:
+            return there.outline(shown[frame]).torso
+
+    shown = [frame * 12 // fps % 30 for frame in range(4 * fps)]
+    height, width = there.film.shape[1:3]
+    clip = Clip(id="a", animator="drawn", width=width, height=height, fps=Fraction(fps), mode="standard")
+    outlines = Outlines(Drawn([there.film[0]] * len(shown)), Work(row=0, clip=clip, frames=len(shown)))
+
+    def garment(recoloured: range) -> float:
+        metric = GarmentColour(there.reference, there.reference_torso, Fraction(fps))
+        for number, at in enumerate(shown):
+            picture = (fault if number in recoloured else there).film[at]
+            metric.look(Frame(number, picture, outline=outlines(number)))
+        figure = metric.figure()
+        assert figure is not None
+        return figure.value
+
+    limit = ReviewLimits().of(None)["garment"]
+    assert garment(range(0)) < limit
+    assert garment(range(fps, 2 * fps)) > limit
+    assert garment(range(fps, fps + fps // 3)) < limit, "less than half a second does not decide"

@@ -50,15 +50,22 @@ class Curve:
         return float(np.nanmedian(values)) if np.isfinite(values).any() else None
 
     def worst_second(self, frames: int) -> Figure | None:
-        """The stretch of so many frames whose median is the worst, and the worst frame of it: no single one decides."""
+        """The stretch of so many frames whose median is the worst, and the worst frame of it: no single one decides.
+
+        Frames without a number count as time too; stretches with less than half of the numbers of another are left out.
+        """
         values = self.values
         there = np.flatnonzero(np.isfinite(values))
         if not len(there):
             return None
-        stretches = np.lib.stride_tricks.sliding_window_view(values[there], min(frames, len(there)))
-        medians, sign = np.median(stretches, axis=1), -1 if self._less_is_worse else 1
+        first, last = int(there[0]), int(there[-1])
+        spanned = values[first : last + 1]
+        stretches = np.lib.stride_tricks.sliding_window_view(spanned, min(frames, len(spanned)))
+        counts = np.isfinite(stretches).sum(axis=1)
+        full = np.flatnonzero(2 * counts >= counts.max())
+        medians, sign = np.nanmedian(stretches[full], axis=1), -1 if self._less_is_worse else 1
         worst = int((sign * medians).argmax())
-        frame = int(there[worst + int((sign * stretches[worst]).argmax())])
+        frame = first + int(full[worst]) + int(np.nanargmax(sign * stretches[full[worst]]))
         return Figure(float(medians[worst]), frame, self)
 
     def points(self, frames: int) -> list[float]:
