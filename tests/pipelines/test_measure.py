@@ -62,6 +62,12 @@ def test_a_film_beside_the_truth_has_every_metric(
     assert code == cli.SOME_FAILED
 
 
+def test_a_film_is_as_good_as_itself(truth: str, capsys: pytest.CaptureFixture) -> None:
+    code, found = measured(capsys, truth, "--truth", truth)
+    assert code == cli.OK
+    assert found["quality"]["vmaf"]["value"] > 90
+
+
 def test_a_film_by_itself_is_told_what_is_missing(truth: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert cli.main(["measure", truth]) == cli.OK
     told = capsys.readouterr().out

@@ -19,7 +19,9 @@ def vmaf(film: Path, truth: Path, scratch: Path) -> Figure:
     Raises `Problem` where ffmpeg fails, and where it has no VMAF.
     """
     log = scratch / "vmaf.json"
-    one, other = (_numbered(path) for path in (film, truth))
+    one, other = _numbered(film), _numbered(truth)
+    if one == other:  # the same file twice, which is one stream to ffmpeg-python
+        one, other = (one.split()[copy] for copy in (0, 1))
     compared = ffmpeg.filter([one, other], "libvmaf", log_fmt="json", log_path=str(log), shortest=1)
     process = FfmpegProcess(
         ffmpeg.output(compared, "-", format="null").global_args("-nostdin"), "see whether both films play"
