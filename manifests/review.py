@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 
 class Measure(BaseModel):
@@ -60,14 +60,25 @@ class ReviewLimits(MetricLimits):
         OWN, description="other limits for the films of an animator, by its name"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _limits_for_all_are_for_the_bundled_too(cls, given: Any) -> Any:
+        """What the user says of one animator comes first, then what of all, then what Catwalk comes with."""
+        if not isinstance(given, dict) or not isinstance(animators := given.get("animators", {}), dict):
+            return given
+        own = {
+            animator: {name: limit for name, limit in limits.items() if name not in given}
+            for animator, limits in OWN.items()
+        }
+        said = {animator: limits for animator, limits in animators.items() if isinstance(limits, dict)}
+        return given | {"animators": animators | {name: own.get(name, {}) | said.get(name, {}) for name in own | said}}
+
     @field_validator("animators")
     @classmethod
-    def _beside_those_it_comes_with(
-        cls, given: dict[str, dict[str, float | None]]
-    ) -> dict[str, dict[str, float | None]]:
+    def _known(cls, given: dict[str, dict[str, float | None]]) -> dict[str, dict[str, float | None]]:
         for limits in given.values():
             MetricLimits.model_validate(limits)
-        return {name: {**OWN.get(name, {}), **given.get(name, {})} for name in {**OWN, **given}}
+        return given
 
     def of(self, animator: str | None) -> dict[str, float]:
         """The limits for films of an animator, by metric."""

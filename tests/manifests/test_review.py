@@ -51,6 +51,20 @@ def test_a_limit_of_one_animator_leaves_the_others_as_they_come() -> None:
     assert RunConfig.model_validate(yaml.safe_load(RunConfig(review=changed).to_yaml())).review == changed
 
 
+@pytest.mark.parametrize("limit", [1.0, 0.5, None], ids=["looser", "as it comes", "of no account"])
+def test_a_limit_for_all_is_the_bundled_animator_s_too(limit: float | None) -> None:
+    plain = ReviewLimits().of("drawn")
+    changed = RunConfig.load(None, {"review": {"flicker": limit}})
+    of_all = {name: value for name, value in plain.items() if name != "flicker"}
+    assert changed.review.of("drawn") == of_all | ({} if limit is None else {"flicker": limit})
+    again = RunConfig.model_validate(yaml.safe_load(changed.to_yaml()))
+    assert again.review.of("drawn") == changed.review.of("drawn"), "as the run's record has it"
+    both = ReviewLimits.model_validate({"flicker": limit, "animators": {"drawn": {"flicker": 3, "garment": None}}})
+    assert both.of("drawn")["flicker"] == 3
+    assert "garment" not in both.of("drawn")
+    assert ReviewLimits().of("drawn") == plain
+
+
 def test_what_a_film_was_found_to_be_is_no_reason_of_yesterday() -> None:
     marker = results.marker(film(review=["flicker 0.414 > 0.1 at frame 17"]), "run")
     assert "review" not in marker
