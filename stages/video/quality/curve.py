@@ -69,13 +69,20 @@ class Curve:
         return Figure(float(medians[worst]), frame, self)
 
     def points(self, frames: int) -> list[float]:
-        """At most `MOST_POINTS`, evenly over a film of that many frames: the worst of those that each stands for."""
+        """At most `MOST_POINTS`, evenly over a film of that many frames: the worst of those that each stands for.
+
+        Points without a number have the nearest one's; a curve without any has no points.
+        """
         none = np.inf if self._less_is_worse else -np.inf
         values = np.full(frames, none, np.float32)
         values[: len(self)] = np.nan_to_num(self.values, nan=none)
         parts = np.array_split(values, min(MOST_POINTS, frames) or 1)
         worst = [part.min(initial=np.inf) if self._less_is_worse else part.max(initial=-np.inf) for part in parts]
-        return [float(f"{one:.4g}") if np.isfinite(one) else 0.0 for one in worst]
+        known = np.flatnonzero(np.isfinite(worst))
+        if not len(known):
+            return []
+        nearest = known[np.abs(np.arange(len(worst))[:, None] - known).argmin(axis=1)]
+        return [float(f"{worst[point]:.4g}") for point in nearest]
 
 
 class Figure(NamedTuple):

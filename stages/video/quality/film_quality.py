@@ -104,8 +104,9 @@ class FilmQuality:
 
     def curves(self) -> dict[str, list[float]]:
         """A few points of what each metric measured over the film."""
-        found = {name: figure.curve for name, figure in self.figures.items()}
-        return {name: curve.points(self._frames) for name, curve in found.items() if curve is not None}
+        found = {name: figure.curve for name, figure in self.figures.items() if figure.curve is not None}
+        points = {name: curve.points(self._frames) for name, curve in found.items()}
+        return {name: some for name, some in points.items() if some}
 
     @cached_property
     def figures(self) -> dict[str, Figure]:

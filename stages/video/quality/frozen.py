@@ -34,6 +34,7 @@ class Frozen:
         self._judged = True
         if self._start is None or before is None or not _still(frame, before, self._start.hull | outline.hull):
             self._begin(outline)
+            self._curve.put(frame.number, 0)
             return
         self._still += 1
         moved = outline.moved_since(self._start)
