@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
@@ -19,7 +19,7 @@ from stages.progress import Told, counted, silent
 from stages.video.image import fit, read_image
 from stages.video.quality.container import Wanted, container_faults
 from stages.video.quality.curve import Figure
-from stages.video.quality.film_quality import FilmQuality, metrics_of
+from stages.video.quality.film_quality import FilmQuality, Outlines, metrics_of
 from stages.video.quality.frame import Frame, small_size
 from stages.video.quality.outline import Outline, outline_of_points
 from stages.video.quality.pose import PoseFidelity
@@ -34,6 +34,13 @@ if TYPE_CHECKING:
 WEIGHTS_ARE_NEEDED = ("fid", "lpips", "fvd")  # places for metrics of published networks, which nothing here brings
 _NO_TRUTH, _NO_ESTIMATOR = "give --truth", "give --estimator"
 _NO_POSES = "give --estimator, and --truth or a --driving of as many frames"
+
+
+Place = Callable[[np.ndarray], np.ndarray]  # of points (n, 2), into the film's pixels
+
+
+def _as_it_is(points: np.ndarray) -> np.ndarray:
+    return points
 
 
 class Beside(NamedTuple):
@@ -101,7 +108,10 @@ class _Measuring:
         self._container()
         found, wanted = self._people()
         reference, corners = self._reference()
-        outlines = self._outlines(wanted if wanted is not None else found)
+        pairs = [] if found is None or wanted is None else _pairs(found, wanted, self._frames)
+        place = _placement(pairs) if pairs and self._truth is None else _as_it_is
+        asked = found if wanted is None else wanted
+        outlines = self._outlines(asked, place, asked if self._truth is not None else found)
         metrics = metrics_of(self._fps, reference, corners, self._beside.loop, self._beside.borders)
         if wanted is None:  # poses found in a film that stands still stand still
             metrics = [metric for metric in metrics if metric.name != "frozen"]
@@ -110,7 +120,7 @@ class _Measuring:
             del batch
         self._made.figures |= quality.figures
         self._skips(found is not None, wanted is not None)
-        self._fidelity(found, wanted)
+        self._fidelity(pairs, place)
         self._against_truth()
         for name in WEIGHTS_ARE_NEEDED:
             self._made.skipped[name] = "no weights"
@@ -151,16 +161,16 @@ class _Measuring:
         people = load_keypoints(self._config.estimators, self._estimator, WEIGHTS)([picture]).people(0)
         return picture, torso(people)
 
-    def _outlines(self, keypoints: Keypoints | None):  # noqa: ANN202
-        if keypoints is None:
+    def _outlines(self, keypoints: Keypoints | None, place: Place, torsos: Keypoints | None) -> Outlines | None:
+        """`place` puts keypoints into the film's pixels, in which `torsos` are."""
+        if keypoints is None or torsos is None:
             return None
         small = small_size(*self._size)
-        scale = np.divide(small, (keypoints.width, keypoints.height))
+        scale = np.divide(small, self._size)
 
         def outline(frame: int) -> Outline | None:
-            people = keypoints.people(frame)
-            corners = torso(people)
-            points = _joints(people)
+            corners = torso(torsos.people(frame))
+            points = place(_joints(keypoints.people(frame)))
             points = points[np.isfinite(points).all(axis=1)] * scale
             return outline_of_points(points, small, None if corners is None else corners * scale)
 
@@ -185,12 +195,10 @@ class _Measuring:
             if name not in made:
                 skipped[name] = "the film shows too little" if too_little[name] else reason
 
-    def _fidelity(self, found: Keypoints | None, wanted: Keypoints | None) -> None:
+    def _fidelity(self, pairs: Sequence[tuple[np.ndarray, np.ndarray]], place: Place) -> None:
         """Poses that were found against those of the truth, or of the driving video put where the film's person is."""
-        if found is None or wanted is None:
+        if not pairs:
             return
-        pairs = [(_joints(found.people(at)), _joints(wanted.people(at))) for at in range(self._frames)]
-        place = (lambda points: points) if self._truth is not None else _placement(pairs)
         fidelity = PoseFidelity()
         for frame, (mine, theirs) in enumerate(pairs):
             fidelity.look(frame, mine, place(theirs))
@@ -203,6 +211,9 @@ class _Measuring:
             self._made.skipped["warping_ratio"] = "give --truth or --driving"
         elif (own := _warping(moves)) and (error := self._made.figures.get("warping_error")):
             self._made.figures["warping_ratio"] = Figure(error.value / own, error.frame)
+        else:
+            beside = "truth" if self._truth is not None else "driving video"
+            self._made.skipped["warping_ratio"] = f"the {beside} or the film shows too little motion"
         if self._truth is None:
             self._made.skipped |= dict.fromkeys([*MEASURES, "vmaf"], _NO_TRUTH)
             return
@@ -246,12 +257,17 @@ def _joints(people: People) -> np.ndarray:
     return np.where(seen[:, None], people.points[0, BODY], np.nan)
 
 
-def _placement(pairs: Sequence[tuple[np.ndarray, np.ndarray]]):  # noqa: ANN202
+def _pairs(found: Keypoints, wanted: Keypoints, frames: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Joints of the film's person and of the one that it should show, frame by frame."""
+    return [(_joints(found.people(at)), _joints(wanted.people(at))) for at in range(frames)]
+
+
+def _placement(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Place:
     """Moves and scales driving poses so that over the whole film they lie where the film's do (least squares)."""
     mine, theirs = (np.concatenate([pair[side] for pair in pairs]) for side in (0, 1))
     seen = np.isfinite(mine).all(axis=1) & np.isfinite(theirs).all(axis=1)
     if not seen.any():
-        return lambda points: points
+        return _as_it_is
     mine, theirs = mine[seen], theirs[seen]
     here, there = mine.mean(axis=0), theirs.mean(axis=0)
     spread = float(((theirs - there) ** 2).sum())

@@ -76,6 +76,43 @@ def test_a_film_by_itself_is_told_what_is_missing(truth: str, tmp_path: Path, ca
     assert "flicker" in told.splitlines()[3]
 
 
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The same dance, at the right of a canvas of another shape."""
+    film = footage(*RIGHT).film
+    wide = np.pad(film, ((0, 0), (0, 0), (160, 32), (0, 0)), mode="edge")
+    path = tmp_path_factory.mktemp("driving") / "driving.mp4"
+    with Encoder(path, 384, 256, FPS, EncodeRecipe(crf=1, preset="ultrafast")) as encoder:
+        encoder.write(wide)
+    return str(path)
+
+
+def test_who_dances_elsewhere_in_the_driving_video_is_looked_for_where_the_film_has_them(
+    elsewhere: str, truth: str, reference: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    beside = ["--reference", reference, "--driving", elsewhere, "--estimator", "drawn"]
+    _, found = measured(capsys, truth, *beside)
+    assert {"frozen", "background", "garment", "pose"} <= set(found["quality"])
+    place = {"frozen", "background", "garment"}  # the net finds joints less well on a wide canvas, which counts as pose
+    assert not place & {reason.split()[0] for reason in found["review"]}
+    right = footage(*RIGHT)
+    film = written(tmp_path / "film.mp4", right.faulty(FAULTS["six frames frozen"][0](right)))
+    _, found = measured(capsys, film, *beside)
+    assert "frozen" in {reason.split()[0] for reason in found["review"]}
+
+
+def test_a_film_beside_one_that_stands_still_is_told_why_it_has_no_ratio(
+    truth: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    still = written(tmp_path / "still.mp4", footage(*RIGHT).of([0] * 30))
+    black = footage(*RIGHT)
+    dark = written(tmp_path / "dark.mp4", black.faulty(np.zeros_like(black.film)))
+    for driving in (still, dark):
+        _, found = measured(capsys, truth, "--driving", driving)
+        assert ("warping_ratio" in found["quality"]) != ("warping_ratio" in found["skipped"])
+    assert "driving video" in found["skipped"]["warping_ratio"]
+
+
 @pytest.mark.parametrize(
     ("fault", "options", "alarms"),
     [
