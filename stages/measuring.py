@@ -22,7 +22,7 @@ from stages.poses.conditioning import reference_torso
 from stages.video.image import fit
 from stages.video.quality.container import Wanted, container_faults
 from stages.video.quality.curve import Figure
-from stages.video.quality.film_quality import FilmQuality, metrics_of
+from stages.video.quality.film_quality import FilmQuality, Metric, metrics_of
 from stages.video.quality.frame import small_size
 from stages.video.quality.outline import Outline, outline_of_picture
 
@@ -44,20 +44,38 @@ def measured(denoise: Denoise, work: Work, report: dict[str, Any], scratch: Path
     outlines: Outlines | None = None
     # closed below without telling the poses what went wrong with the film, which is not their fault
     opened = ExitStack()
-    try:
-        window = report.get("window")
+    window = report.get("window")
+    with _without(work, "the reference"):
         if (picture := denoise.reference(work, window, scratch)) is not None:
             reference = fit(picture, *size, clip.fit or "stretch")
+    with _without(work, "the reference's torso"):
         if (person := denoise.reference_keypoints(work, scratch)) is not None:
             torso = reference_torso(person, clip, window)
+    with _without(work, "poses"):
         if (poses := opened.enter_context(denoise.poses(work, scratch))) is not None:
             outlines = Outlines(poses, work)
-    except Exception:
-        log.exception("row %d (%s): metrics go without poses", work.row, clip.id)
+    meet: list[int] = []
+    with _without(work, "its segments' borders"):
+        meet = borders(work)
+    metrics: list[Metric] = []
+    with _without(work, "a reference or borders"):
+        metrics = metrics_of(fps, reference, torso, bool(clip.loop), meet)
+    if not metrics:
+        with _without(work, "anything to look at"):
+            metrics = metrics_of(fps)
     try:
-        yield FilmQuality(metrics_of(fps, reference, torso, bool(clip.loop), borders(work)), outlines)
+        yield FilmQuality(metrics, outlines)
     finally:
         opened.close()
+
+
+@contextmanager
+def _without(work: Work, what: str) -> Iterator[None]:
+    """Metrics go without what fails in here."""
+    try:
+        yield
+    except Exception:
+        log.exception("row %d (%s): metrics go without %s", work.row, work.clip.id, what)
 
 
 def look_at_file(quality: FilmQuality, film: Path, work: Work) -> list[str]:

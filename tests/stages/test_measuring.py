@@ -16,6 +16,7 @@ from manifests.review import ReviewLimits
 from manifests.work import Work
 from pipelines.clip import StageChain
 from pipelines.configuration import RunConfig
+from stages import measuring
 from stages.denoise import Denoise
 from stages.diffusion.animator import Segments
 from stages.diffusion.animators import ANIMATORS
@@ -85,13 +86,40 @@ def test_a_film_whose_poses_cannot_be_had_again_is_made_all_the_same(
         yield []
 
     monkeypatch.setattr(Denoise, "poses", gone)
+    found = quality_of_a_plain_film(media)
+    assert "flicker" in found
+    assert "frozen" not in found
+
+
+def quality_of_a_plain_film(media: Path) -> set[str]:
     stages = StageChain(RunConfig.load(None, {}), str(media / "out"))
     files = {"reference": str(media / "reference.png"), "driving": str(media / "driving.mp4")}
     row = clip_row("clip") | {"animator": "plain", "driving_kind": "skeleton", "steps": None, **files}
     made = stages.film(stages.work(row))
     assert made.status == "done"
-    assert "flicker" in made.quality
-    assert "frozen" not in made.quality
+    return set(made.quality)
+
+
+@pytest.mark.usefixtures("plain_animators")
+@pytest.mark.parametrize(
+    ("of", "fails", "gone"),
+    [
+        (Denoise, "reference_keypoints", set()),
+        (measuring, "Outlines", {"frozen"}),
+        (measuring, "borders", set()),
+        (film_quality, "Sharpness", {"sharpness"}),
+    ],
+    ids=lambda given: given if isinstance(given, str) else None,
+)
+def test_what_fails_before_a_film_costs_what_needs_it_alone(
+    of: object, fails: str, gone: set[str], media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("broken")
+
+    monkeypatch.setattr(of, fails, broken)
+    every = {"container", "black", "frozen", "flicker", "warping_error", "sharpness"}
+    assert every - quality_of_a_plain_film(media) == gone
 
 
 @pytest.mark.parametrize("fps", [12, 30])
