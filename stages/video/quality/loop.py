@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from stages.video.quality.curve import Curve, Figure
 from stages.video.quality.frame import Frame
-
-_LEAST = 1e-4  # error of two frames that are as good as the same
+from stages.video.quality.warped import LEAST
 
 
 class Loop:
@@ -32,4 +31,4 @@ class Loop:
         if self._first is None or self._last is None or usual is None:
             return None
         join = Frame(0, self._first.picture, self._last).warping
-        return None if join is None else Figure(join.step / max(usual, _LEAST), self._last.number)
+        return None if join is None else Figure(join.step / max(usual, LEAST), self._last.number)

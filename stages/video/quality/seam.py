@@ -9,10 +9,11 @@ import numpy as np
 
 from stages.video.quality.curve import Curve, Figure
 from stages.video.quality.frame import Frame
+from stages.video.quality.warped import LEAST
 
 
 class Seam:
-    """Warping error at the borders over the median of the second around each; the mean of all borders.
+    """Warping error at the borders over the median of the second around each; the border that jumps the most.
 
     1: nothing is to be seen. `borders` are the first frames of windows or segments.
     """
@@ -34,10 +35,8 @@ class Seam:
         ratios = jumps(self._curve.values, self._borders, self._half)
         if not ratios:
             return None
-        return Figure(float(np.mean(list(ratios.values()))), max(ratios, key=lambda one: ratios[one]), self._curve)
-
-
-_LEAST = 1e-4  # error of two frames that are as good as the same
+        worst = max(ratios, key=lambda one: ratios[one])
+        return Figure(ratios[worst], worst, self._curve)
 
 
 def jumps(steps: np.ndarray, borders: Sequence[int], half: int) -> dict[int, float]:
@@ -51,5 +50,5 @@ def jumps(steps: np.ndarray, borders: Sequence[int], half: int) -> dict[int, flo
     for border in borders:
         around = elsewhere[max(0, border - half) : border + half + 1]
         if border < len(steps) and np.isfinite(steps[border]) and np.isfinite(around).any():
-            ratios[border] = float(steps[border] / max(float(np.nanmedian(around)), _LEAST))
+            ratios[border] = float(steps[border] / max(float(np.nanmedian(around)), LEAST))
     return ratios

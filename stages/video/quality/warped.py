@@ -8,6 +8,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+LEAST = 1e-4  # difference of two frames that are as good as the same
 _RETURNS = 1.0  # pixels by which what goes there and back may miss where it began, and still counts as seen in both
 
 

@@ -11,6 +11,7 @@ import pytest
 from manifests.review import Measure, ReviewLimits
 from stages.video.quality.curve import Figure
 from stages.video.quality.film_quality import FilmQuality, metrics_of
+from stages.video.quality.seam import Seam
 from tests.made.faults import BORDER, FAULTS, FPS, Footage, footage
 
 CLIPS = [("striped-dress", "dance"), ("green-jacket", "jumping_jack"), ("polka-dots", "dance")]
@@ -49,6 +50,23 @@ def test_a_fault_sets_off_its_alarm_alone(fault: str, clip: tuple[str, str]) -> 
     make, alarm = FAULTS[fault]
     right = footage(*clip)
     assert alarms(figures(right.faulty(make(right)))) == {alarm}
+
+
+def test_one_broken_join_of_a_long_film_is_found() -> None:
+    right = footage("striped-dress", "dance", 150)
+    film = right.film.astype(np.float32)
+    film[81:] *= [1.015, 0.99, 0.985]
+    broken = right.faulty(film)
+
+    def seam(clip: Footage) -> Figure:
+        quality = FilmQuality([Seam(range(3, 150, 6), FPS)])
+        for _ in quality.of([clip.film]):
+            pass
+        return quality.figures["seam"]
+
+    assert alarms({"seam": seam(right)}) == set()
+    assert alarms({"seam": seam(broken)}) == {"seam"}
+    assert seam(broken).frame == 81
 
 
 @pytest.mark.parametrize(
