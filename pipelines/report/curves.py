@@ -10,8 +10,8 @@ import numpy as np
 
 from manifests.layout import Film, OutputLayout
 from manifests.results import Result
+from stages.video.quality.curve import MOST_POINTS
 
-MOST_POINTS = 120
 _LEVELS = 255
 
 

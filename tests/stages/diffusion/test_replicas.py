@@ -45,6 +45,7 @@ FILMS: list[tuple[str, dict[str, Any]]] = [
 @pytest.fixture(scope="module")
 def four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], list[Any]]]:
     """Four of an animator, of the last one asked for."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     kept: dict[str, list[Any]] = {}
 
@@ -56,6 +57,7 @@ def four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], l
 
     yield load
     kept.clear()
+    torch.set_num_threads(threads)
 
 
 def test_every_animator_of_catwalk_deals_windows() -> None:
