@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import NamedTuple
 
 import cv2
@@ -42,7 +42,8 @@ def warped(now: np.ndarray, later: np.ndarray, gain: float) -> Warped | None:
 
 def flow(now: np.ndarray, later: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of grey pictures: where each pixel lies in the later one, float32 (height, width, 2), and whether it is seen."""
-    there, back = _search().calc(now, later, None), _search().calc(later, now, None)
+    search = _search(now.shape)
+    there, back = search.calc(now, later, None), search.calc(later, now, None)
     places = _grid(now.shape) + there
     returned = there + cv2.remap(back, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     height, width = now.shape
@@ -56,6 +57,7 @@ def _grid(shape: tuple[int, int]) -> np.ndarray:
     return np.stack([columns, rows], axis=-1)
 
 
-@cache
-def _search() -> cv2.DISOpticalFlow:
+@lru_cache(maxsize=2)
+def _search(shape: tuple[int, int]) -> cv2.DISOpticalFlow:
+    # one for each size: a small picture changes the scales of the object for all that come after it
     return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)

@@ -12,6 +12,7 @@ from manifests.review import Measure, ReviewLimits
 from stages.video.quality.curve import Figure
 from stages.video.quality.film_quality import FilmQuality, metrics_of
 from stages.video.quality.seam import Seam
+from stages.video.quality.warped import warped
 from tests.made.faults import BORDER, FAULTS, FPS, Footage, footage
 
 CLIPS = [("striped-dress", "dance"), ("green-jacket", "jumping_jack"), ("polka-dots", "dance")]
@@ -84,6 +85,14 @@ def test_the_join_of_a_loop_is_looked_at_where_there_is_one() -> None:
     cut = there.of(range(12))
     assert alarms(figures(cut, loop=True)) == {"loop"}
     assert "loop" not in figures(cut)
+
+
+def test_a_small_film_before_it_does_not_matter() -> None:
+    now, later = footage("striped-dress", "dance").film[:2]
+    before = warped(now, later, 1.0)
+    tiny = np.random.default_rng(0).integers(0, 255, (2, 32, 24, 3), dtype=np.uint8)
+    warped(*tiny, 1.0)
+    assert warped(now, later, 1.0) == before
 
 
 def test_the_size_of_batches_does_not_matter() -> None:
