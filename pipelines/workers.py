@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ray
 
@@ -40,9 +40,6 @@ from pipelines.stopping import NotReached, Stopping
 from pipelines.watchdog import watched
 from stages.driving import keeps_sound
 from stages.latents_cache import all_stored, segments
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger(__name__)
 
