@@ -5,12 +5,13 @@ VENV := .venv
 READY := $(VENV)/.ready
 AGAIN = $(MAKE) --no-print-directory# under its own name, make -n would run the tests: they stand on one line with it
 
-.PHONY: help setup demo test lint
+.PHONY: help setup demo test lint audit
 
 help:
 	@echo "make demo    animate the sample catalogue into out/demo"
 	@echo "make test    check style and types, then run the tests"
 	@echo "make lint    check style with Ruff and types with mypy"
+	@echo "make audit   look for known faults of the pinned packages with pip-audit; needs the index's own advisories"
 	@echo "make setup   only make .venv; PYTHON=python3.12 chooses the Python it is made with"
 
 demo: setup
@@ -27,6 +28,11 @@ lint: setup
 	$(VENV)/bin/python -m tests.type_check
 
 setup: $(READY)
+
+# --strict: a package that an index without advisories knows nothing of is an error, not a clean bill.
+audit: setup
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(VENV)/bin/python -m pip_audit --strict --requirement constraints.txt --no-deps --disable-pip
 
 RECENT := import sys; sys.exit(sys.version_info < (3, 11))
 HAS_VENV := import ensurepip, venv

@@ -24,7 +24,7 @@ class FfmpegProcess:
         self._remedy = remedy
         command = command.global_args("-hide_banner", "-loglevel", "error").overwrite_output()
         arguments = command.compile(cmd=imageio_ffmpeg.get_ffmpeg_exe())
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: S603 (built word by word by ffmpeg-python, no shell)
             arguments, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
         self._input, self._errors = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stderr)

@@ -59,7 +59,7 @@ def test_too_much_is_refused_before_it_is_packed_and_the_largest_are_named(
 
 def test_a_path_in_what_a_job_took_along_is_the_same_in_every_attempt() -> None:
     unpacked = (
-        "/tmp/ray/session_2026-11-29_16-07-23_149274_21517/runtime_resources/working_dir_files/_ray_pkg_{}/m.parquet"
+        "/srv/ray/session_2026-11-29_16-07-23_149274_21517/runtime_resources/working_dir_files/_ray_pkg_{}/m.parquet"
     )
     first, second = (without_upload(unpacked.format(digest)) for digest in ("94e22672b020aacc", "77f46b6d6c327d28"))
     assert first == second == "working directory: m.parquet"
