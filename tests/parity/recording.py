@@ -172,6 +172,22 @@ class Case:
                     expected, comparison = expected[:, column], {**comparison, "columns": None}
                 yield deviation(reference, expected, actual, comparison)
 
+    def replayed(self, runners: object) -> Iterator[tuple[str, str, Deviation]]:
+        """(kind of call, label, deviation) for every result of every required call.
+
+        `runners` has a method for each kind, from its parameters and inputs to its results by role.
+        """
+        for call in self.calls():
+            kind = call["kind"]
+            assert hasattr(runners, kind), f"no runner for the kind of call {kind!r}"
+            for label, record in self.records(call):
+                inputs = {role: self.input(role, reference, record) for role, reference in call["inputs"].items()}
+                results = getattr(runners, kind)(self.params(call, record), **inputs)
+                for role, reference in call["expected"].items():
+                    assert role in results, f"{label}: the runner returned no {role}"
+                    for found in self.compare(reference, results[role], record, role):
+                        yield kind, label, found
+
     def uncompared(self) -> set[str]:
         """Expected names that no required call has produced."""
         wanted = {name for name, how in self.entry["expected"].items() if how.get("status") != "informational"}
