@@ -14,6 +14,7 @@ from manifests.errors import WrongUsage
 from manifests.field_error import closest
 from manifests.review import ReviewLimits
 from pipelines.time_limits import TimeLimits
+from stages.diffusion.acceleration import Acceleration
 from stages.node_cache import NodeCache
 from stages.poses.motion.quality import QualityRules
 from stages.poses.recipes import Estimators
@@ -50,7 +51,7 @@ class Pool(CpuPool):
         return self.max_size or self.size
 
 
-class AnimatePool(Pool):
+class AnimatePool(Acceleration, Pool):
     """The workers that hold the models."""
 
     device: str = Field("auto", description="torch device; auto: cuda where there is one")
@@ -73,7 +74,7 @@ class AnimatePool(Pool):
         return self.threads or max(1, (cores // self.size - 1) // self.gpus_per_clip)
 
 
-class OwnPool(Pool):
+class OwnPool(Acceleration, Pool):
     """Workers for one animator alone. What is left out is as in `animate_pool`; device and dtype always are."""
 
     gpus_per_clip: int = Field(1, ge=1, description="devices that make a film together, as in `animate_pool`")

@@ -82,8 +82,9 @@ def animate(
 
     _begin(settings)
     config = settings.config
+    pool = config.animate_pool
     first, *others = settings.devices
-    models = ModelCache(first, settings.dtype, config.animate_pool.model_bytes, others)
+    models = ModelCache(first, settings.dtype, pool.model_bytes, others, pool)
     return Animate(
         settings.layout,
         models,
@@ -92,7 +93,7 @@ def animate(
         settings.code,
         config.keep_latents,
         config.pose_rules,
-        machine or Machine(settings.device, config.animate_pool.num_gpus or len(settings.devices) * (first != "cpu")),
+        machine or Machine(settings.device, pool.num_gpus or len(settings.devices) * (first != "cpu")),
         told,
         config.review,
         going_on,

@@ -85,7 +85,7 @@ def _loaded(node: ast.AST) -> Iterator[str]:
 
 # The seam is what every system shows; the registry names the systems and loads them.
 ROOMS = {"animator": "seam", "segments": "seam", "animators": "registry", "model_cache": "registry"}
-ROOMS |= {"networks": "networks", "sampling": "sampling", "weights": "weights"}
+ROOMS |= {"acceleration": "acceleration", "networks": "networks", "sampling": "sampling", "weights": "weights"}
 # What stages share: they do not ask each other.
 BETWEEN_STAGES = {"stages.driving", "stages.suitability", "stages.checkpoint_files", "stages.progress"}
 BETWEEN_STAGES |= {"stages.cache_entry", "stages.latents_file", "stages.latents_cache", "stages.denoise"}
@@ -102,9 +102,10 @@ MAY_IMPORT = {
     "networks": {"manifests", "weights", "sampling"},
     "seam": {"manifests", "weights", "poses"},
     "system": {"manifests", "video", "weights", "sampling", "networks", "seam"},
-    "registry": {"manifests", "weights", "seam", "system"},
+    "acceleration": {"manifests", "networks", "seam"},
+    "registry": {"manifests", "weights", "acceleration", "seam", "system"},
     "stages": {"manifests", "bundled", "video", "poses", "weights", "seam", "registry"},
-    "pipelines": {"manifests", "cluster", "bundled", "video", "poses", "seam", "registry", "stages"},
+    "pipelines": {"manifests", "cluster", "bundled", "video", "poses", "acceleration", "seam", "registry", "stages"},
     "training": {"manifests", "bundled", "video", "poses", "weights", "sampling", "networks", "seam", "system"},
 }
 

@@ -203,6 +203,12 @@ class Animator(Protocol):
         """
 
 
+class ShowsModules(Animator, Protocol):
+    """An animator whose networks `stages/diffusion/acceleration.py` can make faster. Others stay as they are loaded."""
+
+    modules: Mapping[str, torch.nn.Module]  # all that hold weights, by what they are
+
+
 class DealsWindows(Animator, Protocol):
     """An animator whose replicas deal the windows of every step among themselves, with the result of one alone.
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from manifests.errors import Problem
 from manifests.field_error import choose
+from stages.diffusion.acceleration import DEFAULT, Acceleration, accelerate
 from stages.diffusion.animate_anyone.facts import ANIMATE_ANYONE
 from stages.diffusion.animator import Animator, Facts
 from stages.diffusion.drawn.facts import DRAWN
@@ -84,9 +85,14 @@ def _facts_from_outside(name: str, implementation: str) -> Facts:
 
 
 def load_animator(
-    name: str, checkpoint: Path, device: str, dtype: torch.dtype, lora: LoraFile | None = None
+    name: str,
+    checkpoint: Path,
+    device: str,
+    dtype: torch.dtype,
+    lora: LoraFile | None = None,
+    acceleration: Acceleration = DEFAULT,
 ) -> Animator:
-    """The animator of that name with the weights of that folder. Imports torch and diffusers.
+    """The animator of that name with the weights of that folder, made as fast as asked. Imports torch and diffusers.
 
     Raises `Problem` for a wrong folder and `Rejected` for a LoRA that does not fit.
     """
@@ -94,7 +100,7 @@ def load_animator(
     animator: type[Animator] = getattr(importlib.import_module(module), attribute)
     added = () if lora is None else (importlib.import_module("stages.diffusion.weights.lora").Lora.read(lora),)
     try:
-        return animator.load(checkpoint, device, dtype, *added)
+        loaded = animator.load(checkpoint, device, dtype, *added)
     except (ValueError, TypeError, LookupError, AttributeError, RuntimeError) as wrong:
         # a configuration of another network, which diffusers or transformers trip over somewhere inside
         if isinstance(wrong, RuntimeError) and "size calculation overflowed" not in str(wrong):
@@ -104,3 +110,5 @@ def load_animator(
             f"checkpoint {checkpoint} cannot be loaded as {name}: {type(wrong).__name__}: {reason}",
             f"copy the published folder again; see stages/diffusion/README.md, {name!r}",
         ) from None
+    accelerate(loaded, acceleration, device, dtype)
+    return loaded

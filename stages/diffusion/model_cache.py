@@ -11,6 +11,7 @@ from typing import cast
 import torch
 
 from manifests.errors import Problem
+from stages.diffusion.acceleration import DEFAULT, Acceleration
 from stages.diffusion.animator import Animator, DealsWindows, compute_dtype
 from stages.diffusion.animators import ANIMATORS, load_animator
 from stages.diffusion.weights.lora_file import LoraFile
@@ -29,7 +30,14 @@ class ModelCache:
     large as all of them.
     """
 
-    def __init__(self, device: str, dtype: str, max_bytes: int, others: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        device: str,
+        dtype: str,
+        max_bytes: int,
+        others: Sequence[str] = (),
+        acceleration: Acceleration = DEFAULT,
+    ) -> None:
         """`dtype` is the compute type of all networks, or "auto" for what suits each animator on the device.
 
         On each of the `others` stands a replica of every animator that deals windows; the same device may come again.
@@ -38,6 +46,7 @@ class ModelCache:
         self._others = others
         self._dtype = dtype
         self._max_bytes = max_bytes
+        self._acceleration = acceleration
         self._loaded: OrderedDict[Key, list[Animator]] = OrderedDict()  # the animator, then its replicas
         self._sizes: dict[tuple[str, str], int] = {}  # bytes of the last one loaded of each name and compute type
         self._refused: dict[Key, tuple[type[Problem], str, str]] = {}
@@ -79,7 +88,8 @@ class ModelCache:
         return self._loaded[key][0]
 
     def _load(self, name: str, checkpoint: Path, dtype: torch.dtype, lora: LoraFile | None) -> list[Animator]:
-        loaded = [load_animator(name, checkpoint, device, dtype, lora) for device in self._devices(name)]
+        devices = self._devices(name)
+        loaded = [load_animator(name, checkpoint, device, dtype, lora, self._acceleration) for device in devices]
         if len(loaded) > 1:
             cast(DealsWindows, loaded[0]).others = loaded[1:]
         return loaded

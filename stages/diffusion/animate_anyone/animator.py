@@ -62,8 +62,14 @@ class AnimateAnyone:
         self.encoder = encoder
         self.settings = settings
         self.features = FeatureCache()
-        networks = (unet.network, reference.network, guider.network, images.autoencoder, encoder.model)
-        self.nbytes = sum(weight.nbytes for network in networks for weight in network.parameters())
+        self.modules = {
+            "unet": unet.network,
+            "reference": reference.network,
+            "pose_guider": guider.network,
+            "autoencoder": images.autoencoder,
+            "image_encoder": encoder.model,
+        }
+        self.nbytes = sum(weight.nbytes for module in self.modules.values() for weight in module.parameters())
 
     @classmethod
     def load(cls, checkpoint: Path, device: str, dtype: torch.dtype, lora: Lora | None = None) -> AnimateAnyone:

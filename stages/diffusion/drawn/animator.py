@@ -45,8 +45,13 @@ class Drawn:
         self.guider = PoseGuider(networks.pose_guider)
         self.images = images
         self.scheduler = scheduler
-        weights = (*networks.parameters(), *images.autoencoder.parameters())
-        self.nbytes = sum(weight.nbytes for weight in weights)
+        self.modules = {
+            "unet": networks.unet,
+            "reference": networks.reference,
+            "pose_guider": networks.pose_guider,
+            "autoencoder": images.autoencoder,
+        }
+        self.nbytes = sum(weight.nbytes for module in self.modules.values() for weight in module.parameters())
 
     @classmethod
     def load(cls, checkpoint: Path, device: str, dtype: torch.dtype) -> Drawn:

@@ -59,8 +59,13 @@ class DreamPose:
         self.keys = keys
         self.scheduler = scheduler
         self.tuned_decoder = tuned_decoder
-        networks = (unet.network, keys.adapter, keys.images.autoencoder, keys.encoder.model)
-        self.nbytes = sum(weight.nbytes for network in networks for weight in network.parameters())
+        self.modules = {
+            "unet": unet.network,
+            "adapter": keys.adapter,
+            "autoencoder": keys.images.autoencoder,
+            "image_encoder": keys.encoder.model,
+        }
+        self.nbytes = sum(weight.nbytes for module in self.modules.values() for weight in module.parameters())
 
     @classmethod
     def load(cls, checkpoint: Path, device: str, dtype: torch.dtype, lora: Lora | None = None) -> DreamPose:

@@ -64,8 +64,14 @@ class MagicAnimate:
         self.images = images
         self.text = text
         self.features = FeatureCache()
-        networks = (unet.network, reference.network, control, images.autoencoder, text.model)
-        self.nbytes = sum(weight.nbytes for network in networks for weight in network.parameters())
+        self.modules = {
+            "unet": unet.network,
+            "reference": reference.network,
+            "control": control,
+            "autoencoder": images.autoencoder,
+            "text": text.model,
+        }
+        self.nbytes = sum(weight.nbytes for module in self.modules.values() for weight in module.parameters())
 
     @classmethod
     def load(cls, checkpoint: Path, device: str, dtype: torch.dtype, lora: Lora | None = None) -> MagicAnimate:

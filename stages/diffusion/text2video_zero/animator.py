@@ -65,9 +65,9 @@ class Text2VideoZero:
         self.images = images
         self.text = text
         self.scheduler = scheduler
-        networks = [unet.network, images.autoencoder, text.model]
-        networks += [control.network, control.embedding] if control else []
-        self.nbytes = sum(weight.nbytes for network in networks for weight in network.parameters())
+        self.modules = {"unet": unet.network, "autoencoder": images.autoencoder, "text": text.model}
+        self.modules |= {"control": control.network, "pose_embedding": control.embedding} if control else {}
+        self.nbytes = sum(weight.nbytes for module in self.modules.values() for weight in module.parameters())
 
     @classmethod
     def load(cls, checkpoint: Path, device: str, dtype: torch.dtype, lora: Lora | None = None) -> Text2VideoZero:

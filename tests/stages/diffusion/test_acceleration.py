@@ -1,0 +1,92 @@
+"""What makes a loaded animator faster reaches all of its networks, and changes none of its films."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from pipelines.configuration import RunConfig
+from pipelines.settings import settled
+from pipelines.stage_of import animate
+from stages.diffusion.acceleration import Acceleration
+from stages.diffusion.animators import ANIMATORS, load_animator
+from tests.made.plain_animators import FACTS as PLAIN
+from tests.made.small_clips import WRITE, steps_of
+
+CLOSE = 1e-4  # of latents near 1: kernels for another layout round otherwise, and guidance makes it more
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    torch.set_num_threads(1)
+    return {name: write(tmp_path_factory.mktemp("weights") / name) for name, write in WRITE.items()}
+
+
+def loaded(checkpoints: dict[str, Path], name: str, **wanted: Any) -> Any:
+    """In double precision: at one pixel, these tiny networks' norms blow the last digits up."""
+    return load_animator(name, checkpoints[name], "cpu", torch.float64, acceleration=Acceleration(**wanted))
+
+
+def denoised(animator: Any) -> torch.Tensor:
+    return steps_of(animator, 8)[-1].latents
+
+
+def convolutions(animator: Any) -> Iterator[nn.Conv2d]:
+    for module in animator.modules.values():
+        yield from (layer for layer in module.modules() if isinstance(layer, nn.Conv2d) and layer.kernel_size != (1, 1))
+
+
+@pytest.mark.parametrize("name", WRITE)
+def test_channels_last_reaches_every_convolution_and_changes_no_film(name: str, checkpoints: dict[str, Path]) -> None:
+    plain, last = loaded(checkpoints, name), loaded(checkpoints, name, channels_last=True)
+    layouts = {one.weight.is_contiguous(memory_format=torch.channels_last) for one in convolutions(last)}
+    assert layouts == {True}
+    assert not any(one.weight.is_contiguous(memory_format=torch.channels_last) for one in convolutions(plain))
+    torch.testing.assert_close(denoised(last), denoised(plain), rtol=0, atol=CLOSE)
+
+
+def test_auto_leaves_networks_on_the_cpu_as_they_are(checkpoints: dict[str, Path]) -> None:
+    for name, dtype in (("drawn", torch.float32), ("drawn", torch.bfloat16)):
+        animator = load_animator(name, checkpoints[name], "cpu", dtype)
+        assert not any(one.weight.is_contiguous(memory_format=torch.channels_last) for one in convolutions(animator)), (
+            dtype
+        )
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "wanted", "last"),
+    [
+        ("cuda", torch.float16, "auto", True),
+        ("cuda:1", torch.bfloat16, "auto", True),
+        ("cuda", torch.float32, "auto", False),
+        ("cuda", torch.float16, False, False),
+        ("cpu", torch.float32, True, True),
+    ],
+)
+def test_auto_is_for_half_precision_on_cuda(device: str, dtype: torch.dtype, wanted: Any, last: bool) -> None:
+    assert Acceleration(channels_last=wanted).puts_channels_last(device, dtype) is last
+
+
+def test_an_animator_that_shows_no_networks_is_loaded_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ANIMATORS, "plain", PLAIN)
+    made = load_animator("plain", Path(), "cpu", torch.float32, acceleration=Acceleration(channels_last=True))
+    assert not hasattr(made, "modules")
+
+
+def test_a_pool_accelerates_each_replica_that_it_loads_and_pools_of_their_own_inherit(
+    checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    pools = {"animate_pool": {"channels_last": True, "gpus_per_clip": 2}, "animate_pools": {"drawn": {"threads": 1}}}
+    pools["animate_pools"]["magicanimate"] = {"channels_last": False}
+    config = RunConfig.load(None, pools)
+    for name, last in (("drawn", True), ("magicanimate", False)):
+        settings = settled(config, "m.parquet", str(tmp_path), "night").with_pool(config.pool_of(name))
+        first = animate(settings)._models.get(name, checkpoints[name], "digest")
+        for one in (first, *first.others):
+            layouts = {layer.weight.is_contiguous(memory_format=torch.channels_last) for layer in convolutions(one)}
+            assert layouts == {last}
