@@ -111,8 +111,7 @@ def packages() -> Findings:
         try:
             found[one.name] = metadata.version(one.name)
         except metadata.PackageNotFoundError:
-            if one.name != "decord2":  # `video` has more to say of it
-                yield Finding("FAIL", f"package {one.name} is not installed", REINSTALL)
+            yield Finding("FAIL", f"package {one.name} is not installed", REINSTALL)
             continue
         if not one.specifier.contains(found[one.name], prereleases=True):
             yield Finding("FAIL", f"{one.name} {found[one.name]} is installed, required is {one.specifier}", REINSTALL)
@@ -120,14 +119,13 @@ def packages() -> Findings:
 
 
 def video() -> Findings:
-    """A film of two frames is encoded, and read back by the readers that driving videos go through."""
+    """A film of two frames is encoded, and read back as driving videos are."""
     import imageio_ffmpeg
 
     from stages.video.encode import Encoder, EncodeRecipe
     from stages.video.limits import Limits
     from stages.video.read import Frames
 
-    yield _decord()
     program = imageio_ffmpeg.get_ffmpeg_exe()
     with temporary_folder("doctor") as folder:
         film = folder / "film.mp4"
@@ -141,9 +139,8 @@ def video() -> Findings:
             )
             return
         yield Finding("ok", f"{_version(program)} encodes H.264 (libx264)")
-        frames = Frames(film, Limits())
-        count = len(list(frames.read()))
-        yield Finding("ok" if count == 2 else "FAIL", f"reads {count} of 2 frames back with {frames.facts.reader}")
+        count = len(list(Frames(film, Limits()).read()))
+        yield Finding("ok" if count == 2 else "FAIL", f"reads {count} of 2 frames back with PyAV")
 
 
 def _version(program: str) -> str:
@@ -152,29 +149,6 @@ def _version(program: str) -> str:
         [program, "-version"], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60
     )
     return said.stdout.partition("Copyright")[0].strip()
-
-
-def _decord() -> Finding:
-    old, new = _installed("decord"), _installed("decord2")
-    if (
-        old is not None
-    ):  # both are one folder `decord`: the last one installed is in force, and removing either breaks it
-        beside = f" beside decord2 {new}, in the same folder" if new else ""
-        text = f"package decord {old} is installed{beside}: Catwalk reads videos with decord2, which succeeds it"
-        return Finding("FAIL", text, f"pip uninstall -y decord decord2, then {REINSTALL}")
-    try:
-        import decord
-    except Exception as error:  # absent, or its libraries do not fit this system
-        remedy = "nothing to do; where it has a wheel (Linux, macOS on Apple silicon), pip install decord2"
-        return Finding("warning", f"decord2 does not import ({type(error).__name__}): PyAV reads all videos", remedy)
-    return Finding("ok", f"decord2 {decord.__version__}")
-
-
-def _installed(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def torch_devices(config: RunConfig) -> Findings:

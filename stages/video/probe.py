@@ -1,6 +1,5 @@
-"""What a driving video is, told before its frames are read. PyAV is the judge; see `_why_not_decord`."""
+"""What a driving video is, told before its frames are read."""
 
-import importlib.util
 import re
 import struct
 from contextlib import closing
@@ -8,12 +7,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import av
 from av.container import InputContainer
 from av.sidedata.sidedata import Type as SideData
-from av.video.format import VideoFormat
 from av.video.stream import VideoStream
 
 from manifests.errors import Rejected
@@ -21,10 +19,8 @@ from stages.video.limits import Limits
 from stages.video.stream import announced_frames, check_length, decoded, is_mp4, open_stream, rejected, too_long
 from stages.video.timing import rate
 
-# Measured with decord2 3.4.0, read from the beginning on: every frame, with the very pixels that PyAV gives. (In
-# MPEG-TS it starts at a later keyframe.) In these codecs one packet is one shown frame, so demuxing counts them.
-PROVEN_CONTAINERS = ("mov", "matroska")
-PROVEN_CODECS = ("h264", "hevc", "vp9", "prores", "av1")
+# In these codecs one packet is one shown frame, so demuxing counts them.
+COUNTED_BY_PACKET = ("h264", "hevc", "vp9", "prores", "av1")
 # A picture may come a little after the sound; later than this, a film has nothing to show at its beginning.
 LATEST_START = Fraction(1)
 
@@ -38,7 +34,7 @@ class VideoFacts:
     width, height: as shown, upright and of square pixels; stored: (width, height) of what is decoded; rotation:
     degrees counter-clockwise that put the stored picture upright once its pixels are square, after which a `mirrored`
     one is flipped left to right; start: seconds from the beginning of the file to the first frame (where its sound
-    belongs); reader: who decodes it, and `why` not decord; corrected: in words, what is not taken as it is stored.
+    belongs); corrected: in words, what is not taken as it is stored.
     """
 
     frames: int
@@ -53,30 +49,24 @@ class VideoFacts:
     audio: bool
     variable: bool
     start: Fraction
-    reader: Literal["decord", "pyav"]
-    why: str | None
     corrected: str = ""
 
 
 class _Packets(NamedTuple):
-    """What the container tells of its packets: pts of the shown ones in file order, how many are hidden, and rates.
+    """What the container tells of its packets: pts of the shown ones in file order, and rates.
 
     pixel_aspect: width of a stored pixel by its height; where container and bitstream disagree, the container's;
-    cover: whether another stream than the best is read, which is a still; deep: more than 8 bits, chroma subsampled.
+    cover: whether another stream than the best is read, which is a still.
     """
 
     shown: list[int | None]
-    hidden: int
     tick: Fraction
     rates: list[Fraction | None]
     file_start: Fraction
     pixel_aspect: Fraction
-    container: str
     codec: str
-    deep: bool
     audio: bool
     cover: bool
-    several: bool
 
 
 def probe(path: Path, limits: Limits) -> VideoFacts:
@@ -94,7 +84,7 @@ def examine(path: Path, limits: Limits) -> tuple[VideoFacts, list[Fraction]]:
     """Return the facts and the timestamps: seconds from the first frame on, ascending, one per frame."""
     packets = _demux(path, limits)
     announced = packets.shown
-    if packets.codec not in PROVEN_CODECS or None in announced:
+    if packets.codec not in COUNTED_BY_PACKET or None in announced:
         announced = [frame.pts for frame in decoded(path, limits)]
     shown = sorted(pts for pts in announced if pts is not None)
     if len(shown) < len(announced):
@@ -110,7 +100,6 @@ def examine(path: Path, limits: Limits) -> tuple[VideoFacts, list[Fraction]]:
     stored, rotation, mirrored = _first_frame(path, limits)
     square = _square(path, stored, packets.pixel_aspect, limits)
     width, height = reversed(square) if rotation % 180 else square
-    why = _why_not_decord(packets, turned=bool(rotation) or mirrored)
     facts = VideoFacts(
         frames=len(shown),
         fps=fps,
@@ -124,8 +113,6 @@ def examine(path: Path, limits: Limits) -> tuple[VideoFacts, list[Fraction]]:
         audio=packets.audio,
         variable=variable,
         start=start,
-        reader="pyav" if why else "decord",
-        why=why,
         corrected=_corrected(packets, square != stored, f"{fps} frames/s" if inferred else ""),
     )
     return facts, timestamps
@@ -176,22 +163,14 @@ def _demux(path: Path, limits: Limits) -> _Packets:
             _check_end(path, container, stream, longest, end)
         return _Packets(
             shown,
-            hidden,
             tick,
             [stream.average_rate, stream.guessed_rate, stream.base_rate],
             Fraction(container.start_time or 0, av.time_base),
             stream.sample_aspect_ratio or Fraction(1),
-            container.format.name.split(",")[0],
             stream.codec_context.codec.canonical_name,
-            _deep(stream.codec_context.format),
             bool(container.streams.audio),
             stream != container.streams.best("video"),
-            len(container.streams.video) > 1,
         )
-
-
-def _deep(pixels: VideoFormat | None) -> bool:
-    return pixels is not None and pixels.components[0].bits > 8 and pixels.chroma_width(2) == 1
 
 
 def _check_end(path: Path, container: InputContainer, stream: VideoStream, longest: Fraction, end: Fraction) -> None:
@@ -241,21 +220,6 @@ def _first_frame(path: Path, limits: Limits) -> tuple[tuple[int, int], int, bool
     if rotation is None:
         raise rejected(path, f"is to be shown turned by {frame.rotation}°, which is no quarter turn")
     return stored, rotation, mirrored
-
-
-def _why_not_decord(packets: _Packets, turned: bool) -> str | None:
-    """Say why decord must not read this video, or None where its frames are right."""
-    if importlib.util.find_spec("decord") is None:
-        return "decord2 is not installed (it has no wheel for every system)"
-    if packets.container not in PROVEN_CONTAINERS or packets.codec not in PROVEN_CODECS:
-        return f"decord cannot be trusted with {packets.codec} in {packets.container}"
-    if packets.deep and packets.codec != "prores":
-        return "decord places the colours of more than 8 bits otherwise than PyAV"
-    if packets.hidden:
-        return f"an edit list hides {packets.hidden} frames, which decord would show"
-    if turned:
-        return "decord gives pictures that are to be turned a fourth channel, and does not mirror any"
-    return "it has several video streams, and decord may choose another one" if packets.several else None
 
 
 def _truncated(path: Path, what: str) -> Rejected:

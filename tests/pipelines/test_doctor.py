@@ -1,6 +1,5 @@
 """The doctor: it tries what a run will need, names the remedy of what fails, and gives no secret away."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import metadata
@@ -140,30 +139,6 @@ def test_nets_that_nobody_asked_for_and_are_not_there_are_a_warning_and_configur
     whole, said = examined(CONFIG.model_copy(update={"estimators": asked}))
     assert not whole
     assert the_line(said, "estimator people:").startswith("FAIL")
-
-
-@pytest.mark.parametrize("beside", [{}, {"decord2": "3.4.0"}])
-def test_the_predecessor_of_decord2_is_refused_alone_and_beside_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beside: dict[str, str]
-) -> None:
-    for name, version in {"decord": "0.6.0", **beside}.items():
-        described = tmp_path / f"{name}-{version}.dist-info" / "METADATA"
-        described.parent.mkdir()
-        described.write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    whole, said = examined()
-    assert not whole
-    line = the_line(said, "FAIL", "package decord 0.6.0 is installed")
-    assert "→ pip uninstall -y decord decord2, then run `make setup`" in line
-    assert not beside or "beside decord2 3.4.0" in line
-
-
-def test_without_decord_the_installation_is_whole_and_pyav_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "decord", None)  # as on ARM and macOS, where there is no wheel
-    whole, said = examined()
-    assert whole, said
-    assert the_line(said, "PyAV reads all videos").startswith("warning")
-    assert the_line(said, "back with").endswith("back with pyav")
 
 
 def test_an_ffmpeg_that_does_not_encode_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from io import BytesIO
 from pathlib import Path
 from zipfile import ZipFile
 
+import av
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -64,6 +65,19 @@ def test_a_drawn_driving_video_is_stored_frame_by_frame_as_it_is(tmp_path: Path)
     with PoseSequence(Path(layout.poses("key"))) as stored:
         assert (len(stored), stored.fps, stored[0].shape) == (5, Fraction(25), (64, 48, 3))
         assert stored.seconds == [Fraction(number, 25) for number in range(5)]
+
+
+def test_a_film_that_is_damaged_on_the_way_leaves_nothing(tmp_path: Path) -> None:
+    video = write_driving(tmp_path / "d.mp4", frames=30)
+    with av.open(str(video)) as container:
+        spoilt = [packet for packet in container.demux(video=0) if packet.size][20]
+    data = bytearray(video.read_bytes())
+    data[spoilt.pos + 12 : spoilt.pos + spoilt.size] = b"\xff" * (spoilt.size - 12)
+    video.write_bytes(data)
+    layout = OutputLayout(str(tmp_path / "out"))
+    with pytest.raises(Rejected, match="damaged"):
+        ExtractPose(layout, Limits(), Estimators())(source(video), Recipe("none", "frames"), "key")
+    assert not storage.exists(layout.poses("key"))
 
 
 def test_a_driving_file_that_changed_since_it_was_validated_is_not_used(tmp_path: Path) -> None:
