@@ -113,8 +113,17 @@ def select(
     the result is first, first + 1, … exactly. Raises Rejected for a range given both ways or without a frame in it.
     """
     begin, count, tolerance = _instants(timestamps, fps, start, duration, first_frame, frame_count, native_fps or fps)
-    instants = (begin + k / fps for k in range(count))
-    return [max(0, bisect_right(timestamps, instant + tolerance) - 1) for instant in instants]
+    # In integers, 1/parts of a second each, and on from frame to frame: fractions take ten times as long.
+    latest = begin + tolerance
+    parts = lcm(latest.denominator, fps.numerator)
+    moment, step = int(latest * parts), int(parts / fps)
+    begun, chosen = bisect_right(timestamps, latest), []
+    for _ in range(count):
+        while begun < len(timestamps) and (at := timestamps[begun]).numerator * parts <= moment * at.denominator:
+            begun += 1
+        chosen.append(max(0, begun - 1))
+        moment += step
+    return chosen
 
 
 def selected_count(

@@ -6,9 +6,11 @@ The clips are made here: every frame has its number drawn into it, so a lost, do
 import struct
 import subprocess
 import tracemalloc
+from bisect import bisect_right
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
+from random import Random
 
 import av
 import imageio_ffmpeg
@@ -629,6 +631,34 @@ def test_frames_are_counted_as_they_are_selected(native_fps: Fraction, fps: Frac
     for seconds in (even, uneven):
         chosen = select(seconds, fps, **asked, native_fps=native_fps)
         assert selected_count(seconds, fps, **asked, native_fps=native_fps) == len(chosen)
+
+
+def chosen_by_the_rule(seconds: list[Fraction], fps: Fraction, native_fps: Fraction, begin: Fraction) -> list[int]:
+    """As the rule reads, in fractions: the last frame that has begun an eighth of a period after each instant."""
+    late = Fraction(1, 8) * min(1 / fps, 1 / native_fps)
+    end, instant, chosen = seconds[-1] + 1 / native_fps, begin, []
+    while not chosen or instant + late < end:
+        chosen.append(max(0, bisect_right(seconds, instant + late) - 1))
+        instant += 1 / fps
+    return chosen
+
+
+def test_frames_are_chosen_by_the_rule_whatever_the_timestamps() -> None:
+    random = Random(7)
+    ticks = [Fraction(1, parts) for parts in (1000, 90_000, 25, 600, 15_360, 30_000)]
+    rates = [Fraction(25), Fraction(24), NTSC, Fraction(24000, 1001), Fraction(50), Fraction(12), Fraction(19001, 317)]
+    for _ in range(400):
+        native, fps, tick = random.choice(rates), random.choice(rates), random.choice(ticks)
+        even = [k / native for k in range(random.choice([1, 2, 40]))]
+        stray = random.choice([0, 1 / native, 9 / native])  # held pictures, and several at one moment
+        seconds = sorted(round((at + stray * Fraction(random.random())) / tick) * tick for at in even)
+        if random.random() < 0.3:  # each with a denominator of its own
+            seconds = sorted(at + Fraction(1, random.randrange(10**6, 10**9)) for at in seconds)
+        seconds = [at - seconds[0] for at in seconds]
+        begin = random.choice([Fraction(0), seconds[-1] / 2, Fraction(random.random()) * seconds[-1]])
+        asked = {"start": begin, "native_fps": native}
+        assert select(seconds, fps, **asked) == chosen_by_the_rule(seconds, fps, native, begin)
+        assert selected_count(seconds, fps, **asked) == len(chosen_by_the_rule(seconds, fps, native, begin))
 
 
 def test_timestamps_that_are_kept_are_the_same_ones_in_little_memory() -> None:
