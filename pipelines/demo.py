@@ -20,10 +20,9 @@ from pipelines.configuration import AnimatePool, RunConfig
 from pipelines.progress import Say
 from pipelines.report.report import write_report
 from stages.diffusion.animators import ANIMATORS
+from stages.sandbox.reading import Frames, read_image
 from stages.video.contact_sheet import SheetRow, contact_sheet
-from stages.video.image import read_image
 from stages.video.limits import Limits
-from stages.video.read import Frames
 
 CATALOGUE = HOUSE / "manifests" / "sample" / "catalogue"
 NOTE = "drawn people, animated by the small bundled model: it knows this style only, no photographs"

@@ -16,7 +16,8 @@ from pipelines.configuration import RunConfig
 from stages.poses.torso import torso
 from stages.poses.wholebody import BODY, VISIBLE
 from stages.progress import Told, counted, silent
-from stages.video.image import fit, read_image
+from stages.sandbox.reading import Frames, read_image
+from stages.video.image import fit
 from stages.video.quality.container import Wanted, container_faults
 from stages.video.quality.curve import Figure
 from stages.video.quality.film_quality import FilmQuality, Outlines, metrics_of
@@ -26,7 +27,6 @@ from stages.video.quality.pose import PoseFidelity
 from stages.video.quality.truth import MEASURES, Closeness
 from stages.video.quality.vmaf import vmaf
 from stages.video.quality.warping import WarpingError
-from stages.video.read import Frames
 
 if TYPE_CHECKING:
     from stages.poses.keypoints import Keypoints, People

@@ -119,12 +119,12 @@ def _is_picture(video: Path) -> bool:
 def _opened(video: Path, limits: Limits) -> _Footage:
     """Raises `Rejected` for what is neither a video nor a picture."""
     if _is_picture(video):
-        from stages.video.image import read_image
+        from stages.sandbox.reading import read_image
 
         pixels = read_image(video, limits)
         height, width, _ = pixels.shape
         return _Footage(lambda: iter([pixels]), [Fraction(0)], Fraction(1), width, height, [0])
-    from stages.video.read import Frames
+    from stages.sandbox.reading import Frames
     from stages.video.timing import select
 
     frames = Frames(video, limits)

@@ -25,9 +25,9 @@ from pipelines.report.picture import inline
 from pipelines.settings import require_animators, require_device
 from stages.driving import as_drawn, shown_frames
 from stages.progress import Told, silent
+from stages.sandbox.reading import Frames
 from stages.video.image import fit
 from stages.video.limits import Limits
-from stages.video.read import Frames
 
 if TYPE_CHECKING:
     from stages.animate import Stills

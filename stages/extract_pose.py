@@ -16,19 +16,17 @@ from manifests.work import Source, Work
 from stages.diffusion.animators import ANIMATORS
 from stages.driving import fetch_unchanged, recipe_of, reference_estimator
 from stages.poses.estimators.weights import WEIGHTS
-from stages.poses.files.keypoint_file import import_keypoints, write_keypoints, write_people
+from stages.poses.files.keypoint_file import write_keypoints, write_people
 from stages.poses.files.sequence import PoseWriter, write_poses
-from stages.poses.files.uv_file import probe_uv, read_uv
 from stages.poses.keypoints import People
 from stages.poses.recipes import AS_FILMED, Estimators, Recipe
 from stages.progress import Told, counted, silent
-from stages.video.image import read_image
+from stages.sandbox.reading import Frames, import_keypoints, probe_uv, read_image, read_uv
 from stages.video.limits import Limits
-from stages.video.read import Frames
 
 
 class ExtractPose:
-    """Decodes user media and runs the estimators: for CPU workers, where the estimators stay loaded."""
+    """Has user media decoded and runs the estimators: for CPU workers, where the estimators stay loaded."""
 
     def __init__(self, layout: OutputLayout, limits: Limits, estimators: Estimators, told: Told = silent) -> None:
         """`told` is told of the frames that are done."""
@@ -76,7 +74,7 @@ class ExtractPose:
             elif recipe.estimator == "none" and recipe.stored == "uv":
                 facts = probe_uv(path, self._limits)
                 seconds = [number / (facts.fps or Fraction(1)) for number in range(facts.frames)]
-                write_poses(stored, zip(seconds, read_uv(path, self._limits), strict=True), facts.fps)
+                write_poses(stored, zip(seconds, read_uv(path, facts, self._limits), strict=True), facts.fps)
             else:
                 self._from_video(Frames(path, self._limits), recipe, stored, masks)
             storage.publish(stored, target)

@@ -14,13 +14,12 @@ from manifests.source_memo import SourceMemo
 from manifests.temporary import temporary_folder
 from manifests.work import Source, Work
 from stages.driving import fetch_unchanged, keeps_sound
-from stages.video.image import read_image
+from stages.sandbox.reading import extract_sound, read_image
 from stages.video.limits import Limits
-from stages.video.sound import extract_sound
 
 
 class PrepareInputs:
-    """Decodes user media: for CPU workers. What is in the cache already is left as it is."""
+    """Has user media decoded: for CPU workers. What is in the cache already is left as it is."""
 
     def __init__(self, layout: OutputLayout, limits: Limits) -> None:
         self._layout = layout
@@ -44,7 +43,7 @@ class PrepareInputs:
         if work.driving is not None and keeps_sound(work):
             target = self._layout.sound(sound_key(work.driving.content))
             if not storage.exists(target):
-                self._store(work.driving, target, partial(extract_sound, begin=work.driving.begin))
+                self._store(work.driving, target, partial(extract_sound, begin=work.driving.begin, limits=self._limits))
 
     def _store(self, source: Source, target: str, convert: Callable[[Path, Path], None]) -> None:
         with temporary_folder("inputs") as scratch:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from manifests import storage, table
@@ -18,15 +17,12 @@ from manifests.storage import Allowed, Stamp
 from manifests.temporary import temporary_folder
 from manifests.work import COLOUR_PROFILE, Source, Weights, Work
 from stages.diffusion.animator import Facts, Shape
-from stages.diffusion.weights.lora_file import probe_lora
 from stages.driving import driven, shown_count
-from stages.poses.files.keypoint_file import import_keypoints
-from stages.poses.files.uv_file import probe_uv
 from stages.poses.recipes import Estimators
+from stages.sandbox import reading
+from stages.sandbox.held_file import HeldFile, held
 from stages.suitability import check_suitable, known_animator
-from stages.video.image import read_managed
 from stages.video.limits import Limits
-from stages.video.read import Frames
 from stages.video.timing import EvenTimestamps, KeptTimestamps
 
 # Raised by one when probing finds out more, or other things, about the same file.
@@ -59,7 +55,7 @@ class Asked:
 
 
 class Validate:
-    """Checks one row against the animator's facts and the files it names. Decodes media: for CPU workers.
+    """Checks one row against the animator's facts and the files it names. Has media decoded: for CPU workers.
 
     What was found out about a file is kept in the cache until the file changes, so a second run decodes nothing; and in
     memory, so that a file that many rows name is asked for once.
@@ -202,19 +198,28 @@ class Validate:
         with temporary_folder("validate") as scratch:
             try:
                 path = storage.fetch(uri, scratch, self._limits.bytes)
-                if kind == "people":
-                    return {"found": {"people": self._people_of(path)}}
-                return {"found": {"digest": storage.sha256_file(path), **_probed(kind, path, self._limits)}}
+                if not path.is_file():
+                    raise Rejected("is no file", "name a regular file")
+                with held(path) as file:
+                    if storage.is_local(uri):  # a link may have come to lead elsewhere since the row was judged
+                        self._allowed.check(file.place, "file")
+                    found = {"people": self._people_of(file)} if kind == "people" else self._found(file, kind)
+                    if file.changed:
+                        raise Rejected("changed while it was read", "run again when it is at rest")
+                    return {"found": found}
             except Rejected as rejected:
                 return {"error": rejected.error, "remedy": rejected.remedy}
 
-    def _people_of(self, path: Path) -> str:
+    def _found(self, file: HeldFile, kind: str) -> Found:
+        return {"digest": file.sha256(), **_probed(kind, file, self._limits)}
+
+    def _people_of(self, file: HeldFile) -> str:
         """Whether a video shows drawn people or real ones."""
         from stages.poses.estimators.drawn_or_real import people_of
         from stages.poses.estimators.load import load_dwpose, load_people
         from stages.poses.estimators.weights import WEIGHTS
 
-        frames, net = Frames(path, self._limits), load_dwpose(self._estimators.drawn, "as_trained", WEIGHTS)
+        frames, net = reading.Frames(file, self._limits), load_dwpose(self._estimators.drawn, "as_trained", WEIGHTS)
         return people_of(frames.read(), frames.facts.frames, net, load_people(self._estimators.people, WEIGHTS))
 
 
@@ -227,24 +232,24 @@ def _is_whole(found: Found) -> bool:
     return isinstance(found.get("found"), dict) or all(isinstance(found.get(name), str) for name in ("error", "remedy"))
 
 
-def _probed(kind: str, path: Path, limits: Limits) -> Found:
+def _probed(kind: str, file: HeldFile, limits: Limits) -> Found:
     if kind == "image":
-        return _probe_image(path, limits)
+        return _probe_image(file, limits)
     if kind == "lora":
-        return probe_lora(path)
+        return reading.probe_lora(file, limits)
     if kind == "keypoints":
-        return _probe_keypoints(path, limits)
-    return _probe_uv(path, limits) if kind == "densepose_uv" else _probe_video(path, limits)
+        return _probe_keypoints(file, limits)
+    return _probe_uv(file, limits) if kind == "densepose_uv" else _probe_video(file, limits)
 
 
-def _probe_image(path: Path, limits: Limits) -> Found:
-    pixels, managed = read_managed(path, limits)
+def _probe_image(file: HeldFile, limits: Limits) -> Found:
+    pixels, managed = reading.read_managed(file, limits)
     height, width, _ = pixels.shape
     return {"width": width, "height": height} | ({"corrected": COLOUR_PROFILE} if managed else {})
 
 
-def _probe_video(path: Path, limits: Limits) -> Found:
-    frames = Frames(path, limits)
+def _probe_video(file: HeldFile, limits: Limits) -> Found:
+    frames = reading.Frames(file, limits)
     facts = frames.facts
     found = {
         "width": facts.width,
@@ -261,14 +266,14 @@ def _probe_video(path: Path, limits: Limits) -> Found:
     return found
 
 
-def _probe_keypoints(path: Path, limits: Limits) -> Found:
-    keypoints, fps = import_keypoints(path, limits)
-    found = {"width": keypoints.width, "height": keypoints.height, "frames": len(keypoints)}
+def _probe_keypoints(file: HeldFile, limits: Limits) -> Found:
+    frames, width, height, fps = reading.probe_keypoints(file, limits)
+    found = {"width": width, "height": height, "frames": frames}
     return found | ({"fps": str(fps)} if fps else {})
 
 
-def _probe_uv(path: Path, limits: Limits) -> Found:
-    facts = probe_uv(path, limits)
+def _probe_uv(file: HeldFile, limits: Limits) -> Found:
+    facts = reading.probe_uv(file, limits)
     found = {"width": facts.width, "height": facts.height, "frames": facts.frames}
     return found | ({"fps": str(facts.fps)} if facts.fps else {})
 

@@ -17,6 +17,7 @@ import pytest
 from tests.conftest import CHECKOUT
 
 PRODUCT = ("manifests", "cluster", "stages", "pipelines")
+LOADING = ("implementation", "registry")  # arguments that name a module, "…:…" or "…"
 Imports = Mapping[str, set[str]]  # module → the modules that it imports, of the product or not
 
 
@@ -26,7 +27,7 @@ class House:
 
     running: dict[str, set[str]] = field(default_factory=dict)  # when they run, inside functions too
     typing: dict[str, set[str]] = field(default_factory=dict)  # under `if TYPE_CHECKING`
-    loaded: dict[str, set[str]] = field(default_factory=dict)  # by name: import_module("…"), implementation="…:…"
+    loaded: dict[str, set[str]] = field(default_factory=dict)  # by name: import_module("…"), and LOADING
     started: dict[str, set[str]] = field(default_factory=dict)  # by the part for `python -m`, where there is one
 
     @property
@@ -77,7 +78,7 @@ def _imported(node: ast.AST, modules: Iterable[str]) -> Iterator[str]:
 def _loaded(node: ast.AST) -> Iterator[str]:
     if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
         yield from (name.value for name in node.args if isinstance(name, ast.Constant))
-    elif isinstance(node, ast.keyword) and node.arg == "implementation" and isinstance(node.value, ast.Constant):
+    elif isinstance(node, ast.keyword) and node.arg in LOADING and isinstance(node.value, ast.Constant):
         yield node.value.value.partition(":")[0]
 
 
@@ -98,14 +99,17 @@ MAY_IMPORT = {
     "video": {"manifests"},
     "poses": {"manifests", "bundled", "video"},
     "weights": {"manifests"},
+    "sandbox": {"manifests", "video", "poses", "weights"},
     "sampling": {"manifests", "weights"},
     "networks": {"manifests", "weights", "sampling"},
     "seam": {"manifests", "weights", "poses"},
     "system": {"manifests", "video", "weights", "sampling", "networks", "seam"},
     "acceleration": {"manifests", "networks", "seam"},
     "registry": {"manifests", "weights", "acceleration", "seam", "system"},
-    "stages": {"manifests", "bundled", "video", "poses", "weights", "seam", "registry"},
-    "pipelines": {"manifests", "cluster", "bundled", "video", "poses", "acceleration", "seam", "registry", "stages"},
+    "stages": {"manifests", "bundled", "video", "poses", "weights", "sandbox", "seam", "registry"},
+    "pipelines": {
+        *("manifests", "cluster", "bundled", "video", "poses", "sandbox", "acceleration", "seam", "registry", "stages"),
+    },
     "training": {"manifests", "bundled", "video", "poses", "weights", "sampling", "networks", "seam", "system"},
 }
 
@@ -116,7 +120,7 @@ def room(module: str) -> str:
     if first == "stages":
         if second == "diffusion":
             return ROOMS.get(third, "system") if third else "registry"
-        return second if second in ("bundled", "video", "poses") else "stages"
+        return second if second in ("bundled", "video", "poses", "sandbox") else "stages"
     return "training" if (first, second) == ("pipelines", "training") else first
 
 

@@ -16,9 +16,9 @@ from pipelines.configuration import RunConfig
 from pipelines.plan import Plan
 from pipelines.planned_clip import PlannedClip
 from pipelines.planning.pace import effort_of
+from stages.sandbox.reading import Frames
 from stages.video.encode import Encoder, EncodeRecipe
 from stages.video.limits import Limits
-from stages.video.read import Frames
 
 MOST_SHAPES = 6
 ALMOST_ALL = 0.9  # of the operations, which the shapes that are measured are to stand for

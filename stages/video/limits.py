@@ -7,7 +7,8 @@ class Limits(BaseModel):
     """Bounds on one reference image or driving video, checked from headers before pixels are decoded.
 
     bytes: size of the file; pixels: width × height of an image; frame_pixels: the same of a video's frame;
-    frames and seconds: length of a video.
+    frames and seconds: length of a video; memory_bytes and cpu_seconds: what the process that reads a file may take,
+    of processor time 2 s more for each MiB of the file and 1 s for each frame that is decoded.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -17,3 +18,5 @@ class Limits(BaseModel):
     frame_pixels: PositiveInt = 4096 * 2304
     frames: PositiveInt = 20_000
     seconds: PositiveFloat = 900.0
+    memory_bytes: PositiveInt = 4 * 1024**3
+    cpu_seconds: PositiveFloat = 120.0

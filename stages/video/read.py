@@ -1,4 +1,4 @@
-"""Reading driving videos, frame by frame. For CPU workers: the decoders parse hostile bytes in this process."""
+"""Reading driving videos, frame by frame. The decoders parse hostile bytes: see stages/sandbox/reading.py."""
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -26,10 +26,11 @@ class Frames:
     facts: VideoFacts
     timestamps: list[Fraction]
 
-    def __init__(self, path: Path, limits: Limits) -> None:
+    def __init__(self, path: Path, limits: Limits, facts: VideoFacts | None = None) -> None:
+        """With `facts` of the same file it is not examined, and there are no timestamps."""
         self._path = path
         self._limits = limits
-        self.facts, self.timestamps = examine(path, limits)
+        self.facts, self.timestamps = examine(path, limits) if facts is None else (facts, [])
 
     def read(self, indices: Sequence[int] | None = None) -> Iterator[np.ndarray]:
         """Yield frames as uint8 RGB (height, width, 3), as shown, in presentation order, a few in memory at a time.

@@ -27,6 +27,7 @@ def extract_sound(video: Path, target: Path, begin: float) -> None:
     source = ffmpeg.input(local_file(video), protocol_whitelist="file", format_whitelist=CONTAINERS)
     command = source["a:0"].output(
         local_file(target),
+        f="flac",
         acodec="flac",
         af=f"{mixed}aresample=async=1:first_pts=0,atrim=start={begin:.6f},asetpts=PTS-STARTPTS",
         map_metadata=-1,

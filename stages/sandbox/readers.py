@@ -1,0 +1,146 @@
+"""All that may be asked of a reading process, by name. Each imports what it needs when it is called."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.sandbox.child import Answer, Answers, Reader
+
+Json = Mapping[str, Any]
+
+
+def _image(path: Path, limits: Json) -> Answer:
+    from stages.video.image import read_managed
+    from stages.video.limits import Limits
+
+    pixels, managed = read_managed(path, Limits(**limits))
+    return Answer(managed, (pixels,))
+
+
+def _video(path: Path, limits: Json) -> Answer:
+    from stages.video.limits import Limits
+    from stages.video.read import Frames
+
+    frames = Frames(path, Limits(**limits))
+    seconds = [(second.numerator, second.denominator) for second in frames.timestamps]
+    return Answer(_plain(asdict(frames.facts)), (np.array(seconds, np.int64).reshape(-1, 2),))
+
+
+def _plain(facts: Json) -> dict[str, Any]:
+    fractions = {name: [value.numerator, value.denominator] for name, value in facts.items() if type(value) is Fraction}
+    return {**facts, **fractions}
+
+
+def _frames(path: Path, limits: Json, facts: Json, indices: Sequence[int]) -> Answers:
+    from stages.video.limits import Limits
+    from stages.video.probe import VideoFacts
+    from stages.video.read import Frames
+
+    # as found, or it would be looked at from end to end again
+    fractions = {name: Fraction(*facts[name]) for name in ("fps", "seconds", "start")}
+    known = {**facts, **fractions, "stored": tuple(facts["stored"])}
+    video = Frames(path, Limits(**limits), VideoFacts(**known))
+    for picture in video.read(indices):
+        yield Answer(None, (picture,))
+    return None
+
+
+def _sound(video: Path, target: Path, begin: float) -> None:
+    from stages.video.sound import extract_sound
+
+    extract_sound(video, target, begin)
+
+
+def _keypoints(path: Path, limits: Json, whole: bool) -> Answer:
+    from stages.poses.files.keypoint_file import import_keypoints
+    from stages.video.limits import Limits
+
+    found, fps = import_keypoints(path, Limits(**limits))
+    rate = fps and [fps.numerator, fps.denominator]
+    arrays = (found.points, found.scores, found.boxes) if whole else ()
+    return Answer([len(found), found.width, found.height, rate], arrays)
+
+
+def _uv_facts(path: Path, limits: Json) -> Answer:
+    from stages.poses.files.uv_file import probe_uv
+    from stages.video.limits import Limits
+
+    facts = probe_uv(path, Limits(**limits))
+    return Answer([facts.frames, facts.width, facts.height, facts.fps and [facts.fps.numerator, facts.fps.denominator]])
+
+
+def _uv(path: Path, limits: Json) -> Answers:
+    from stages.poses.files.uv_file import read_uv
+    from stages.video.limits import Limits
+
+    for frame in read_uv(path, Limits(**limits)):
+        yield Answer(None, (frame,))
+    return None
+
+
+def _lora(path: Path) -> Answer:
+    from stages.diffusion.weights.lora_file import probe_lora
+
+    return Answer(probe_lora(path))
+
+
+def _ffmpeg() -> str:
+    import imageio_ffmpeg
+
+    return imageio_ffmpeg.get_ffmpeg_exe()
+
+
+def _tries(active: Mapping[str, str]) -> Answer:
+    """What is denied to this process, by trying: for `catwalk doctor`."""
+    denied = [name for name, attempt in _ATTEMPTS.items() if _fails(attempt)]
+    return Answer({"denied": denied, "allowed": [name for name in _ATTEMPTS if name not in denied], "active": active})
+
+
+def _fails(attempt: Callable[[], object]) -> bool:
+    try:
+        attempt()
+    except (OSError, MemoryError):
+        return True
+    return False
+
+
+def _write() -> None:
+    with tempfile.TemporaryFile() as file:
+        file.write(b"-" * 100)
+
+
+_ATTEMPTS: dict[str, Callable[[], object]] = {
+    "network": lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close(),
+    "programs": lambda: subprocess.run(["/bin/sh", "-c", ":"], check=True),
+    "reading other files": lambda: next(_others()).read_bytes(),
+    "writing": _write,
+    "signals to other processes": lambda: os.kill(os.getppid(), 0),
+    "memory without end": lambda: bytes(64 * 2**30),
+}
+
+
+def _others() -> Iterator[Path]:
+    yield Path("/etc/passwd")
+
+
+READERS: dict[str, Reader] = {
+    "image": Reader(_image, ("stages.video.image",)),
+    "video": Reader(_video, ("stages.video.read",)),
+    "frames": Reader(_frames, ("stages.video.read",)),
+    "sound": Reader(_sound, ("stages.video.sound",), program=_ffmpeg),
+    "keypoints": Reader(_keypoints, ("stages.poses.files.keypoint_file",)),
+    "uv facts": Reader(_uv_facts, ("stages.poses.files.uv_file",)),
+    "uv": Reader(_uv, ("stages.poses.files.uv_file",)),
+    "lora": Reader(_lora, ("stages.diffusion.weights.lora_file",)),
+    "tries": Reader(_tries, told=True),
+}

@@ -1,0 +1,181 @@
+"""Readers that do in the sandbox what a file might make a decoder do, once its author had taken it over."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from manifests.errors import Rejected
+from stages.sandbox.child import Answer, Answers, Reader
+
+
+def _tried(attempt: Callable[[], object]) -> Answer:
+    """What became of it: the name of the error, or "done"."""
+    try:
+        attempt()
+    except OSError as denied:
+        return Answer(errno.errorcode.get(denied.errno or 0, "?"))
+    return Answer("done")
+
+
+def _fill(gigabytes: float) -> Answer:
+    kept = [np.ones(2**27, np.uint8) for _ in range(round(gigabytes * 8))]
+    return Answer(len(kept))
+
+
+def _crowd(count: int) -> Answer:
+    """Threads with memory of their own: what they take together counts."""
+    threads = [threading.Thread(target=lambda: np.ones(2**28, np.uint8).sum()) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return Answer(count)
+
+
+def _spin() -> Answer:
+    while True:
+        pass
+
+
+def _raise_limit(kind: int) -> Answer:
+    try:
+        resource.setrlimit(kind, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    except (ValueError, OSError):  # Python's answer to EPERM
+        return Answer("refused")
+    return Answer("done")
+
+
+def _signal(number: int) -> Answer:
+    """As native code ends: nothing of Python's is asked."""
+    if number == signal.SIGSEGV:
+        ctypes.string_at(0)
+    os.abort()
+
+
+def _connect(port: int) -> Answer:
+    return _tried(lambda: socket.create_connection(("127.0.0.1", port), 5))
+
+
+def _datagram() -> Answer:
+    return _tried(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+
+
+def _write(path: str) -> Answer:
+    return _tried(lambda: Path(path).write_bytes(b"taken over"))
+
+
+def _write_to_input(given: Path) -> Answer:
+    return _tried(lambda: given.write_bytes(b"taken over"))
+
+
+def _read(path: str) -> Answer:
+    return _tried(lambda: Path(path).read_bytes())
+
+
+def _remove(path: str) -> Answer:
+    return _tried(lambda: os.unlink(path))
+
+
+def _change_mode(path: str) -> Answer:
+    return _tried(lambda: os.chmod(path, 0o640))
+
+
+def _run(program: str) -> Answer:
+    return _tried(lambda: subprocess.run([program], check=True))
+
+
+def _fork() -> Answer:
+    return _tried(os.fork)
+
+
+def _kill(process: int) -> Answer:
+    return _tried(lambda: os.kill(process, signal.SIGKILL))
+
+
+def _look_around() -> Answer:
+    """(environment, descriptors, threads' libraries' thread): a thread may still be started, as decoders do."""
+    seen: list[str] = []
+    thread = threading.Thread(target=lambda: seen.append("thread"))
+    thread.start()
+    thread.join()
+    sockets = [int(name) for name in os.listdir("/proc/self/fd") if _is_socket(int(name))]
+    return Answer({"environment": dict(os.environ), "sockets": len(sockets), "thread": seen})
+
+
+def _name(given: Path) -> Answer:
+    return Answer([given.name, given.suffix, given.read_text(), given.is_file()])
+
+
+def _count(most: int) -> Answers:
+    for number in range(most):
+        yield Answer(number, (np.full((200, 200, 3), number % 256, np.uint8),))
+    return Answer("all")
+
+
+def _sleep(seconds: float) -> Answer:
+    time.sleep(seconds)
+    return Answer(os.getpid())
+
+
+def _process() -> Answers:
+    yield Answer(os.getpid())
+    time.sleep(600)
+    return None
+
+
+def _reject(text: str) -> Answer:
+    raise Rejected(text, "do otherwise")
+
+
+def _fail() -> Answer:
+    raise ZeroDivisionError("of a reader")
+
+
+def _claim(shape: list[int]) -> Answer:
+    """An array that is said to be larger than it is: written past what makes messages."""
+    head = f'["end", null, [["uint8", {shape}]]]'.encode()
+    _socket().sendall(len(head).to_bytes(8, "big") + head)
+    os._exit(0)
+
+
+def _garbage(data: str) -> Answer:
+    _socket().sendall(bytes.fromhex(data))
+    os._exit(0)
+
+
+def _socket() -> socket.socket:
+    """The one to who asked, as who took over a process finds it."""
+    found = [int(name) for name in os.listdir("/proc/self/fd") if _is_socket(int(name))]
+    return socket.socket(fileno=found[0])
+
+
+def _is_socket(number: int) -> bool:
+    try:
+        return os.readlink(f"/proc/self/fd/{number}").startswith("socket")
+    except OSError:
+        return False
+
+
+def _imported() -> Answer:
+    return Answer(sorted(name for name in ("torch", "ray", "diffusers") if name in sys.modules))
+
+
+_ALL: list[Callable[..., Answer | Answers | None]] = [
+    *(_fill, _crowd, _spin, _raise_limit, _signal, _connect, _datagram, _write, _write_to_input, _read, _remove),
+    *(_change_mode, _run, _fork, _kill, _look_around, _name, _count, _sleep, _process, _reject, _fail, _claim),
+    *(_garbage, _imported),
+]
+READERS = {call.__name__.strip("_"): Reader(call) for call in _ALL}
