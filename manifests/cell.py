@@ -18,7 +18,9 @@ def is_null(value: Any) -> bool:
         return True
     if isinstance(value, str):
         return not value.strip()
-    if isinstance(value, float | decimal.Decimal):
+    if isinstance(value, decimal.Decimal):
+        return value.is_nan()  # `math.isnan` raises for a signalling one
+    if isinstance(value, float):
         return math.isnan(value)
     if getattr(value, "shape", None) == ():  # NumPy scalar
         return is_null(value.item())
@@ -107,6 +109,8 @@ def _foreign(value: Any, depth: int, lossless: bool) -> Any:
     if is_null(value):
         return None
     if isinstance(value, decimal.Decimal):
+        if not value.is_finite():
+            return str(value)
         return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()

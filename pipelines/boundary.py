@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
 from manifests import results, storage
-from manifests.errors import Again, Problem, Rejected
+from manifests.errors import Again, Problem, Rejected, visible
 from manifests.results import Result
 from manifests.storage_fault import storage_fault
 from manifests.work import Work
@@ -66,7 +66,7 @@ def explained(error: Exception) -> tuple[str, str]:
     if isinstance(error, Problem):
         return error.error, error.remedy
     lines = str(error).strip().splitlines() or [""]
-    text = f"{type(error).__name__}: {storage.redact_text(lines[0])}"
+    text = visible(f"{type(error).__name__}: {storage.redact_text(lines[0])}")
     if isinstance(error, MemoryError) or type(error).__name__ in ("OutOfMemoryError", "AcceleratorError"):
         return text, "use a smaller size or window, or a worker with more memory"
     if fault := storage_fault(error):
