@@ -53,8 +53,7 @@ def confine(bounds: Bounds, read: Sequence[int], write: Sequence[int], program: 
 def _limit(bounds: Bounds) -> str:
     names = {"CORE": 0, "CPU": bounds.cpu_seconds, "FSIZE": bounds.written_bytes, "NOFILE": OPEN_FILES}
     if _LINUX:
-        taken = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-        data, address = (int(taken[name].split()[0]) * 1024 for name in ("VmData", "VmSize"))
+        address, data = _prepared().taken
         names |= {"DATA": data + bounds.memory_bytes, "AS": address + bounds.memory_bytes + RESERVED}
     kept = []
     for name, most in names.items():
@@ -70,7 +69,8 @@ def _limit(bounds: Bounds) -> str:
 
 # Landlock
 
-_READ = 1 << 2 | 1 << 3  # READ_FILE, READ_DIR
+_READ_FILE = 1 << 2
+_READ = _READ_FILE | 1 << 3  # READ_DIR
 _EXECUTE = 1 << 0
 _WRITE = 1 << 1 | 1 << 14  # WRITE_FILE, TRUNCATE
 _HANDLED = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}  # by ABI: all rights there are
@@ -103,51 +103,25 @@ def _landlock(read: Sequence[int], write: Sequence[int], program: str | None) ->
     made = _LIBC.syscall(_CREATE_RULESET, ctypes.byref(rules), ctypes.c_size_t(size), 0)
     if made < 0:
         return ""
-    for place in _places():
-        _allow(made, place, _READ & handled)
-    for descriptor in read:
-        _allow(made, descriptor, (1 << 2) & handled)
-    for descriptor in write:
-        _allow(made, descriptor, (_WRITE | 1 << 2) & handled)
-    more = {"/proc/self": _READ, os.devnull: _WRITE | 1 << 2}  # the first is where descriptors have names
-    more |= dict.fromkeys([program, *_LOADERS] if program else [], _EXECUTE | 1 << 2)
-    for path, rights in more.items():
-        with suppress(OSError):
-            opened = os.open(path, _O_PATH)
-            _allow(made, opened, rights & handled)
-            os.close(opened)
+    allowed = dict(_prepared().places)
+    allowed |= dict.fromkeys(read, _READ_FILE) | dict.fromkeys(write, _READ_FILE | _WRITE)
+    more = {"/proc/self": _READ}  # where descriptors have names
+    more |= dict.fromkeys([program, *_LOADERS] if program else [], _EXECUTE | _READ_FILE)
+    allowed |= {os.open(path, _O_PATH): rights for path, rights in more.items() if os.path.exists(path)}
+    for place, rights in allowed.items():
+        rule = _PathBeneath(rights & handled, place)
+        _LIBC.syscall(_ADD_RULE, made, 1, ctypes.byref(rule), 0)
     done = _LIBC.syscall(_RESTRICT_SELF, made, 0) == 0
     os.close(made)
     return f"Landlock {abi}" if done else ""
 
 
 _LOADERS = ("/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1")
-_OPENED: list[int] = []
-
-
-def _places() -> list[int]:
-    """`readable_places`, opened once by the process that the readers are copies of."""
-    if not _OPENED:
-        _OPENED.extend(os.open(place, _O_PATH | os.O_CLOEXEC) for place in readable_places())
-    return _OPENED
-
-
-def prepare() -> None:
-    """What each reading would do again: for the process that they are copies of."""
-    if _LINUX:
-        _places()
 
 
 class _PathBeneath(ctypes.Structure):
     _pack_ = 1
     _fields_ = [("allowed", ctypes.c_uint64), ("parent", ctypes.c_int32)]
-
-
-def _allow(ruleset: int, place: int, rights: int) -> None:
-    if not os.path.isdir(f"/proc/self/fd/{place}"):
-        rights &= ~(1 << 3)  # READ_DIR is no right on a file
-    rule = _PathBeneath(rights, place)
-    _LIBC.syscall(_ADD_RULE, ruleset, 1, ctypes.byref(rule), 0)
 
 
 # Capabilities
@@ -243,15 +217,19 @@ def _seccomp(program: bool) -> str:
     machine = platform.machine()
     if machine not in _AUDIT:
         return ""
-    steps = _filter(machine, program)
-    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in steps))
-    given = struct.pack("@HP", len(steps), ctypes.addressof(code))
+    code = _prepared().filters[program].replace(_OWN, struct.pack("=I", os.getpid()))
+    held = ctypes.create_string_buffer(code)
+    given = struct.pack("@HP", len(code) // _STEP.size, ctypes.addressof(held))
     # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
     return "seccomp" if _LIBC.prctl(22, 2, ctypes.c_char_p(given), 0, 0) == 0 else ""
 
 
-def _filter(machine: str, program: bool) -> list[tuple[int, int, int, int]]:
-    """Instructions (code, jump if true, jump if false, value) on struct seccomp_data."""
+_STEP = struct.Struct("=HBBI")  # code, jump if true, jump if false, value
+_OWN = struct.pack("=I", 0xFEEDBEEF)  # stands for the number of the process
+
+
+def _filter(machine: str, program: bool) -> bytes:
+    """Instructions on struct seccomp_data."""
     column = 0 if machine == "x86_64" else 1
     denied = dict(_DENIED) | ({} if program else _STARTING)
     steps = [(_LOAD, 0, 0, 4), (_EQUAL, 1, 0, _AUDIT[machine]), (_RETURN, 0, 0, _END), (_LOAD, 0, 0, 0)]
@@ -264,12 +242,53 @@ def _filter(machine: str, program: bool) -> list[tuple[int, int, int, int]]:
     steps += [(_EQUAL, 0, 5, _PRLIMIT[machine]), (_LOAD, 0, 0, 32), (_EQUAL, 0, 2, 0), (_LOAD, 0, 0, 36)]
     steps += [(_EQUAL, 1, 0, 0), (_RETURN, 0, 0, _DENY), (_LOAD, 0, 0, 0)]
     # a signal to itself is how a process aborts
-    steps += [(_EQUAL, 0, 4, _TGKILL[machine]), (_LOAD, 0, 0, 16), (_EQUAL, 1, 0, os.getpid()), (_RETURN, 0, 0, _DENY)]
+    steps += [(_EQUAL, 0, 4, _TGKILL[machine]), (_LOAD, 0, 0, 16), (_EQUAL, 1, 0, 0xFEEDBEEF), (_RETURN, 0, 0, _DENY)]
     steps += [(_LOAD, 0, 0, 0)]
     if not program:
         steps += [(_EQUAL, 0, 1, _CLONE3), (_RETURN, 0, 0, 0x00050000 | _NO_SUCH_CALL)]
         steps += [(_EQUAL, 0, 3, _CLONE[machine]), (_LOAD, 0, 0, 16), (_SET, 1, 0, _THREAD), (_RETURN, 0, 0, _DENY)]
-    return [*steps, (_RETURN, 0, 0, _ALLOW)]
+    return b"".join(_STEP.pack(*step) for step in [*steps, (_RETURN, 0, 0, _ALLOW)])
+
+
+# What is the same for every reading
+
+
+class _Prepared(NamedTuple):
+    """Of address space and of data, bytes that are taken; the rights on each opened place; the filter with and without
+    `program`."""
+
+    taken: tuple[int, int]
+    places: dict[int, int]
+    filters: dict[bool, bytes]
+
+
+_PREPARED: list[_Prepared] = []
+
+
+def prepare() -> None:
+    """For the process that readings are copies of, again whenever it has grown."""
+    places = _PREPARED[0].places if _PREPARED else {}
+    if _LINUX and not places:
+        found = readable_places()
+        places = {os.open(place, _O_PATH | os.O_CLOEXEC): _READ if place.is_dir() else _READ_FILE for place in found}
+        places[os.open(os.devnull, _O_PATH | os.O_CLOEXEC)] = _READ_FILE | _WRITE
+    machine = platform.machine()
+    filters = {program: _filter(machine, program) for program in (False, True) if machine in _AUDIT}
+    _PREPARED[:] = [_Prepared(_taken(), places, filters)]
+
+
+def _prepared() -> _Prepared:
+    if not _PREPARED:
+        prepare()
+    return _PREPARED[0]
+
+
+def _taken() -> tuple[int, int]:
+    if not _LINUX:
+        return 0, 0
+    told = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    address, data = (int(told[name].split()[0]) * 1024 for name in ("VmSize", "VmData"))
+    return address, data
 
 
 def die_with(parent: int) -> None:

@@ -133,14 +133,19 @@ def _others() -> Iterator[Path]:
     yield Path("/etc/passwd")
 
 
+_PICTURES = ("Bmp", "Gif", "Jpeg", "Png", "Ppm", "Tiff", "WebP")  # Pillow looks these up before any other
+_IMAGE = ("stages.video.image", "PIL.ImageChops", "PIL.features", "mmap")
+_IMAGE += tuple(f"PIL.{name}ImagePlugin" for name in _PICTURES)
+_UV = ("stages.poses.files.uv_file", "encodings.cp437")  # in which zip files write names
+_VIDEO = ("stages.video.read", "av.subtitles.stream")
 READERS: dict[str, Reader] = {
-    "image": Reader(_image, ("stages.video.image",)),
-    "video": Reader(_video, ("stages.video.read",)),
-    "frames": Reader(_frames, ("stages.video.read",)),
-    "sound": Reader(_sound, ("stages.video.sound",), program=_ffmpeg),
-    "keypoints": Reader(_keypoints, ("stages.poses.files.keypoint_file",)),
-    "uv facts": Reader(_uv_facts, ("stages.poses.files.uv_file",)),
-    "uv": Reader(_uv, ("stages.poses.files.uv_file",)),
+    "image": Reader(_image, _IMAGE),
+    "video": Reader(_video, _VIDEO),
+    "frames": Reader(_frames, _VIDEO),
+    "sound": Reader(_sound, ("stages.video.sound", "imageio_ffmpeg.binaries", *_VIDEO), program=_ffmpeg),
+    "keypoints": Reader(_keypoints, ("stages.poses.files.keypoint_file", "encodings.cp437")),
+    "uv facts": Reader(_uv_facts, _UV),
+    "uv": Reader(_uv, _UV),
     "lora": Reader(_lora, ("stages.diffusion.weights.lora_file",)),
     "tries": Reader(_tries, told=True),
 }

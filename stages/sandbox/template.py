@@ -97,6 +97,7 @@ class Template:
             for module in self._registry.READERS[name].modules:
                 with suppress(Exception):  # the copy will say what is missing
                     importlib.import_module(module)
+            prepare()
             gc.collect()
             gc.freeze()
 
@@ -150,6 +151,7 @@ def main(descriptor: int, registry: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the worker ends, and then so does this
     control = socket.socket(fileno=descriptor)
     control.set_inheritable(False)
+    gc.disable()  # a look at all objects would copy their memory
     prepare()
     template = Template(control, importlib.import_module(registry))
     try:
