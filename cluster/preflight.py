@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -9,11 +10,13 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cluster.labels import matches
 from manifests.errors import Problem
 
 POLL_SECONDS = 5
+ASKED_SECONDS = 60  # for which nodes are waited for to start a process and answer
 TINY = 1e-6  # what sums of fractions may be wrong by
 
 Resources = dict[str, float]
@@ -53,6 +56,42 @@ def require(demands: Sequence[Demand], wait_seconds: float, say: Callable[[str],
             "set cluster_wait.seconds for one that grows",
         )
     _wait(demands, short, wait_seconds, say)
+
+
+def nodes_without(package: str, demands: Sequence[Demand]) -> list[str]:
+    """Names of the nodes on which one of these workers would find a place, but not that package.
+
+    They are asked, each in a process as a worker's is. One that does not answer in time may have it.
+    """
+    hosts = {
+        node["NodeID"]: node["NodeManagerHostname"]
+        for node in ray.nodes()
+        if node["Alive"] and any(_could_host(Node(node["Resources"], node.get("Labels") or {}), one) for one in demands)
+    }
+    asked = {
+        _finds.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(package): name
+        for node, name in hosts.items()
+    }
+    if not asked:
+        return []
+    answered, _ = ray.wait(list(asked), num_returns=len(asked), timeout=ASKED_SECONDS)
+    return sorted(asked[answer] for answer in answered if _answer(answer) is False)
+
+
+@ray.remote(num_cpus=0)
+def _finds(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+def _answer(asked: ray.ObjectRef) -> bool | None:
+    try:
+        return ray.get(asked)
+    except ray.exceptions.RayError:  # the node is gone, and its workers with it
+        return None
+
+
+def _could_host(node: Node, demand: Demand) -> bool:
+    return _fits(_labelled(demand), _offering(node, [demand]))
 
 
 def _wait(demands: Sequence[Demand], short: str | None, wait_seconds: float, say: Callable[[str], None]) -> None:

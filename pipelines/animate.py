@@ -17,7 +17,7 @@ import ray
 import ray.data
 
 from cluster.connection import connect
-from cluster.preflight import require
+from cluster.preflight import nodes_without, require
 from manifests import table
 from manifests.errors import WrongUsage
 from manifests.kept_results import KeptResults
@@ -33,16 +33,17 @@ from pipelines.output_files import require_apart, require_writable_folder
 from pipelines.plan import Plan, make_plan
 from pipelines.planned_clip import PlannedClip
 from pipelines.planning.estimate import expected
-from pipelines.pools import actors, as_blocks, by_pool, demands
+from pipelines.pools import actors, as_blocks, by_pool, computing_by, demands
 from pipelines.progress import Say
 from pipelines.record import RunRecord, RunResults, bad_rows
-from pipelines.settings import RunSettings, require_device, settled
+from pipelines.settings import RunSettings, require_device, require_packages, settled
 from pipelines.stopping import Stopping
 from pipelines.validation import validated
 from pipelines.watch import Ends, Silence
 from pipelines.watching.hook import call_hook, require_hook
 from pipelines.watching.logs import begin
 from pipelines.workers import AnimateWorker, InputsWorker, PoseWorker
+from stages.diffusion.acceleration import GET_XFORMERS, XFORMERS
 
 ROUNDS = 3  # how often a row is done at most, where a stage asks for it to be done once more
 
@@ -142,6 +143,7 @@ def gathered(
     say(f"run {settings.run_id} on {connect()}")
     for together in demands(settings.config):
         require(together, settings.config.cluster_wait.seconds, say)
+    require_packages_there(settings.config)
     incoming = read_manifest(settings.manifest)
     report_unknown(incoming.unknown, strict, say)
     rows = incoming.selected(limit, only)
@@ -166,8 +168,15 @@ def require_possible(settings: RunSettings, only: Collection[str], dry_run: bool
     if not (ray.is_initialized() or "RAY_ADDRESS" in os.environ):  # else the workers may have what is not here
         pool = settings.config.animate_pool
         require_device(settings.device, pool.num_gpus, pool.gpus_per_clip)
+        require_packages(settings.config)
     if not dry_run:
         require_writable_folder(settings.output)
+
+
+def require_packages_there(config: RunConfig) -> None:
+    """Raise `WrongUsage` where a setting needs a package that a node lacks on which workers would use it."""
+    if lacking := nodes_without(XFORMERS, computing_by(config, "xformers")):
+        raise WrongUsage(f"animate_pool.attention xformers: not installed on {', '.join(lacking)}", GET_XFORMERS)
 
 
 def require_counted(ends: Ends, config: RunConfig) -> None:

@@ -32,7 +32,7 @@ from pipelines.keying import Keying
 from pipelines.output_files import require_writable
 from pipelines.planned_clip import planned_clip
 from pipelines.progress import Say
-from pipelines.settings import RunSettings, require_animators, require_device, settled
+from pipelines.settings import RunSettings, require_animators, require_device, require_packages, settled
 from stages.diffusion.animator import compute_dtype
 from stages.diffusion.animators import ANIMATORS, UNUSABLE
 from stages.latents_cache import segments
@@ -186,6 +186,7 @@ class StageChain:
         made = settled(config.model_copy(update={"animate_pool": pool}), manifest or os.getcwd(), output, None)
         self.settings = made if manifest else replace(made, allowed_prefixes=())
         require_device(self.settings.device, together=pool.gpus_per_clip)
+        require_packages(config)
         if self.settings.device == "cpu" and pool.gpus_per_clip > 1:  # else each replica would take all cores
             torch.set_num_threads(pool.threads_on(os.cpu_count() or 1))
         self._told = told

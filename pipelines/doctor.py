@@ -24,6 +24,7 @@ from pipelines.code_version import code_version
 from pipelines.configuration import RunConfig
 from pipelines.models import REINSTALL, checkpoint, estimator
 from pipelines.progress import Say
+from stages.diffusion.acceleration import GET_XFORMERS, xformers_is_here
 from stages.diffusion.animators import ANIMATORS, OWN, UNUSABLE, add_animators
 from stages.poses.recipes import Estimators
 from stages.poses.wholebody import WHOLE_IMAGE
@@ -60,7 +61,7 @@ def examine(config: RunConfig, output: str | None, with_ray: bool, say: Say) -> 
         "packages": packages,
         "video": video,
         "torch": lambda: torch_devices(config),
-        "attention": attention,
+        "attention": lambda: attention(config),
         "animators": lambda: animators(config),
         "checkpoints": lambda: checkpoints(config),
         "estimators": lambda: estimators(config),
@@ -180,26 +181,32 @@ def torch_devices(config: RunConfig) -> Findings:
         )
 
 
-def attention() -> Findings:
-    """xformers is optional: whether it is there and works. The animators use torch's own attention."""
+def attention(config: RunConfig) -> Findings:
+    """Who computes attention: torch, or where it is configured xFormers, which is tried."""
     import torch
 
-    try:
-        version = metadata.version("xformers")
-    except metadata.PackageNotFoundError:
-        yield Finding("ok", "xformers is not installed (optional): attention is torch's own")
+    if not any(pool.attention == "xformers" for pool in config.animating()):
+        yield Finding("ok", "attention is torch's own (animate_pool.attention)")
         return
+    elsewhere = "RAY_ADDRESS" in os.environ
+    fault: Verdict = "warning" if elsewhere else "FAIL"
+    if not xformers_is_here():
+        remedy = "the cluster's nodes need it: catwalk[gpu]" if elsewhere else GET_XFORMERS
+        yield Finding(fault, "attention xformers is configured, and the package is not installed here", remedy)
+        return
+    version = metadata.version("xformers")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         from xformers.ops import memory_efficient_attention
 
-        probe = torch.zeros(1, 8, 1, 32, device=device, dtype=torch.float16 if device == "cuda" else torch.float32)
+        probe = torch.zeros(1, 8, 1, 40, device=device, dtype=torch.float16 if device == "cuda" else torch.float32)
         memory_efficient_attention(probe, probe, probe)
     except Exception as error:
-        remedy = "nothing to do, or uninstall xformers, or install the release built for this torch"
-        yield Finding("warning", f"xformers {version} does not work on {device} ({type(error).__name__})", remedy)
+        remedy = "set animate_pool.attention to torch, or install the release built for this torch"
+        remedy = "the cluster's GPUs decide" if elsewhere and device == "cpu" else remedy
+        yield Finding(fault, f"xformers {version} does not work on {device} ({type(error).__name__})", remedy)
     else:
-        yield Finding("ok", f"xformers {version} works on {device}; attention is torch's own all the same")
+        yield Finding("ok", f"attention is that of xformers {version}, which works on {device}")
 
 
 def animators(config: RunConfig) -> Findings:

@@ -73,6 +73,13 @@ def demands(config: RunConfig) -> list[list[Demand]]:
     ]
 
 
+def computing_by(config: RunConfig, attention: str) -> list[Demand]:
+    """What the animating pools reserve whose attention is computed in that way."""
+    own = {f"animate_pools.{name}": config.pool_of(name) for name in config.animate_pools}
+    pools = {"animate_pool": config.animate_pool} | own
+    return [_demand(name, pool, pool.size) for name, pool in pools.items() if pool.attention == attention]
+
+
 def _demand(name: str, pool: CpuPool, workers: int) -> Demand:
     resources, labels = {"CPU": pool.num_cpus}, {}
     if isinstance(pool, Pool):

@@ -16,6 +16,7 @@ from manifests.retries import RETRIES
 from pipelines.code_version import code_version
 from pipelines.configuration import AnimatePool, RunConfig
 from stages.bundled import SCHEME
+from stages.diffusion.acceleration import GET_XFORMERS, xformers_is_here
 from stages.diffusion.animators import ANIMATORS, UNUSABLE, add_animators
 from stages.hub import on_hub, require_allowed
 
@@ -114,6 +115,21 @@ def _require_together(name: str, pool: AnimatePool, device: str) -> None:
         )
 
 
+def _require_operator(name: str, pool: AnimatePool, device: str) -> None:
+    """Raise `WrongUsage` where xFormers, which knows CUDA alone, is to compute attention on another device."""
+    if pool.attention == "xformers" and not device.startswith("cuda"):
+        raise WrongUsage(
+            f"{name}.attention xformers: it has no operator for device {device}",
+            f"set {name}.attention to torch, or give workers GPUs (--gpus 1, --device cuda)",
+        )
+
+
+def require_packages(config: RunConfig) -> None:
+    """Raise `WrongUsage` for settings whose package is not installed here, where animators will be loaded."""
+    if any(pool.attention == "xformers" for pool in config.animating()) and not xformers_is_here():
+        raise WrongUsage("animate_pool.attention xformers: the package is not installed here", GET_XFORMERS)
+
+
 def _weights(config: RunConfig, folder: str, here: str) -> str:
     """A configured checkpoint in full. Raises `WrongUsage` for one on the hub that may not be asked."""
     if repository := on_hub(folder):
@@ -140,6 +156,7 @@ def settled(config: RunConfig, manifest: str, output: str, run_id: str | None) -
     pools = {"animate_pool": pool} | {f"animate_pools.{name}": config.pool_of(name) for name in config.animate_pools}
     for name, one in pools.items():
         _require_together(name, one, device)
+        _require_operator(name, one, device)
     return RunSettings(
         config=config.model_copy(
             update={

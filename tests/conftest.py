@@ -35,6 +35,15 @@ def people_nets() -> PeopleSettings:
     return settings
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests marked `gpu` skip where there is no CUDA device."""
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs a CUDA device")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of the parity harness (here, because pytest reads them only from the outermost conftest)."""
     golden = os.environ.get("CATWALK_GOLDEN")

@@ -5,15 +5,24 @@ In no key: a film is the same whatever has made it fast.
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from manifests.errors import Problem
+
 if TYPE_CHECKING:
     import torch
 
     from stages.diffusion.animator import Animator
+
+log = logging.getLogger(__name__)
+
+XFORMERS = "xformers"
+GET_XFORMERS = "pip install 'catwalk[gpu]' where animators are loaded, or set animate_pool.attention to torch"
 
 
 class Acceleration(BaseModel):
@@ -21,6 +30,9 @@ class Acceleration(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    attention: Literal["torch", "xformers"] = Field(
+        "torch", description="who computes attention; xformers: on cuda, with the extra `gpu`"
+    )
     channels_last: bool | Literal["auto"] = Field(
         "auto", description="convolutions' weights with channels last; auto: on cuda in half precision"
     )
@@ -38,11 +50,34 @@ DEFAULT = Acceleration()
 def accelerate(animator: Animator, wanted: Acceleration, device: str, dtype: torch.dtype) -> None:
     """Make an animator faster that was loaded on this device in this compute type.
 
-    What is its own, it shows as `modules`, as `ShowsModules` says; one that shows none stays as it is.
+    Its networks it shows as `ShowsModules` says; one that shows none stays as it is. Raises `Problem` for what there is
+    not where it was loaded.
     """
     modules = list(getattr(animator, "modules", {}).values())
+    if not modules:
+        return
+    if wanted.attention == "xformers":
+        _attend_by_xformers(animator.facts.name, modules, device)
     if wanted.puts_channels_last(device, dtype):
         _put_channels_last(modules)
+
+
+def xformers_is_here() -> bool:
+    """Whether the package is installed in this process's environment. It is not imported."""
+    return importlib.util.find_spec(XFORMERS) is not None
+
+
+def _attend_by_xformers(name: str, modules: Iterable[torch.nn.Module], device: str) -> None:
+    if not xformers_is_here():
+        raise Problem("attention xformers: the package is not installed here", GET_XFORMERS)
+    from stages.diffusion.networks.memory_efficient import attend_memory_efficiently
+
+    given, refused = attend_memory_efficiently(modules)
+    if refused and not given:
+        error = f"attention xformers: it has no operator for {name} on {device}"
+        raise Problem(error, "set animate_pool.attention to torch")
+    if refused:
+        log.warning("attention xformers: no operator for %d layers of %s, which keep torch's", refused, name)
 
 
 def _put_channels_last(modules: Iterable[torch.nn.Module]) -> None:

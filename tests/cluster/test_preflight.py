@@ -11,7 +11,7 @@ PROLOGUE = """
 import logging, threading, time
 import ray
 from ray.cluster_utils import Cluster
-from cluster.preflight import Demand, require
+from cluster.preflight import Demand, nodes_without, require
 from manifests.errors import Problem
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
 ray.init(address=cluster.address, logging_level=logging.ERROR, log_to_driver=False)
@@ -51,8 +51,11 @@ try:
     require([Demand("animate_pool", 1, {"GPU": 2, "CPU": 2})], 0, said.append)
 except Problem as problem:
     print("no node", problem.error)
+print("without", len(nodes_without("no_such_package", wanted)), nodes_without("ray", wanted))
+print("nobody asked", nodes_without("no_such_package", [Demand("animate_pool", 1, {"GPU": 3})]))
 """
     )
+    assert said[4:] == ["without 1 []", "nobody asked []"], "of two nodes, one has the GPUs"
     assert said[0] == "at once True the cluster cannot give this: GPU 2 asked for (animate_pool 2 × 1), 0 there"
     assert said[1].startswith("in vain the cluster has not grown within 1 s: GPU 2 asked for")
     assert said[2].startswith("grown waiting for the cluster to grow")

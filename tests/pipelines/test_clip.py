@@ -200,6 +200,16 @@ def test_a_device_that_is_not_there_is_wrong_usage(
     assert said in capsys.readouterr().err.replace("\n  →", " →")
 
 
+def test_attention_that_this_machine_cannot_compute_is_wrong_usage(
+    media: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    (tmp_path / "settings.yaml").write_text("animate_pool: {attention: xformers}")
+    assert cli.main(["clip", *media, "--config", str(tmp_path / "settings.yaml")]) == cli.WRONG_USAGE
+    assert "animate_pool.attention xformers: it has no operator for device cpu" in capsys.readouterr().err
+    assert not Path(media[2]).exists()
+
+
 # What is heard of it, and how it ends
 
 

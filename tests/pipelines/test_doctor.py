@@ -12,6 +12,7 @@ from pipelines import cli
 from pipelines.configuration import AnimatePool, RunConfig
 from pipelines.doctor import examine
 from pipelines.settings import settled
+from stages.diffusion import acceleration
 from stages.diffusion.animators import ANIMATORS
 from stages.poses.recipes import DWPoseSettings, Estimators, PeopleSettings
 from tests.conftest import CHECKOUT
@@ -165,6 +166,30 @@ def test_a_configured_gpu_that_is_not_there_fails_on_a_machine_of_its_own(monkey
     whole, said = examined(config)
     assert whole
     assert the_line(said, "no CUDA device is here").startswith("warning"), "the driver of a cluster needs no GPU"
+
+
+def test_xformers_is_tried_only_where_it_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    _, said = examined()
+    assert the_line(said, "attention is torch's own").startswith("ok")
+    config = CONFIG.model_copy(update={"animate_pool": AnimatePool(attention="xformers")})
+    with monkeypatch.context() as without:
+        without.setattr(acceleration, "XFORMERS", "no_such_package")
+        whole, said = examined(config)
+    assert not whole
+    assert "→ pip install 'catwalk[gpu]'" in the_line(said, "FAIL", "the package is not installed here")
+    pytest.importorskip("xformers", reason="needs xformers, from the extra 'gpu' or 'dev'")
+    whole, said = examined(config)
+    assert not whole
+    assert "→ set animate_pool.attention to torch" in the_line(said, "FAIL", "xformers", "does not work on cpu")
+    monkeypatch.setenv("RAY_ADDRESS", "cluster:6379")
+    whole, said = examined(config)
+    assert whole
+    assert the_line(said, "xformers", "does not work on cpu").startswith("warning"), "the driver needs no GPU"
 
 
 @pytest.fixture

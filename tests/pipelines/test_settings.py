@@ -10,9 +10,12 @@ import pytest
 import torch
 
 from manifests.errors import WrongUsage
+from pipelines.animate import run
 from pipelines.configuration import RunConfig
-from pipelines.settings import RunSettings, require_device, settled
+from pipelines.settings import RunSettings, require_device, require_packages, settled
+from stages.diffusion import acceleration
 from stages.diffusion.animators import ANIMATORS
+from tests.made.sample_media import clip_row, write_manifest
 
 
 def settings(**pool: Any) -> RunSettings:
@@ -60,6 +63,39 @@ def test_more_devices_than_this_machine_has_are_refused(monkeypatch: pytest.Monk
     require_device("cuda", num_gpus=2, together=2)
     with pytest.raises(WrongUsage, match=r"gpus_per_clip 3: 2 CUDA device\(s\) are here"):
         require_device("cuda", num_gpus=4, together=3)
+
+
+@pytest.mark.parametrize("pool", [{}, {"device": "cpu", "num_gpus": 1}, {"device": "mps"}], ids=str)
+def test_xformers_without_cuda_is_refused(pool: dict[str, Any]) -> None:
+    with pytest.raises(WrongUsage, match=r"^animate_pool\.attention xformers: it has no operator for device (cpu|mps)"):
+        settings(attention="xformers", **pool)
+    assert settings(attention="xformers", num_gpus=1).config.animate_pool.attention == "xformers"
+    own = {"animate_pools": {"drawn": {"attention": "xformers"}}}
+    with pytest.raises(WrongUsage, match=r"^animate_pools\.drawn\.attention xformers"):
+        settled(RunConfig.load(None, own), "m.parquet", "out", None)
+
+
+def test_xformers_that_is_not_installed_is_refused_where_animators_are_loaded_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(acceleration, "XFORMERS", "no_such_package")
+    require_packages(RunConfig())
+    with pytest.raises(WrongUsage, match="attention xformers: the package is not installed here") as refused:
+        require_packages(RunConfig.load(None, {"animate_pools": {"drawn": {"attention": "xformers"}}}))
+    assert "pip install 'catwalk[gpu]'" in refused.value.remedy
+
+
+@pytest.mark.usefixtures("cluster")
+def test_xformers_that_a_node_lacks_ends_the_run_before_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.animate.XFORMERS", "no_such_package")
+    manifest, output = write_manifest(tmp_path / "m.parquet", [clip_row("a")]), tmp_path / "out"
+    config = RunConfig.load(None, {"animate_pool": {"attention": "xformers", "device": "cuda"}})
+    with pytest.raises(WrongUsage, match=r"attention xformers: not installed on \S+ → pip install"):
+        run(config, manifest, str(output), dry_run=True)
+    monkeypatch.setattr("pipelines.animate.XFORMERS", "torch")
+    run(config, manifest, str(output), dry_run=True)
 
 
 def test_an_animator_that_cannot_share_a_film_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from diffusers.models.attention_processor import Attention
 from torch.nn.functional import scaled_dot_product_attention
 
 KeysValues = tuple[torch.Tensor, torch.Tensor]  # each (samples, heads, tokens, channels/heads)
+# queries, keys and values (samples, heads, tokens, channels/heads) → what queries attend to, of their shape
+Operator = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def split_heads(attn: Attention, projected: torch.Tensor) -> torch.Tensor:
@@ -21,5 +25,6 @@ def keys_values_of(attn: Attention, tokens: torch.Tensor) -> KeysValues:
 
 def attend(attn: Attention, query: torch.Tensor, keys_values: KeysValues) -> torch.Tensor:
     """The layer's output (samples, tokens, channels) for queries (samples, heads, tokens, channels/heads)."""
-    merged = scaled_dot_product_attention(query, *keys_values).transpose(1, 2).flatten(2)
+    operator: Operator = getattr(attn, "operator", scaled_dot_product_attention)  # see `memory_efficient.py`
+    merged = operator(query, *keys_values).transpose(1, 2).flatten(2)
     return attn.to_out[1](attn.to_out[0](merged))
