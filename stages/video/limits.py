@@ -4,11 +4,12 @@ from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
 
 
 class Limits(BaseModel):
-    """Bounds on one reference image or driving video, checked from headers before pixels are decoded.
+    """Bounds on one reference image, driving video or keypoint file, checked from headers before pixels are decoded.
 
     bytes: size of the file; pixels: width × height of an image; frame_pixels: the same of a video's frame;
-    frames and seconds: length of a video; memory_bytes and cpu_seconds: what the process that reads a file may take,
-    of processor time 2 s more for each MiB of the file and 1 s for each frame that is decoded.
+    frames and seconds: length of a video or keypoint file; people: in a frame of a keypoint file; unpacked_bytes: of
+    all its keypoints in memory; memory_bytes and cpu_seconds: what the process that reads a file may take, of processor
+    time 2 s more for each MiB of the file and 1 s for each frame that is decoded.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -20,3 +21,5 @@ class Limits(BaseModel):
     seconds: PositiveFloat = 900.0
     memory_bytes: PositiveInt = 4 * 1024**3
     cpu_seconds: PositiveFloat = 120.0
+    people: PositiveInt = 100
+    unpacked_bytes: PositiveInt = 512 * 1024**2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from fractions import Fraction
-from io import BytesIO
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -176,24 +175,6 @@ def test_a_pickle_in_a_numpy_file_is_not_opened(tmp_path: Path) -> None:
     np.savez(tmp_path / "k.npz", keypoints=np.array([{"a": 1}], dtype=object), width=1, height=1)
     with pytest.raises(Rejected):
         import_keypoints(tmp_path / "k.npz", Limits())
-
-
-def test_a_small_keypoint_file_that_unpacks_to_much_is_never_unpacked(tmp_path: Path) -> None:
-    header = BytesIO()
-    shape = (20_000, 100_000, 134, 3)
-    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": shape})
-    with ZipFile(tmp_path / "k.npz", "w") as archive:
-        archive.writestr("keypoints.npy", header.getvalue())
-    one = {name: [0] for name in ("x", "y", "score")}
-    pq.write_table(pa.table({"frame": [19_999], "person": [99_999], "point": [133], **one}), tmp_path / "k.parquet")
-    crowd = [{"people": [{}] * 100_000}, *[{"people": []}] * 19_999]
-    (tmp_path / "k.json").write_text(json.dumps(crowd))
-    for name in ("k.npz", "k.parquet", "k.json"):
-        with pytest.raises(Rejected, match=rf"{name}' has \d+ bytes unpacked, allowed are"):
-            import_keypoints(tmp_path / name, Limits())
-    packed = write_documents(tmp_path / "k.zip", somebody())
-    with pytest.raises(Rejected, match="bytes unpacked, allowed are"):
-        import_keypoints(packed, Limits(bytes=20_000))
 
 
 def test_documents_of_a_zip_are_read_one_by_one(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
@@ -46,6 +47,27 @@ def read_header(member: IO[bytes]) -> ArrayHeader:
     if any(side < 0 for side in shape):
         raise ValueError(f"an array of shape {list(shape)}")
     return ArrayHeader(shape, dtype, fortran)
+
+
+def read_rows(member: IO[bytes], header: ArrayHeader) -> Iterator[np.ndarray]:
+    """The array along its first axis, one in memory at a time; all of it where it lies in Fortran's order.
+
+    Raises `ValueError` for one that ends before its last value.
+    """
+    count, *shape = header.shape
+    if header.fortran:
+        yield from np.frombuffer(_read(member, header.nbytes), header.dtype).reshape(header.shape, order="F")
+        return
+    length = math.prod(shape) * header.dtype.itemsize
+    for _ in range(count):
+        yield np.frombuffer(_read(member, length), header.dtype).reshape(shape)
+
+
+def _read(member: IO[bytes], length: int) -> bytes:
+    data = member.read(length)
+    if len(data) < length:
+        raise ValueError("an array that ends before its last value")
+    return data
 
 
 def read_number(archive: ZipFile, name: str) -> Any:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,9 @@ from pyarrow.types import is_floating, is_integer
 from manifests.errors import Damaged, Rejected
 from manifests.frame_rate import FASTEST_CAMERA, frame_rate
 from stages.poses.files import openpose_json
-from stages.poses.files.array_file import read_header, read_number, read_rate
+from stages.poses.files.archive import opened_archive
+from stages.poses.files.array_file import read_header, read_number, read_rate, read_rows
+from stages.poses.files.json_frames import LONGEST_FRAME, JsonFrames
 from stages.poses.keypoints import Keypoints, People
 from stages.poses.wholebody import BODY, POINTS, openpose_order, outlined
 from stages.video.limits import Limits
@@ -29,6 +31,8 @@ _INDICES = ("frame", "person", "point")
 _COLUMNS = (*_INDICES, "x", "y", "score")
 _VALUE = 8  # bytes of a float64
 _BLOCK = 256  # frames written at once
+_ROWS = 65_536  # of a Parquet file, read at once
+_FURTHEST = 2**31  # no frame, person or point has such a number
 _VALUES = pa.list_(pa.float64())
 _SCHEMA = pa.schema([("second", pa.string()), ("points", _VALUES), ("scores", _VALUES), ("boxes", _VALUES)])
 _PERSON = POINTS * 3 * _VALUE  # bytes of one person in one frame
@@ -130,76 +134,86 @@ def _check_extent(frames: int, people: int, limits: Limits) -> None:
     """Raise `_TooLarge` before memory is taken for the keypoints of `people` in each frame."""
     if frames > limits.frames:
         raise _TooLarge(f"{frames} frames, allowed are {limits.frames}")
-    _check_bytes(frames * people * _PERSON, limits)
-
-
-def _check_bytes(found: int, limits: Limits) -> None:
-    if found > limits.bytes:
-        raise _TooLarge(f"{found} bytes unpacked, allowed are {limits.bytes}")
+    if people > limits.people:
+        raise _TooLarge(f"{people} people in a frame, allowed are {limits.people}")
+    if (found := frames * people * _PERSON) > limits.unpacked_bytes:
+        raise _TooLarge(f"{found} bytes unpacked, allowed are {limits.unpacked_bytes}")
 
 
 def _from_json(path: Path, limits: Limits) -> tuple[Keypoints, Fraction | None]:
-    found = json.loads(path.read_text(encoding="utf-8"))
-    facts = found if isinstance(found, dict) else {}
-    frames = facts.get("frames", [facts] if "people" in facts else found)
+    frames = JsonFrames(path)
+    facts = frames.facts
     fps = frame_rate(facts["fps"], FASTEST_CAMERA) if "fps" in facts else None
-    _check_extent(len(frames), 0, limits)
-    return openpose_json.read(_checked(frames, len(frames), limits), facts.get("width"), facts.get("height")), fps
+    return openpose_json.read(_checked(frames, limits), facts.get("width"), facts.get("height")), fps
 
 
 def _from_zip(path: Path, limits: Limits) -> tuple[Keypoints, Fraction | None]:
-    with ZipFile(path) as archive:
-        names = [name for name in archive.namelist() if name.endswith(".json")]
-        _check_extent(len(names), 0, limits)
-        _check_bytes(sum(archive.getinfo(name).file_size for name in names), limits)
-        numbered = sorted(names, key=lambda name: (openpose_json.frame_number(name) or 0, name))
-        documents = (json.loads(archive.read(name)) for name in numbered)  # all at once they take five times as much
-        return openpose_json.read(_checked(documents, len(names), limits)), None
+    with opened_archive(path) as archive:
+        members = [one for one in archive.infolist() if one.filename.endswith(".json")]
+        if (longest := max((one.file_size for one in members), default=0)) > LONGEST_FRAME:
+            raise _TooLarge(f"a frame of {longest} bytes unpacked, allowed are {LONGEST_FRAME}")
+        _check_extent(len(members), 0, limits)
+        names = sorted((openpose_json.frame_number(one.filename) or 0, one.filename) for one in members)
+        documents = (json.loads(archive.read(name)) for _, name in names)
+        return openpose_json.read(_checked(documents, limits)), None
 
 
-def _checked(documents: Iterable[dict[str, Any]], frames: int, limits: Limits) -> Iterator[dict[str, Any]]:
-    """The documents of so many `frames`, none of which has more people than all of them may have."""
-    for document in documents:
+def _checked(documents: Iterable[Any], limits: Limits) -> Iterator[Any]:
+    """The documents as long as all of them, each with as many people as the fullest, are within the limits."""
+    most = 0
+    for number, document in enumerate(documents, start=1):
         people = document.get("people") if isinstance(document, dict) else None
-        _check_extent(frames, len(people) if isinstance(people, list) else 0, limits)
+        most = max(most, len(people) if isinstance(people, list) else 0)
+        _check_extent(number, most, limits)
         yield document
 
 
 def _from_numpy(path: Path, limits: Limits) -> tuple[Keypoints, Fraction | None]:
-    with ZipFile(path) as archive:
-        with archive.open("keypoints.npy") as member:
-            header = read_header(member)
-            if header.dtype.kind not in "fiu":
-                raise ValueError(f"keypoints are {header.dtype}, expected numbers")
-            _check_shape(header.shape)
-            _check_extent(header.shape[0], header.shape[1], limits)
-            values = np.frombuffer(member.read(header.nbytes), header.dtype)
-        triples = values.reshape(header.shape, order="F" if header.fortran else "C")
+    with opened_archive(path) as archive, archive.open("keypoints.npy") as member:
+        header = read_header(member)
+        if header.dtype.kind not in "fiu":
+            raise ValueError(f"keypoints are {header.dtype}, expected numbers")
+        _check_shape(header.shape)
+        _check_extent(*header.shape[:2], limits)
         width, height = (int(read_number(archive, side)) for side in ("width", "height"))
-        return _keypoints(triples, width, height), read_rate(archive)
+        keypoints = Keypoints.empty(*header.shape[:2], width, height)
+        for number, triples in enumerate(read_rows(member, header)):
+            _put(keypoints, number, triples)
+        return _without_empty_slots(keypoints), read_rate(archive)
 
 
 def _from_parquet(path: Path, limits: Limits) -> tuple[Keypoints, Fraction | None]:
     """Rows (frame, person, point, x, y, score); width, height and perhaps fps in the schema's metadata."""
     with pq.ParquetFile(path) as file:
-        _check_bytes(file.metadata.num_rows * len(_COLUMNS) * _VALUE, limits)
+        facts = {name.decode(): value.decode() for name, value in (file.schema_arrow.metadata or {}).items()}
+        width, height = int(facts["width"]), int(facts["height"])
+        fps = frame_rate(facts["fps"], FASTEST_CAMERA) if "fps" in facts else None
         types = {name: file.schema_arrow.field(name).type for name in _COLUMNS}
         if wrong := [name for name, kind in types.items() if not (is_integer(kind) or is_floating(kind))]:
             raise ValueError(f"column {wrong[0]} is {types[wrong[0]]}, expected numbers")
-        table = file.read(columns=list(_COLUMNS))
-        facts = {name.decode(): value.decode() for name, value in (file.schema_arrow.metadata or {}).items()}
-    columns: dict[str, Any] = {name: table[name].to_numpy() for name in _COLUMNS}
-    if any(not columns[name].min() >= 0 for name in _INDICES):  # nor NaN
-        raise ValueError(f"{', '.join(_INDICES)} count from 0")
-    shape = (*(int(columns[name].max()) + 1 for name in _INDICES), 3)
-    _check_shape(shape)
-    _check_extent(shape[0], shape[1], limits)
-    triples = np.full(shape, np.nan)
-    triples[tuple(columns[name].astype(np.int64) for name in _INDICES)] = np.stack(
-        [columns[name] for name in _COLUMNS[len(_INDICES) :]], axis=-1
-    )
-    fps = frame_rate(facts["fps"], FASTEST_CAMERA) if "fps" in facts else None
-    return _keypoints(triples, int(facts["width"]), int(facts["height"])), fps
+        _check_extent(file.metadata.num_rows // (limits.people * POINTS), 0, limits)
+        sides = [0, 0, 0]
+        for places, _ in _blocks(file):
+            sides = [max(side, int(found) + 1) for side, found in zip(sides, places.max(axis=1), strict=True)]
+        _check_shape((*sides, 3))
+        _check_extent(*sides[:2], limits)
+        triples = np.full((*sides, 3), np.nan)
+        for places, values in _blocks(file):
+            triples[tuple(places)] = values.T
+    keypoints = Keypoints.empty(*sides[:2], width, height)
+    for number, frame in enumerate(triples):
+        _put(keypoints, number, frame)
+    return _without_empty_slots(keypoints), fps
+
+
+def _blocks(file: pq.ParquetFile) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The rows as (3, rows) places and (3, rows) values, a block at a time. Raises `ValueError` for no place."""
+    for batch in file.iter_batches(_ROWS, columns=list(_COLUMNS), use_threads=False):
+        columns = [batch[name].to_numpy(zero_copy_only=False) for name in _COLUMNS]
+        indices, values = columns[: len(_INDICES)], columns[len(_INDICES) :]
+        if any(not ((one >= 0) & (one < _FURTHEST)).all() for one in indices):  # nor NaN
+            raise ValueError(f"{', '.join(_INDICES)} count from 0")
+        yield np.stack([one.astype(np.int64) for one in indices]), np.stack(values).astype(np.float64)
 
 
 def _check_shape(shape: tuple[int, ...]) -> None:
@@ -207,17 +221,30 @@ def _check_shape(shape: tuple[int, ...]) -> None:
         raise ValueError(f"keypoints have shape {shape}, expected (frames, people, 134 or 133 or 18, 3)")
 
 
-def _keypoints(triples: np.ndarray, width: int, height: int) -> Keypoints:
-    """(frames, people, 134 | 133 | 18, 3) as x, y, score in pixels; a person of NaN is absent."""
-    people = []
-    for frame in np.asarray(triples, np.float64):
-        there = frame[~np.isnan(frame).all(axis=(1, 2))]
-        points, scores = np.nan_to_num(there[..., :2]), np.nan_to_num(there[..., 2])
-        if triples.shape[2] == POINTS - 1:
-            points, scores = openpose_order(points, scores)
-        elif triples.shape[2] == 18:
-            whole = np.zeros((len(there), POINTS, 3))
-            whole[:, BODY, :2], whole[:, BODY, 2] = points, scores
-            points, scores = whole[..., :2], whole[..., 2]
-        people.append(People(points, scores, outlined(points, scores > 0)))
-    return Keypoints.from_people(people, width, height)
+def _put(keypoints: Keypoints, number: int, triples: np.ndarray) -> None:
+    """Put (people, 134 | 133 | 18, 3) as x, y, score in pixels into a frame; a person of NaN is absent."""
+    frame = triples.astype(np.float64)
+    there = frame[~np.isnan(frame).all(axis=(1, 2))]
+    points, scores = np.nan_to_num(there[..., :2]), np.nan_to_num(there[..., 2])
+    if triples.shape[1] == POINTS - 1:
+        points, scores = openpose_order(points, scores)
+    elif triples.shape[1] == 18:
+        whole = np.zeros((len(there), POINTS, 3))
+        whole[:, BODY, :2], whole[:, BODY, 2] = points, scores
+        points, scores = whole[..., :2], whole[..., 2]
+    here = slice(len(there))
+    keypoints.points[number, here], keypoints.scores[number, here] = points, scores
+    keypoints.boxes[number, here] = outlined(points, scores > 0)
+
+
+def _without_empty_slots(keypoints: Keypoints) -> Keypoints:
+    """As many slots as the fullest frame has people."""
+    fullest = int(keypoints.present.sum(axis=1).max(initial=0))
+    if fullest == keypoints.points.shape[1]:
+        return keypoints
+    return replace(
+        keypoints,
+        points=keypoints.points[:, :fullest].copy(),
+        scores=keypoints.scores[:, :fullest].copy(),
+        boxes=keypoints.boxes[:, :fullest].copy(),
+    )

@@ -55,17 +55,14 @@ def read(documents: Iterable[dict[str, Any]], width: int | None = None, height: 
         told.add((document.get("canvas_width"), document.get("canvas_height")))
     width, height = _size(told - {(None, None)}, width, height)
     scale = _to_pixels(frames, width, height)
-    people = []
-    for points, scores in frames:
-        pixels = np.where((scores > 0)[..., None], points * scale, 0.0)
-        people.append(
-            People(
-                pixels,
-                scores,
-                np.stack([_box(*one) for one in zip(pixels, scores, strict=True)]) if len(pixels) else np.empty((0, 4)),
-            )
-        )
-    return Keypoints.from_people(people, width, height)
+    made = Keypoints.empty(len(frames), max((len(points) for points, _ in frames), default=0), width, height)
+    for number, (points, scores) in enumerate(frames):
+        here = slice(len(points))
+        made.points[number, here] = np.where((scores > 0)[..., None], points * scale, 0.0)
+        made.scores[number, here] = scores
+        for slot, person in enumerate(made.points[number, here]):
+            made.boxes[number, slot] = _box(person, scores[slot])
+    return made
 
 
 def write(people: People) -> dict[str, Any]:
@@ -163,10 +160,10 @@ def _size(told: set[tuple[Any, Any]], width: int | None, height: int | None) -> 
 
 def _to_pixels(frames: list[tuple[np.ndarray, np.ndarray]], width: int, height: int) -> np.ndarray:
     """By what coordinates (x, y) as written are multiplied to become pixels."""
-    seen = np.concatenate([points[scores > 0] for points, scores in frames] or [np.empty((0, 2))])
-    if not seen.size or np.abs(seen).max() > _LARGEST_FRACTION:
+    seen = [points[scores > 0] for points, scores in frames if (scores > 0).any()]
+    if not seen or max(np.abs(points).max() for points in seen) > _LARGEST_FRACTION:
         return np.ones(2)
-    if seen.min() < _LEAST_FRACTION:
+    if min(points.min() for points in seen) < _LEAST_FRACTION:
         raise Rejected("keypoints look like fractions from −1 to 1", "write pixels, or fractions from 0 to 1")
     return np.array([width, height], np.float64)
 

@@ -17,6 +17,7 @@ from typing import IO
 import numpy as np
 
 from manifests.errors import Rejected
+from stages.poses.files.archive import opened_archive
 from stages.poses.files.array_file import read_header, read_rate
 from stages.video.limits import Limits
 
@@ -69,7 +70,7 @@ def read_uv(path: Path, limits: Limits) -> Iterator[np.ndarray]:
 @contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with opened_archive(path) as archive:
             yield archive
     except Rejected:
         raise
