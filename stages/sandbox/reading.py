@@ -120,7 +120,7 @@ def import_keypoints(file: File, limits: Limits) -> tuple[Keypoints, Fraction | 
         return Keypoints(points, scores, boxes, width, height), fps
 
     # beside three numbers a point, a box
-    reading = _reading("keypoints", file, limits, {"whole": True}, "keypoint file", limits.bytes + limits.bytes // 50)
+    reading = _reading("keypoints", file, limits, {"whole": True}, "keypoint file", 2 * limits.unpacked_bytes)
     return _checked(reading, SANDBOX.read(reading), keypoints)
 
 

@@ -174,9 +174,10 @@ def _from_numpy(path: Path, limits: Limits) -> tuple[Keypoints, Fraction | None]
         if header.dtype.kind not in "fiu":
             raise ValueError(f"keypoints are {header.dtype}, expected numbers")
         _check_shape(header.shape)
-        _check_extent(*header.shape[:2], limits)
+        frames, people = header.shape[0], header.shape[1]
+        _check_extent(frames, people, limits)
         width, height = (int(read_number(archive, side)) for side in ("width", "height"))
-        keypoints = Keypoints.empty(*header.shape[:2], width, height)
+        keypoints = Keypoints.empty(frames, people, width, height)
         for number, triples in enumerate(read_rows(member, header)):
             _put(keypoints, number, triples)
         return _without_empty_slots(keypoints), read_rate(archive)
@@ -192,15 +193,16 @@ def _from_parquet(path: Path, limits: Limits) -> tuple[Keypoints, Fraction | Non
         if wrong := [name for name, kind in types.items() if not (is_integer(kind) or is_floating(kind))]:
             raise ValueError(f"column {wrong[0]} is {types[wrong[0]]}, expected numbers")
         _check_extent(file.metadata.num_rows // (limits.people * POINTS), 0, limits)
-        sides = [0, 0, 0]
+        frames = people = points = 0
         for places, _ in _blocks(file):
-            sides = [max(side, int(found) + 1) for side, found in zip(sides, places.max(axis=1), strict=True)]
-        _check_shape((*sides, 3))
-        _check_extent(*sides[:2], limits)
-        triples = np.full((*sides, 3), np.nan)
+            furthest = places.max(axis=1)
+            frames, people, points = (max(*two) for two in zip((frames, people, points), furthest + 1, strict=True))
+        _check_shape((frames, people, points, 3))
+        _check_extent(frames, people, limits)
+        triples = np.full((frames, people, points, 3), np.nan)
         for places, values in _blocks(file):
             triples[tuple(places)] = values.T
-    keypoints = Keypoints.empty(*sides[:2], width, height)
+    keypoints = Keypoints.empty(frames, people, width, height)
     for number, frame in enumerate(triples):
         _put(keypoints, number, frame)
     return _without_empty_slots(keypoints), fps
