@@ -1,19 +1,16 @@
-"""Small pictures of references and driving videos, made when a page is: user media are read in processes of their own.
+"""Small pictures of references and driving videos, made when a page is; user media are read in the sandbox.
 
-A process that a file kills, or that takes too long over it, is ended; what it had in hand is left out, with the reason.
+What takes too long is left out, with the reason.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import Literal, NamedTuple
 
 from manifests import storage
@@ -22,12 +19,12 @@ from manifests.errors import Problem
 from manifests.temporary import temporary_folder
 from pipelines.report.picture import inline
 from stages.driving import shown_frames
-from stages.video.image import read_image
+from stages.sandbox.held_file import held
+from stages.sandbox.reading import Frames, read_image
 from stages.video.limits import Limits
-from stages.video.read import Frames
 
-SECONDS_EACH = 60  # of one file, after which its process is ended
 MOST_BYTES = 512 * 2**20  # of a driving video that is fetched for its thumbnails
+LIMITS = Limits(bytes=MOST_BYTES, cpu_seconds=20)
 QUALITY = 70
 SIDES = ((1000, 224), (4000, 144), (10**9, 96))  # (pictures up to which, pixels of the longer side): pages stay small
 
@@ -72,66 +69,59 @@ def thumbnails(sources: Sequence[Source], seconds: float) -> list[Pictures | Lef
     count = sum(1 if isinstance(source, Reference) else len(source.moments) for source in sources)
     side = next(pixels for most, pixels in SIDES if count <= most)
     until = time.monotonic() + seconds
-    workers = min(8, os.cpu_count() or 1)
+    waiting: SimpleQueue[int] = SimpleQueue()
+    for number in range(len(sources)):
+        waiting.put(number)
+    done: SimpleQueue[tuple[int, Pictures | Left]] = SimpleQueue()
+
+    def work() -> None:
+        while time.monotonic() < until:
+            try:
+                number = waiting.get_nowait()
+            except Empty:
+                return
+            done.put((number, _made(sources[number], side)))
+
+    for _ in range(min(8, os.cpu_count() or 1, len(sources))):
+        Thread(target=work, name="thumbnails", daemon=True).start()  # nobody waits for one that a store keeps
     made: dict[int, Pictures | Left] = {}
-    while len(made) < len(sources) and time.monotonic() < until:
-        waiting = {number: source for number, source in enumerate(sources) if number not in made}
-        fatal = _in_processes(waiting, side, min(workers, len(waiting)), until, made)
-        if fatal is not None and workers == 1:
-            made[fatal] = Left(f"whoever reads it dies, or is not done within {SECONDS_EACH} s")
-        workers = 1  # a process has died: with one at a time it is known of what
+    while len(made) < len(sources):
+        try:
+            number, pictures = done.get(timeout=max(0.0, until - time.monotonic()))
+        except Empty:
+            break
+        made[number] = pictures
     return [made.get(number, Left("there was no time left for it")) for number in range(len(sources))]
 
 
-def _in_processes(
-    sources: Mapping[int, Source], side: int, workers: int, until: float, made: dict[int, Pictures | Left]
-) -> int | None:
-    """Put what becomes of the sources into `made`; returns the first that was not done when a process died."""
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
-    try:
-        futures = {pool.submit(_made, source, side): number for number, source in sources.items()}
-        for future in as_completed(futures, max(0.0, until - time.monotonic())):
-            with suppress(BrokenProcessPool):
-                made[futures[future]] = future.result()
-    except TimeoutError:
-        return None
-    except BrokenProcessPool:  # while they were handed out
-        return next(iter(sources))
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-    return next((number for future, number in futures.items() if future.done() and number not in made), None)
-
-
 def _made(source: Source, side: int) -> Pictures | Left:
-    """In a process of its own: the pictures, or what is wrong with the file."""
-    signal.alarm(SECONDS_EACH)  # it ends the process, whatever library is at work
+    """The pictures, or what is wrong with the file."""
     try:
         return _of_reference(source, side) if isinstance(source, Reference) else _of_driving(source, side)
     except Problem as problem:
         return Left(storage.redact_text(problem.error))
     except FileNotFoundError:
         return Left("it is not there any more")
-    except Exception as error:  # stores and decoders have errors of their own
+    except Exception as error:  # stores have errors of their own
         return Left(storage.redact_text(f"{type(error).__name__}: {error}")[:300])
-    finally:
-        signal.alarm(0)
 
 
 def _of_reference(source: Reference, side: int) -> Pictures:
     with temporary_folder("report") as folder:
-        picture = read_image(storage.fetch(source.uri, folder, MOST_BYTES), Limits())
+        picture = read_image(storage.fetch(source.uri, folder, MOST_BYTES), LIMITS)
     return Pictures([inline(picture, side, QUALITY)], [0])
 
 
 def _of_driving(source: Driving, side: int) -> Pictures | Left:
-    with temporary_folder("report") as folder:
-        path = storage.fetch(source.uri, folder, MOST_BYTES)
-        if storage.sha256_file(path) != source.digest:
+    with temporary_folder("report") as folder, held(storage.fetch(source.uri, folder, MOST_BYTES)) as file:
+        if file.sha256() != source.digest:
             return Left("the file has changed since")
-        video = Frames(path, Limits(bytes=MOST_BYTES))
+        video = Frames(file, LIMITS)
         shown = [_shown(clip, frame, video) for clip, frame in source.moments]
         some = sorted(set(shown))
         drawn = {frame: inline(picture, side, QUALITY) for frame, picture in zip(some, video.read(some), strict=True)}
+        if file.changed:
+            return Left("the file has changed since")
     return Pictures([drawn[frame] for frame in shown], shown)
 
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeGuard
 
-from manifests.errors import Damaged, Problem, Rejected
-from stages.sandbox.child import Answer
+from manifests.errors import Damaged, Problem, Rejected, visible
+from stages.sandbox.child import LONGEST_TRACEBACK, Answer
 from stages.sandbox.confinement import Bounds
 from stages.sandbox.held_file import PROC, HeldFile
 from stages.sandbox.messages import Closed, Malformed, Message, Silent, receive, send
@@ -218,9 +218,9 @@ def _raise(reading: Reading, message: Message) -> NoReturn:
         case "memory", _:
             raise _too_much_memory(reading)
         case "problem", [str() as kind, str() as error, str() as remedy] if kind in _PROBLEMS:
-            raise _PROBLEMS[kind](_plain(error), _plain(remedy))
+            raise _PROBLEMS[kind](error[:LONGEST_TEXT], remedy[:LONGEST_TEXT])
         case "fault", str() as text:
-            raise Fault(_plain(text, 10_000))
+            raise Fault(visible(text[:LONGEST_TRACEBACK]))
     raise Malformed(f"{message.kind[:40]!r}")
 
 
@@ -244,15 +244,14 @@ def _raise_end(reading: Reading, ended: socket.socket) -> NoReturn:
     name = signal.Signals(number).name if number in set(signal.Signals) else str(number)
     log.warning("a reading of %s ended by %s after %.1f s, at most %.2f GB", reading.what, name, seconds, peak / 1e9)
     if number == signal.SIGABRT:  # so C++ answers both a broken promise and memory that is not to be had
-        name = f"{name}; it may have asked for more than {reading.bounds.memory_bytes / 1e9:.1f} GB"
+        name = f"{name}; it may have asked for more than {_gigabytes(reading.bounds.memory_bytes)}"
     raise Rejected(f"{reading.what} crashes its reader ({name})", SAY_OTHERWISE)
 
 
 def _too_much_memory(reading: Reading) -> Rejected:
-    most = f"{reading.bounds.memory_bytes / 1e9:.1f} GB of memory"
+    most = f"{_gigabytes(reading.bounds.memory_bytes)} of memory"
     return Rejected(f"{reading.what}: reading it takes more than {most}", SAY_OTHERWISE)
 
 
-def _plain(text: str, most: int = LONGEST_TEXT) -> str:
-    """What may be shown of a text that a reader gave."""
-    return "".join(letter if letter.isprintable() or letter == "\n" else "�" for letter in text[:most])
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.2g} GB"

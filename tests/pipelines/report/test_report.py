@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from manifests import results
 from manifests.errors import WrongUsage
@@ -22,7 +22,7 @@ from pipelines.partial_results import as_text
 from pipelines.report.clips import worst_first
 from pipelines.report.links import Links
 from pipelines.report.report import write_report
-from pipelines.report.thumbnails import Left, Pictures, Reference, thumbnails
+from pipelines.report.thumbnails import LIMITS, Left, Pictures, Reference, thumbnails
 from tests.made.made_night import Media, in_bucket, make_night, report_data, small_media, typical
 from tests.made.sample_media import write_driving, write_manifest
 
@@ -186,20 +186,15 @@ def test_what_cannot_be_shown_is_left_out_with_the_reason_and_what_was_refused_i
     assert "  1 thumbnails left out: the file has changed since" in said
 
 
-class Deadly(Reference):
-    """A picture whose decoder kills its process."""
-
-    @property
-    def uri(self) -> str:  # type: ignore[override]
-        os.kill(os.getpid(), signal.SIGKILL)
-        raise AssertionError
-
-
-def test_a_file_that_kills_its_reader_costs_only_its_own_picture(few: Media) -> None:
+def test_a_file_that_is_too_much_for_its_reader_costs_only_its_own_picture(
+    few: Media, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.report.thumbnails.LIMITS", LIMITS.model_copy(update={"memory_bytes": 30_000_000}))
+    Image.new("RGB", (6000, 5000)).save(tmp_path / "large.png")
     good = [Reference(str(path), []) for path in few.references]
-    first, deadly, last = thumbnails([good[0], Deadly("", []), good[1]], 120)
+    first, large, last = thumbnails([good[0], Reference(str(tmp_path / "large.png"), []), good[1]], 120)
     assert isinstance(first, Pictures)
-    assert isinstance(deadly, Left)
+    assert large == Left("image 'large.png': reading it takes more than 0.03 GB of memory")
     assert isinstance(last, Pictures)
     assert thumbnails(good, 0.0) == [Left("there was no time left for it")] * 2
 
