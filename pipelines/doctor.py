@@ -60,6 +60,7 @@ def examine(config: RunConfig, output: str | None, with_ray: bool, say: Say) -> 
         "Python": python,
         "packages": packages,
         "video": video,
+        "sandbox": sandbox,
         "torch": lambda: torch_devices(config),
         "attention": lambda: attention(config),
         "animators": lambda: animators(config),
@@ -123,9 +124,9 @@ def video() -> Findings:
     """A film of two frames is encoded, and read back as driving videos are."""
     import imageio_ffmpeg
 
+    from stages.sandbox.reading import Frames
     from stages.video.encode import Encoder, EncodeRecipe
     from stages.video.limits import Limits
-    from stages.video.read import Frames
 
     program = imageio_ffmpeg.get_ffmpeg_exe()
     with temporary_folder("doctor") as folder:
@@ -142,6 +143,19 @@ def video() -> Findings:
         yield Finding("ok", f"{_version(program)} encodes H.264 (libx264)")
         count = len(list(Frames(film, Limits()).read()))
         yield Finding("ok" if count == 2 else "FAIL", f"reads {count} of 2 frames back with PyAV")
+
+
+def sandbox() -> Findings:
+    """What a process that reads a stranger's file tries on this machine, and is denied."""
+    from stages.sandbox.reading import protections
+
+    found = protections()
+    if found.denied:
+        by = f" ({'; '.join(found.by)})"
+        yield Finding("ok", f"whoever takes over a decoder is denied: {', '.join(found.denied)}{by}")
+    if found.allowed:
+        remedy = "run on Linux 5.13 or later, whose seccomp and Landlock the container allows, or see SECURITY.md"
+        yield Finding("warning", f"whoever takes over a decoder is not denied: {', '.join(found.allowed)}", remedy)
 
 
 def _version(program: str) -> str:

@@ -16,9 +16,9 @@ from pipelines.configuration import RunConfig
 from stages.poses.torso import torso
 from stages.poses.wholebody import BODY, VISIBLE
 from stages.progress import Told, counted, silent
-from stages.sandbox.reading import Frames, read_image
+from stages.sandbox.reading import Frames, container_faults, read_image
 from stages.video.image import fit
-from stages.video.quality.container import Wanted, container_faults
+from stages.video.quality.container import Wanted
 from stages.video.quality.curve import Figure
 from stages.video.quality.film_quality import FilmQuality, Outlines, metrics_of
 from stages.video.quality.frame import Frame, small_size
@@ -129,7 +129,7 @@ class _Measuring:
     def _container(self) -> None:
         truth = self._truth
         wanted = truth and Wanted(truth.facts.frames, truth.facts.fps, *_size(truth))
-        faults = container_faults(self._path, wanted or None)
+        faults = container_faults(self._path, wanted or None, self._config.limits)
         self._made.figures["container"] = Figure(len(faults))
         self._made.remarks += [f"container: {fault}" for fault in faults]
 

@@ -6,9 +6,10 @@ import os
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from fractions import Fraction
+from mmap import mmap
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,15 @@ def _uv(path: Path, limits: Json) -> Answers:
     return None
 
 
+def _container(film: Path, wanted: Sequence[Any] | None) -> Answer:
+    from stages.video.quality.container import Wanted, container_faults
+
+    if wanted is None:
+        return Answer(container_faults(film))
+    frames, fps, width, height = wanted
+    return Answer(container_faults(film, Wanted(frames, Fraction(*fps), width, height)))
+
+
 def _lora(path: Path) -> Answer:
     from stages.diffusion.weights.lora_file import probe_lora
 
@@ -103,7 +113,8 @@ def _ffmpeg() -> str:
 def _tries(active: Mapping[str, str]) -> Answer:
     """What is denied to this process, by trying: for `catwalk doctor`."""
     denied = [name for name, attempt in _ATTEMPTS.items() if _fails(attempt)]
-    return Answer({"denied": denied, "allowed": [name for name in _ATTEMPTS if name not in denied], "active": active})
+    allowed = [name for name in _ATTEMPTS if name not in denied]
+    return Answer([denied, allowed, [f"{name}: {how}" for name, how in active.items() if how]])
 
 
 def _fails(attempt: Callable[[], object]) -> bool:
@@ -122,20 +133,18 @@ def _write() -> None:
 _ATTEMPTS: dict[str, Callable[[], object]] = {
     "network": lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close(),
     "programs": lambda: subprocess.run(["/bin/sh", "-c", ":"], check=True),
-    "reading other files": lambda: next(_others()).read_bytes(),
-    "writing": _write,
+    "reading other files": lambda: Path("/etc/passwd").read_bytes(),
+    "writing files": _write,
     "signals to other processes": lambda: os.kill(os.getppid(), 0),
-    "memory without end": lambda: bytes(64 * 2**30),
+    "memory without end": lambda: mmap(-1, 2**40),
 }
 
 
-def _others() -> Iterator[Path]:
-    yield Path("/etc/passwd")
-
-
 _PICTURES = ("Bmp", "Gif", "Jpeg", "Png", "Ppm", "Tiff", "WebP")  # Pillow looks these up before any other
-_IMAGE = ("stages.video.image", "PIL.ImageChops", "PIL.features", "mmap")
-_IMAGE += tuple(f"PIL.{name}ImagePlugin" for name in _PICTURES)
+_IMAGE = (
+    *("stages.video.image", "PIL.ImageChops", "PIL.features", "mmap"),
+    *(f"PIL.{name}ImagePlugin" for name in _PICTURES),
+)
 _UV = ("stages.poses.files.uv_file", "encodings.cp437")  # in which zip files write names
 _VIDEO = ("stages.video.read", "av.subtitles.stream")
 READERS: dict[str, Reader] = {
@@ -146,6 +155,7 @@ READERS: dict[str, Reader] = {
     "keypoints": Reader(_keypoints, ("stages.poses.files.keypoint_file", "encodings.cp437")),
     "uv facts": Reader(_uv_facts, _UV),
     "uv": Reader(_uv, _UV),
+    "container": Reader(_container, ("stages.video.quality.container", "av.subtitles.stream")),
     "lora": Reader(_lora, ("stages.diffusion.weights.lora_file",)),
     "tries": Reader(_tries, told=True),
 }

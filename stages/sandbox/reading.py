@@ -14,7 +14,7 @@ from dataclasses import replace
 from fractions import Fraction
 from itertools import groupby
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from stages.sandbox.held_file import HeldFile
 from stages.sandbox.process import SANDBOX, SAY_OTHERWISE, Reading
 from stages.video.limits import Limits
 from stages.video.probe import VideoFacts
+from stages.video.quality.container import Wanted
 
 File = Path | HeldFile
 Made = TypeVar("Made")
@@ -147,6 +148,27 @@ def read_uv(file: File, facts: UVFacts, limits: Limits) -> Iterator[np.ndarray]:
         _checked(reading, next(answers), _end)
 
 
+def container_faults(film: File, wanted: Wanted | None, limits: Limits) -> list[str]:
+    """What is wrong with the file of an MP4, in words, as `stages.video.quality.container` finds it."""
+    asked = wanted and [wanted.frames, [wanted.fps.numerator, wanted.fps.denominator], wanted.width, wanted.height]
+    reading = _reading("container", film, limits, {"wanted": asked}, "film", 0)
+    return _checked(reading, SANDBOX.read(reading), lambda given: [_text(fault) for fault in given.data])
+
+
+class Protections(NamedTuple):
+    """What a reading process tried and was denied, what it could do, and by what it is denied."""
+
+    denied: list[str]
+    allowed: list[str]
+    by: list[str]
+
+
+def protections() -> Protections:
+    """What reading a file is kept from on this machine, by trying."""
+    reading = Reading("tries", [], {}, Bounds(Limits().memory_bytes, 60), "nothing", 120, 0)
+    return Protections(*SANDBOX.read(reading).data)
+
+
 def probe_lora(file: File, limits: Limits) -> dict[str, Any]:
     """Nothing, where the header names layers of a LoRA."""
     SANDBOX.read(_reading("lora", file, limits, {}, "LoRA", 0))
@@ -180,7 +202,7 @@ def _reading(
     )
 
 
-_WITHOUT_LIMITS = ("sound", "lora")
+_WITHOUT_LIMITS = ("sound", "lora", "container")
 
 
 def _checked(reading: Reading, given: Answer, form: Callable[[Answer], Made]) -> Made:

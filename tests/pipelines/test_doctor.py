@@ -42,6 +42,8 @@ def test_a_whole_installation_passes_every_check(tmp_path: Path) -> None:
     assert f"torch {metadata.version('torch')}" in the_line(said, "diffusers")
     assert the_line(said, "libx264").startswith("ok")
     assert "2 of 2 frames" in the_line(said, "back with")
+    denied = the_line(said, "whoever takes over a decoder is denied")
+    assert all(name in denied for name in ("network", "programs", "writing files", "memory without end"))
     assert "has all parts of magicanimate" in the_line(said, "checkpoint magicanimate")
     assert "write, read, claim, list and delete work" in the_line(said, "output")
     assert list(tmp_path.iterdir()) == [], "the doctor leaves nothing behind"

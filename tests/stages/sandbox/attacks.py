@@ -169,6 +169,12 @@ def _is_socket(number: int) -> bool:
         return False
 
 
+def _decord(given: Path) -> Answer:
+    import decord
+
+    return Answer(len(decord.VideoReader(str(given))))
+
+
 def _imported() -> Answer:
     return Answer(sorted(name for name in ("torch", "ray", "diffusers") if name in sys.modules))
 
@@ -176,6 +182,6 @@ def _imported() -> Answer:
 _ALL: list[Callable[..., Answer | Answers | None]] = [
     *(_fill, _crowd, _spin, _raise_limit, _signal, _connect, _datagram, _write, _write_to_input, _read, _remove),
     *(_change_mode, _run, _fork, _kill, _look_around, _name, _count, _sleep, _process, _reject, _fail, _claim),
-    *(_garbage, _imported),
+    *(_garbage, _imported, _decord),
 ]
 READERS = {call.__name__.strip("_"): Reader(call) for call in _ALL}
