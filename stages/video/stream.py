@@ -12,10 +12,12 @@ from av.video.stream import VideoStream
 
 from manifests.errors import Rejected
 from stages.video.limits import Limits
+from stages.video.sample_tables import check_tables
 
 # By content, not by name. Playlists (HLS, concat) stay out: they make a decoder open other files and hosts.
 CONTAINERS = "mov,matroska,avi,mpegts"
 DECODER_THREADS = 2
+MOST_STREAMS = 64  # pictures, tracks of sound, subtitles, attachments
 UPLOAD_AGAIN = "upload it again; if it is damaged where it comes from, cut the damaged part out"
 CONVERT = "check that it plays, then convert it: ffmpeg -i INPUT -c:v libx264 -pix_fmt yuv420p OUTPUT.mp4"
 
@@ -110,9 +112,13 @@ def too_long(path: Path, what: str, limits: Limits) -> Rejected:
 
 
 def _open(path: Path) -> InputContainer:
-    options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
+    check_tables(path)
+    options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file", "max_streams": str(MOST_STREAMS)}
     try:
         return av.open(f"file:{path.absolute()}", options=options, metadata_errors="replace")
+    except MemoryError as error:  # what libav says of streams too
+        what = f"takes too much memory to be opened, or has more than {MOST_STREAMS} streams"
+        raise rejected(path, what) from error
     except av.FFmpegError as error:
         raise rejected(
             path, f"is not a readable MP4, MOV, MKV, WebM, AVI or MPEG-TS video: {error.strerror}"
