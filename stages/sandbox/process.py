@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 # All that the reading process finds in its environment: no credential of the worker's is among it.
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "SYSTEMROOT")
 SINGLE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
+# What a frame took is kept for the next one: given back, it would be mapped and cleared for each anew.
+KEEPING = {"MALLOC_MMAP_THRESHOLD_": str(32 * 2**20), "MALLOC_TRIM_THRESHOLD_": str(256 * 2**20)}
 BUFFER = 4 * 2**20  # bytes on their way
 END_SECONDS = 10.0  # for the end of a reading to be told
 LONGEST_TEXT = 2000
@@ -182,7 +184,7 @@ SANDBOX = Sandbox(registry="stages.sandbox.readers")
 def _environment() -> dict[str, str]:
     kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     places = [os.path.abspath(path) for path in sys.path if path or os.getcwd()]
-    return kept | SINGLE | {"PYTHONPATH": os.pathsep.join(dict.fromkeys(places))}
+    return kept | SINGLE | KEEPING | {"PYTHONPATH": os.pathsep.join(dict.fromkeys(places))}
 
 
 def _all_files(reading: Reading) -> list[HeldFile | Path]:
