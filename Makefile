@@ -17,10 +17,13 @@ help:
 demo: setup
 	@$(VENV)/bin/python -m pipelines.demo out/demo
 
+# In two processes, of which one has the session's Ray cluster.
+AT_ONCE := --numprocesses=2 --dist=loadgroup
+
 # The tests run and have the last word even where style or types are not as they should be; either fails the command.
 test: setup
 	@$(AGAIN) lint || { failed=1; echo "test: make lint failed, see above; the tests follow" >&2; }; \
-	  echo "$(VENV)/bin/python -m pytest"; $(VENV)/bin/python -m pytest && test -z "$$failed"
+	  echo "$(VENV)/bin/python -m pytest $(AT_ONCE)"; $(VENV)/bin/python -m pytest $(AT_ONCE) && test -z "$$failed"
 
 lint: setup
 	$(VENV)/bin/ruff check .

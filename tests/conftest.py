@@ -51,3 +51,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--golden", default=golden, help="folder of recordings (default: tests/golden and ../shared/golden)"
     )
     parser.addoption("--system", default=None, help="only this system's recordings")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What runs beside what, where `make test` has two processes: tests of a file stay together, as do Ray's."""
+    for item in items:
+        on_ray = "cluster" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("ray" if on_ray else item.nodeid.partition("::")[0]))

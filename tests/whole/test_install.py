@@ -171,6 +171,7 @@ def tools(checkout: Path) -> Path:
     return checkout
 
 
+TESTS = "python -m pytest --numprocesses=2 --dist=loadgroup"
 LINT = ["ruff check .", "ruff format --check .", "python -m tests.type_check"]
 
 
@@ -180,7 +181,7 @@ def test_the_test_command_lints_and_tests(tools: Path) -> None:
     assert done.returncode == 0
     assert [line for line in done.stdout.splitlines() if line.startswith(("ruff", "python"))] == [
         *LINT,
-        "python -m pytest",
+        TESTS,
     ]
 
 
@@ -190,7 +191,7 @@ def test_the_test_command_fails_with_either_and_the_tests_have_the_last_word(too
     (tools / f"{word}-fails").touch()
     done = make(tools, "test")
     assert done.returncode != 0
-    assert done.stdout.splitlines()[-1] == "python -m pytest"
+    assert done.stdout.splitlines()[-1] == TESTS
     assert ("make lint failed" in done.stderr) == (word != "pytest")
 
 
