@@ -18,6 +18,7 @@ import av
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from manifests import results, storage
 from manifests.clip import Clip
@@ -59,6 +60,11 @@ def test_every_row_ends_as_exactly_one_result_and_bad_rows_stop_nothing(media: P
     (media / "text.mp4").write_text("no video")
     (media / "half.png").write_bytes((media / "reference.png").read_bytes()[:200])
     write_driving(media / "ntsc.mp4", frames=9, fps=Fraction(30000, 1001))
+    Image.new("RGB", (6000, 5000)).save(media / "greedy.png")
+    film = bytearray((media / "driving.mp4").read_bytes())
+    times = film.index(b"stts") + 12
+    film[times : times + 4] = (2**32 - 1).to_bytes(4, "big")  # samples: decord aborted its process over it
+    (media / "claims.mp4").write_bytes(film)
     rows = [
         clip_row("good", metadata={"sku": "A-1"}),
         clip_row("missing", reference="nobody.png"),
@@ -71,15 +77,20 @@ def test_every_row_ends_as_exactly_one_result_and_bad_rows_stop_nothing(media: P
         clip_row("unknown", animator="magic_animate"),
         clip_row("outside", reference="/etc/hostname"),
         clip_row("unweighted", checkpoint=str(media / "no-weights")),
+        clip_row("greedy", reference="greedy.png"),
+        clip_row("claims", driving="claims.mp4"),
     ]
     said: list[str] = []
     copying = shlex.join([sys.executable, "-c", "import shutil, sys; shutil.copy(sys.argv[2], sys.argv[1])"])
-    settings = config(on_end=f"{copying} {media / 'told.json'}")
+    settings = config(on_end=f"{copying} {media / 'told.json'}", limits={"memory_bytes": 100_000_000})
     outcome = run(settings, write_manifest(media / "m.parquet", rows), str(media / "out"), say=said.append)
     assert outcome.exit_code == 3
     assert [result.row for result in outcome.results] == list(range(len(rows)))
     status = [result.status for result in outcome.results]
-    assert status == ["done", "rejected", "done", *["rejected"] * 7, "failed"]
+    assert status == ["done", "rejected", "done", *["rejected"] * 7, "failed", "rejected", "rejected"]
+    assert "reading it takes more than 0.1 GB of memory" in outcome.results[-2].error
+    assert "4294967295 samples" in outcome.results[-1].error
+    assert not [result.row for result in outcome.results if result.worker_deaths], "the sandbox's, not the worker's"
     for result in outcome.results:
         assert result.good or (result.stage and result.error and result.remedy)
     good, ntsc = outcome.results[0], outcome.results[2]

@@ -35,16 +35,6 @@ def _fill(gigabytes: float) -> Answer:
     return Answer(len(kept))
 
 
-def _crowd(count: int) -> Answer:
-    """Threads with memory of their own: what they take together counts."""
-    threads = [threading.Thread(target=lambda: np.ones(2**28, np.uint8).sum()) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return Answer(count)
-
-
 def _spin() -> Answer:
     while True:
         pass
@@ -180,7 +170,7 @@ def _imported() -> Answer:
 
 
 _ALL: list[Callable[..., Answer | Answers | None]] = [
-    *(_fill, _crowd, _spin, _raise_limit, _signal, _connect, _datagram, _write, _write_to_input, _read, _remove),
+    *(_fill, _spin, _raise_limit, _signal, _connect, _datagram, _write, _write_to_input, _read, _remove),
     *(_change_mode, _run, _fork, _kill, _look_around, _name, _count, _sleep, _process, _reject, _fail, _claim),
     *(_garbage, _imported, _decord),
 ]

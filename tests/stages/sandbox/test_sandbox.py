@@ -60,7 +60,7 @@ def rejection(sandbox: Sandbox, reader: str, **asked: Any) -> Rejected:
 
 
 def test_more_memory_than_allowed_is_the_file_s_fault_and_says_how_much_that_is(sandbox: Sandbox) -> None:
-    assert "more than 0.3 GB of memory" in rejection(sandbox, "fill", gigabytes=10, memory=3 * GB // 10).error
+    assert "more than 0.3 GB of memory" in rejection(sandbox, "fill", gigabytes=1, memory=3 * GB // 10).error
     assert data(sandbox, "fill", gigabytes=0.25, memory=GB) == 2, "what is within the limit is given"
 
 
@@ -285,3 +285,19 @@ def _status(process: int) -> str | None:
         return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0]
     except OSError:
         return None
+
+
+def test_without_seccomp_landlock_and_proc_the_limits_and_the_process_of_its_own_remain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stages.sandbox.process.PROC", False)
+    (tmp_path / "film.mov").write_text("frames")
+    bare = Sandbox("tests.stages.sandbox.elsewhere")
+    try:
+        held = HeldFile(tmp_path / "film.mov")
+        assert data(bare, "name", held) == ["film.mov", ".mov", "frames", True]
+        assert "more than 1 s of processor time" in rejection(bare, "spin", cpu=1).error
+        assert "crashes its reader (SIGSEGV" in rejection(bare, "signal", number=11).error
+        assert data(bare, "write", path=str(tmp_path / "new")) == "EFBIG", "of files nothing is written"
+    finally:
+        bare.stop()
