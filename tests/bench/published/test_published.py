@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.flop_counter import FlopCounterMode
 
 from tests.bench.published.magicanimate import PublishedMagicAnimate, Run, Step, film, padded, tiled_noise
-from tests.bench.published.networks import load
+from tests.bench.published.networks import Networks, load
 from tests.bench.published.norms import tell_frames
 from tests.bench.published.windows import uniform
+from tests.bench.side_by_side.widths import PRODUCTION
 from tests.conftest import CHECKOUT
 from tests.parity.published.comparison import comparison_frame
 from tests.parity.recording import Case, Recording
@@ -135,3 +137,23 @@ def test_the_baseline_reproduces_the_recorded_cases(recording: Recording) -> Non
     complaints = [found.complaint for case in cases for _, _, found in case.replayed(runners) if found.complaint]
     assert not complaints, "\n".join(complaints)
     assert not any(case.uncompared() for case in cases)
+
+
+def test_the_baseline_is_as_slow_as_the_original_code() -> None:
+    """TFLOP of the original at 512 × 512, as it was counted itself: a guided window, one frame of ControlNet."""
+    networks = Networks(PRODUCTION)
+    published = PublishedMagicAnimate(None, networks)
+    latents, words = torch.empty(1, 4, 16, 64, 64, device="meta"), torch.empty(2, 77, 768, device="meta")
+    pictures = torch.empty(16, 3, 512, 512, device="meta")
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        networks.appearance(latents[:, :, 0].repeat(2, 1, 1, 1), 500, words)
+        reference = counter.get_total_flops()
+        for name, reader in networks.readers.items():
+            reader.bank, reader.reads = networks.writers[name].bank, True
+        residuals = published._residuals(latents, 500, words, pictures)
+        control = counter.get_total_flops() - reference
+        published._predict(latents, 500, words, [residuals[frame] for frame in range(16)])
+        window = counter.get_total_flops() - reference - control
+    # the last is the appearance encoder's two rows, which end at the last feature
+    counted = [round(flops / 1e12, 2) for flops in (window, control / 16, reference)]
+    assert counted == [39.87, 0.28, 1.53]
