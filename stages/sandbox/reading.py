@@ -128,7 +128,7 @@ def import_keypoints(file: File, limits: Limits) -> tuple[Keypoints, Fraction | 
 def probe_uv(file: File, limits: Limits) -> UVFacts:
     """Sizes and rate of a user's U/V file."""
     reading = _reading("uv facts", file, limits, {}, "U/V file", 0)
-    return UVFacts(*_checked(reading, SANDBOX.read(reading), lambda given: _sizes(given, limits)))
+    return _checked(reading, SANDBOX.read(reading), lambda given: _uv_facts(given, limits))
 
 
 def read_uv(file: File, facts: UVFacts, limits: Limits) -> Iterator[np.ndarray]:
@@ -231,6 +231,13 @@ def _sizes(given: Answer, limits: Limits) -> tuple[int, int, int, Fraction | Non
     frames, width, height, fps = given.data
     sizes = _whole(frames, limits.frames), _whole(width), _whole(height)
     return (*sizes, None if fps is None else _ratio(fps))
+
+
+def _uv_facts(given: Answer, limits: Limits) -> UVFacts:
+    facts = UVFacts(*_sizes(given, limits))
+    if facts.width * facts.height > limits.frame_pixels:
+        raise ValueError(f"maps of {facts.width}×{facts.height}")
+    return facts
 
 
 def _facts(given: Answer, limits: Limits) -> tuple[VideoFacts, list[Fraction]]:

@@ -51,4 +51,11 @@ def _keypoints(path: Path, limits: Any, whole: bool) -> Answer:
     return Answer(sizes, tuple(arrays))
 
 
-READERS = {name.__name__.strip("_"): Reader(name) for name in (_video, _frames, _image, _keypoints)}
+def _uv_facts(path: Path, limits: Any) -> Answer:
+    return Answer(_told(path))
+
+
+READERS = {
+    name.__name__.strip("_").replace("_", " "): Reader(name)
+    for name in (_video, _frames, _image, _keypoints, _uv_facts)
+}

@@ -147,6 +147,8 @@ def test_pictures_and_keypoints_of_another_form_are_refused(lied: Callable[[str]
     arrays = "np.zeros((3, 1, 134, 2)), np.zeros((3, 1, 134)), np.zeros((3, 1, 5))"
     with pytest.raises(Rejected, match="answer nonsense"):
         reading.import_keypoints(lied(f"[3, 64, 64, None], {arrays}"), LIMITS)
+    with pytest.raises(Rejected, match="answer nonsense: maps of"):
+        reading.probe_uv(lied("[3, 2**40, 2**20, None]"), LIMITS)
 
 
 # What readers do not survive, and who notices
