@@ -55,7 +55,5 @@ def _uv_facts(path: Path, limits: Any) -> Answer:
     return Answer(_told(path))
 
 
-READERS = {
-    name.__name__.strip("_").replace("_", " "): Reader(name)
-    for name in (_video, _frames, _image, _keypoints, _uv_facts)
-}
+_ALL = (_video, _frames, _image, _keypoints, _uv_facts)
+READERS = {call.__name__.strip("_").replace("_", " "): Reader(call) for call in _ALL}
