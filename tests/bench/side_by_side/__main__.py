@@ -136,17 +136,19 @@ def rows(found: list[Compared], phases: list[str]) -> Iterator[str]:
                 if counts:
                     cells += [f"{one.counted(name, phase):.3f}", f"{ratio / one.counted(name, phase):.2f}"]
             yield "| " + " | ".join(cells) + " |"
+    if "ours" in names and "published" in names:
+        told = "; ".join(f"{one.task.frames}: {one.difference:.1e}, {one.psnr:.0f} dB" for one in found)
+        yield f"\nproduct against baseline, latents' largest difference and films' PSNR at each length: {told}"
+    if not found[0].runs[names[0]][0].peak:
+        return
     yield "\n| peak MB: frames | " + " | ".join(f"{phase}: {name}" for phase in phases for name in names) + " |"
     yield "|---" * (1 + len(phases) * len(names)) + "|"
     for one in found:
         cells = [f"{one.peak(name, phase):.0f}" for phase in phases for name in names]
         yield "| " + " | ".join([f"{one.task.frames}", *cells]) + " |"
-    if "ours" in names and "published" in names:
-        told = "; ".join(f"{one.task.frames}: {one.difference:.1e}, {one.psnr:.0f} dB" for one in found)
-        yield f"\nproduct against baseline, latents' largest difference and films' PSNR at each length: {told}"
 
 
-def report(found: list[Compared], phases: list[str]) -> list[dict[str, Any]]:
+def report(found: list[Compared]) -> list[dict[str, Any]]:
     """The same as data."""
     return [
         {
@@ -169,7 +171,7 @@ def measured(given: argparse.Namespace) -> list[Compared]:
     made = contenders(given.contenders, configs, given.device, dtype, given.acceleration)
     tasks = [task_of(given, frames) for frames in given.frames]
     peaks = {}
-    if given.device == "cpu":
+    if given.device == "cpu" and given.peaks:
         peaks = {(task, name): peaks_alone(one, task, given) for task in tasks for name, one in made.items()}
     torch.set_num_threads(given.threads)
     compared(made, task_of(given, 4), argparse.Namespace(**{**vars(given), "repeats": 1}))  # warms up
@@ -184,7 +186,7 @@ def measured(given: argparse.Namespace) -> list[Compared]:
                 one.runs[name][0].peak = peak
         if one.psnr < SAME[dtype]:
             raise SystemExit(f"{task.frames} frames: the product draws another film than the baseline: {one.psnr} dB")
-        print(f"{task.frames} frames done", file=sys.stderr, flush=True)
+        print(json.dumps(report([one])), file=sys.stderr, flush=True)  # should the rest not come to its end
         found.append(one)
     return found
 
@@ -218,7 +220,7 @@ def main() -> None:
     found = measured(given)
     print("\n".join(rows(found, given.phases)))
     if given.json:
-        given.json.write_text(json.dumps(report(found, given.phases), indent=1))
+        given.json.write_text(json.dumps(report(found), indent=1))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Networks of two widths, and random weights for them: speed does not depend on values."""
+"""Networks of several widths, and random weights for them: speed does not depend on values."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ def narrowed(unet: tuple[int, ...], words: int, control: tuple[int, ...], vae: t
 WIDTHS = {
     "production": PRODUCTION,
     "mid": narrowed((64, 128, 256, 256), 128, (16, 32, 64, 64), (32, 64, 128, 128)),
+    "small": narrowed((32, 64, 128, 128), 64, (16, 16, 32, 32), (16, 32, 64, 64)),
     "tiny": narrowed((32, 32, 32, 32), 32, (8, 8, 16, 16), (16, 16, 16, 32)),
 }
 
