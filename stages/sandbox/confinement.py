@@ -84,7 +84,7 @@ def readable_places() -> list[Path]:
     paths = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     paths |= {path for path in sys.path if path.endswith(("site-packages", "dist-packages"))}
     own = Path(__file__).resolve().parents[2]
-    system = ("/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/dev/urandom", "/sys")
+    system = ("/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/dev/urandom", "/sys/devices/system/cpu")
     places = [*map(Path, paths), own / "stages", own / "manifests", Path(sys.base_prefix) / "lib", *map(Path, system)]
     return sorted({place.resolve() for place in places if place.exists()})
 
@@ -106,7 +106,9 @@ def _landlock(read: Sequence[int], write: Sequence[int], program: str | None) ->
     allowed = dict(_prepared().places)
     allowed |= dict.fromkeys(read, _READ_FILE) | dict.fromkeys(write, _READ_FILE | _WRITE)
     more = {"/proc/self": _READ}  # where descriptors have names
-    more |= dict.fromkeys([program, *_LOADERS] if program else [], _EXECUTE | _READ_FILE)
+    if program:
+        more |= dict.fromkeys([program, *_LOADERS], _EXECUTE | _READ_FILE)
+        more[str(Path(program).resolve().parents[1] / "lib")] = _READ  # its own libraries, where it has some
     allowed |= {os.open(path, _O_PATH): rights for path, rights in more.items() if os.path.exists(path)}
     for place, rights in allowed.items():
         rule = _PathBeneath(rights & handled, place)
