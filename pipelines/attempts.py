@@ -21,6 +21,7 @@ from pathlib import Path
 
 from manifests import storage
 from manifests.errors import Problem
+from stages.diffusion.out_of_memory import out_of_memory
 
 log = logging.getLogger(__name__)
 
@@ -259,7 +260,7 @@ def broken_device(error: BaseException) -> str | None:
     while seen is not None:
         text = next(iter(str(seen).strip().splitlines()), "")
         sticky = type(seen).__name__ == "AcceleratorError" or "CUDA error" in text
-        if sticky and "out of memory" not in str(seen):
+        if sticky and not out_of_memory(seen):
             return text or type(seen).__name__
         seen = seen.__cause__
     return None

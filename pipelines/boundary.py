@@ -14,6 +14,7 @@ from manifests.storage_fault import storage_fault
 from manifests.work import Work
 from pipelines.attempts import WorkerDied
 from pipelines.stopping import NotReached
+from stages.diffusion.out_of_memory import out_of_memory
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ def explained(error: Exception) -> tuple[str, str]:
         return error.error, error.remedy
     lines = str(error).strip().splitlines() or [""]
     text = visible(f"{type(error).__name__}: {storage.redact_text(lines[0])}")
-    if isinstance(error, MemoryError) or type(error).__name__ in ("OutOfMemoryError", "AcceleratorError"):
+    if isinstance(error, MemoryError) or out_of_memory(error):
         return text, "use a smaller size or window, or a worker with more memory"
     if fault := storage_fault(error):
         return fault

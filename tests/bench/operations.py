@@ -38,7 +38,7 @@ from stages.diffusion.dreampose.unet import Conditioning as ContextConditioning
 from stages.diffusion.dreampose.unet import ContextUNet
 from stages.diffusion.magicanimate.facts import LONGEST_WINDOW, NOISE_BLOCK
 from stages.diffusion.magicanimate.unet import Conditioning, ControlledUNet
-from stages.diffusion.networks.latent_images import BATCH_PIXELS
+from stages.diffusion.networks.decode_room import BATCH_PIXELS
 from stages.diffusion.networks.motion_unet import build_motion_unet, span_frames
 from stages.diffusion.networks.reference_attention import reading_blocks, transformer_blocks
 from stages.diffusion.networks.reference_network import ReferenceNetwork, build_reference_network, end_at_last_feature

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+import torch
 
 from pipelines.attempts import AttemptLedger, Place, WorkerDied, attempts_in, broken_device, forgive, note_cause
 from tests.conftest import CHECKOUT
@@ -145,16 +146,16 @@ def test_a_run_that_is_told_to_try_again_what_failed_forgets_its_deaths(tmp_path
 
 
 def test_only_errors_that_no_call_survives_are_a_broken_device() -> None:
-    class AcceleratorError(RuntimeError):
-        pass
-
     sticky = RuntimeError("CUDA error: device-side assert triggered\nCompile with TORCH_USE_CUDA_DSA")
     wrapped = ValueError("the clip failed")
     wrapped.__cause__ = sticky
     assert broken_device(sticky) == broken_device(wrapped) == "CUDA error: device-side assert triggered"
-    assert broken_device(AcceleratorError("an illegal memory access"))
+    assert broken_device(torch.AcceleratorError("an illegal memory access"))
     assert not broken_device(RuntimeError("CUDA error: out of memory"))
     assert not broken_device(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"))
+    assert not broken_device(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))
+    assert not broken_device(torch.AcceleratorError("CUDA error: out of memory"))
+    assert not broken_device(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"))
     assert not broken_device(RuntimeError("size mismatch"))
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
 
-from manifests.errors import NotFinite
+from manifests.errors import NotFinite, Problem
+from stages.diffusion.networks.decode_room import DecodeRoom
+from stages.diffusion.out_of_memory import out_of_memory
 from stages.diffusion.weights.checkpoint import (
     State,
     build,
@@ -20,8 +24,9 @@ from stages.diffusion.weights.checkpoint import (
     with_current_attention_names,
 )
 
-# Frames of one decode call, by area: four at 512×512 keep a decode under about 4 GB in half precision.
-BATCH_PIXELS = 4 * 512 * 512
+log = logging.getLogger(__name__)
+
+TOO_LARGE = "use a smaller size, or a device with more memory"
 
 
 class LatentImages:
@@ -30,6 +35,7 @@ class LatentImages:
     def __init__(self, autoencoder: AutoencoderKL, scale: float) -> None:
         self.autoencoder = autoencoder
         self._scale = scale
+        self.decode_frames: int | None = None  # in one call of the decoder; None: as suits the device
 
     @classmethod
     def load(
@@ -45,10 +51,19 @@ class LatentImages:
 
     @torch.inference_mode()
     def encode(self, image: np.ndarray) -> torch.Tensor:
-        """uint8 (height, width, 3) → the posterior's mean, scaled: (1, 4, height/8, width/8)."""
+        """uint8 (height, width, 3) → the posterior's mean, scaled: (1, 4, height/8, width/8).
+
+        In float32 where half precision overflows.
+        """
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
         pixels = pixels.to(self.autoencoder.device, torch.float32) / 127.5 - 1
-        return self.autoencoder.encode(pixels.to(self.autoencoder.dtype)).latent_dist.mean * self._scale
+        kept = self.autoencoder.dtype
+        mean = self._mean(pixels)
+        if kept != torch.float32 and not bool(torch.isfinite(mean).all()):
+            log.warning("the encoder overflowed in %s; once more in float32", kept)
+            with self._in_float32():
+                mean = self._mean(pixels).to(kept)
+        return mean * self._scale
 
     @torch.inference_mode()
     def posterior(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -56,24 +71,33 @@ class LatentImages:
 
         In float32 whatever the weights are kept in: values far from [-1, 1] overflow half precision.
         """
-        kept = self.autoencoder.dtype
-        convert = torch.nn.Module.to  # diffusers' own warns of layers to be kept in float32, of which there are none
-        convert(self.autoencoder, torch.float32)
-        try:
+        with self._in_float32():
             found = self.autoencoder.encode(pixels.to(self.autoencoder.device, torch.float32)).latent_dist
-        finally:
-            convert(self.autoencoder, kept)
         return found.mean, found.logvar
 
     @torch.inference_mode()
     def decode(self, parts: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
-        """Some of (frames, 4, h, w) → batches of (n, 3, 8·h, 8·w) in [0, 1], float32 on the autoencoder's device."""
-        for batch in _batches(parts):
-            scaled = batch.to(self.autoencoder.device, self.autoencoder.dtype) / self._scale
-            decoded = self.autoencoder.decode(scaled, return_dict=False)[0]
-            if not bool(torch.isfinite(decoded).all()):  # as uint8 it would be black
-                raise NotFinite("the decoder produced values that are not finite")
-            yield (decoded.float() / 2 + 0.5).clamp(0, 1)
+        """Some of (frames, 4, h, w) → batches of (n, 3, 8·h, 8·w) in [0, 1], float32 on the autoencoder's device.
+
+        From the first batch that overflows half precision on, in float32. Raises `NotFinite` where that overflows too,
+        `Problem` where there is no memory for a single frame.
+        """
+        room, precisely = DecodeRoom(self.autoencoder.device, self.decode_frames), False
+        for latents in parts:
+            pixels, done = latents.shape[-2] * latents.shape[-1] * 64, 0
+            while done < len(latents):
+                batch = latents[done : done + room.frames(pixels)]
+                decoded = self._decoded(batch, pixels, room, precisely)
+                if decoded is None:
+                    continue  # with fewer frames
+                if not bool(torch.isfinite(decoded).all()):  # as uint8 it would be black
+                    if precisely or self.autoencoder.dtype == torch.float32:
+                        raise NotFinite("the decoder produced values that are not finite")
+                    log.warning("the decoder overflowed in %s; from here on in float32", self.autoencoder.dtype)
+                    precisely = True
+                    continue
+                yield (decoded.float() / 2 + 0.5).clamp(0, 1)
+                done += len(batch)
 
     def frames(self, parts: Iterable[torch.Tensor], rounded: bool = False) -> Iterator[np.ndarray]:
         """Some of (frames, 4, h, w) → batches of uint8 (n, 8·h, 8·w, 3), truncated as the papers' writers do.
@@ -84,8 +108,33 @@ class LatentImages:
             levels = decoded * 255 + (0.5 if rounded else 0)
             yield levels.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
 
+    def _mean(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.autoencoder.encode(pixels.to(self.autoencoder.dtype)).latent_dist.mean
 
-def _batches(parts: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
-    for latents in parts:
-        pixels = latents.shape[-2] * latents.shape[-1] * 64
-        yield from latents.split(max(1, BATCH_PIXELS // pixels))
+    def _decoded(self, batch: torch.Tensor, pixels: int, room: DecodeRoom, precisely: bool) -> torch.Tensor | None:
+        """What the decoder answers for frames of `pixels` each; None where they were too many for the memory."""
+        try:
+            with room.measured(len(batch) * pixels), self._in_float32() if precisely else nullcontext():
+                scaled = batch.to(self.autoencoder.device, self.autoencoder.dtype) / self._scale
+                return self.autoencoder.decode(scaled, return_dict=False)[0]
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+            if len(batch) == 1:
+                said = str(error).strip().splitlines()[0]
+                raise Problem(f"decoding one frame of {pixels} pixels ran out of memory: {said}", TOO_LARGE) from error
+        # behind the handler: the error's traceback held what had been computed
+        room.did_not_fit(len(batch) * pixels)
+        log.warning("%d frames at once did not fit into the memory of %s", len(batch), self.autoencoder.device)
+        return None
+
+    @contextmanager
+    def _in_float32(self) -> Iterator[None]:
+        """The weights widened while the block lasts, which loses nothing: all values of a half type are float32's."""
+        kept = self.autoencoder.dtype
+        convert = torch.nn.Module.to  # diffusers' own warns of layers to be kept in float32, of which there are none
+        convert(self.autoencoder, torch.float32)
+        try:
+            yield
+        finally:
+            convert(self.autoencoder, kept)
