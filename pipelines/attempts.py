@@ -21,7 +21,7 @@ from pathlib import Path
 
 from manifests import storage
 from manifests.errors import Problem
-from stages.diffusion.out_of_memory import out_of_memory
+from manifests.out_of_memory import out_of_memory
 
 log = logging.getLogger(__name__)
 

@@ -9,12 +9,12 @@ from typing import Any, Literal, TypeVar
 
 from manifests import results, storage
 from manifests.errors import Again, Problem, Rejected, visible
+from manifests.out_of_memory import out_of_memory
 from manifests.results import Result
 from manifests.storage_fault import storage_fault
 from manifests.work import Work
 from pipelines.attempts import WorkerDied
 from pipelines.stopping import NotReached
-from stages.diffusion.out_of_memory import out_of_memory
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def explained(error: Exception) -> tuple[str, str]:
     lines = str(error).strip().splitlines() or [""]
     text = visible(f"{type(error).__name__}: {storage.redact_text(lines[0])}")
     if isinstance(error, MemoryError) or out_of_memory(error):
-        return text, "use a smaller size or window, or a worker with more memory"
+        return text, "use a smaller size or window, set animate_pool.low_vram, or take a worker with more memory"
     if fault := storage_fault(error):
         return fault
     if isinstance(error, OSError):

@@ -11,14 +11,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from manifests import results, storage
 from manifests.errors import NotFinite, Problem
 from manifests.layout import Film, OutputLayout, sound_key
+from manifests.out_of_memory import first_line, out_of_memory
 from manifests.results import Result
 from manifests.review import Measure, ReviewLimits
 from manifests.storage_fault import StorageFault, storage_fault
@@ -46,6 +48,9 @@ from stages.video.sound import check_sound
 
 log = logging.getLogger(__name__)
 
+Done = TypeVar("Done")
+
+_NO_ROOM = "use a smaller size or window, set animate_pool.low_vram, or take a device with more memory"
 _NO_PICTURE = "try another seed or a lower guidance; if it happens with every clip, fetch the checkpoint again"
 
 
@@ -150,7 +155,7 @@ class Animate:
             return results.of_marker(work, marker, "done" if own else "cached", self._layout, self._limits)
         started, timings = datetime.now(UTC), Timings(dict(work.seconds))
         with temporary_folder("animate") as folder:
-            made = self._finite(work, folder, timings)
+            made = self._with_room(work, partial(self._finite, work, folder, timings))
             with timings.of("publish"):
                 self._publish(made.movie, made.poster, film)
             film_bytes = made.movie.stat().st_size
@@ -177,11 +182,14 @@ class Animate:
         """
         timings = Timings(dict(work.seconds))
         with temporary_folder("animate") as folder:
-            with timings.of("load"):
-                animator = self._animator(work, None)
-            with timings.of("denoise"):
-                self._denoise.one(animator, work, number, folder)
+            self._with_room(work, partial(self._one_segment, work, number, folder, timings))
         return work.model_copy(update={"seconds": timings.seconds})
+
+    def _one_segment(self, work: Work, number: int, folder: Path, timings: Timings) -> None:
+        with timings.of("load"):
+            animator = self._animator(work, None)
+        with timings.of("denoise"):
+            self._denoise.one(animator, work, number, folder)
 
     def stills(self, work: Work, numbers: Sequence[int]) -> Stills:
         """Some of a film's frames, each drawn by itself at the film's size: how it will look, but for its motion.
@@ -202,6 +210,25 @@ class Animate:
                 took, poses = time.perf_counter() - begun, given.driving.poses
                 shown = [] if poses is None or facts.pose == "none" else [poses[number] for number in numbers]
                 return Stills(drawn, shown, given.reference, given.report, took)
+
+    def _with_room(self, work: Work, call: Callable[[], Done]) -> Done:
+        """What `call` does, twice where the device's memory did not suffice and other models could make room.
+
+        Raises `Problem` where there is too little.
+        """
+        reason = ""
+        for last in (False, True):
+            try:
+                return call()
+            except Exception as error:
+                if not out_of_memory(error):
+                    raise
+                reason = error.error if isinstance(error, Problem) else first_line(error)
+            # behind the handler: the error's traceback held what had been computed
+            if last or not self._models.keep_one():
+                break
+            log.warning("row %d (%s): %s; once more, without other models", work.row, work.clip.id, reason)
+        raise Problem(reason, _NO_ROOM)
 
     def _finite(self, work: Work, scratch: Path, timings: Timings) -> Made:
         """The film, made once more in float32 where half precision gave no picture. Raises `Problem` if both fail."""

@@ -27,6 +27,14 @@ def add_models(commands: Any) -> None:
     parser = new_command(commands, "models", models, text, BROKE_OFF)
     config_options(parser)
     parser.add_argument("--json", action="store_true", help="print the list as JSON on stdout")
+    parser.add_argument(
+        "--memory",
+        nargs="*",
+        metavar="WIDTHxHEIGHT",
+        help="say instead what each animator takes of its device's memory, at its own size or at these",
+    )
+    parser.add_argument("--window", type=int, metavar="N", help="of so many frames, for --memory")
+    parser.add_argument("--on", choices=["cpu", "cuda"], default="cuda", help="the device, for --memory")
     parts = parser.add_subparsers(title="commands", metavar="COMMAND")
     fetching = new_command(parts, "fetch", fetch, "fetch nets that find people, with pip", BROKE_OFF)
     fetching.add_argument("what", choices=["people"], help="people: MediaPipe's nets for body, hands and face")
@@ -38,6 +46,12 @@ def add_models(commands: Any) -> None:
 def models(arguments: argparse.Namespace) -> int:
     """`catwalk models`."""
     config = configured(arguments)
+    if arguments.memory is not None:
+        from pipelines.planning.memory_text import memory_lines
+
+        sizes = [_size(text) for text in arguments.memory]
+        print_text("\n".join(memory_lines(sizes, arguments.window, config.animate_pool.dtype, arguments.on)))
+        return OK
     from pipelines.models import models as all_models
 
     found = list(all_models(config))
@@ -46,6 +60,13 @@ def models(arguments: argparse.Namespace) -> int:
     else:
         print_text("\n".join(map(str, found)))
     return OK
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, cross, height = text.replace("×", "x").partition("x")
+    if not (cross and width.isdigit() and height.isdigit() and int(width) and int(height)):
+        raise WrongUsage(f"--memory {text}", "give sizes like 512x768, in pixels")
+    return int(width), int(height)
 
 
 def fetch(arguments: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ from manifests.work import Work
 from pipelines.configuration import Price
 from pipelines.plan import Plan
 from pipelines.planned_clip import PlannedClip
-from pipelines.planning.machine import CONTEXT_BYTES, Workers
+from pipelines.planning.machine import Workers
 from pipelines.planning.operations import Effort, operations_of
 from pipelines.planning.pace import MEGAPIXEL, Pace, effort_of
 from pipelines.planning.schedule import Job, Video, played
@@ -148,10 +148,8 @@ class Forecast:
         if operations is None:
             return
         made.pflop += (effort.draw_tflop if stored else effort.tflop) / 1000
-        number = self._times.number_bytes(animator)
-        held = self._times.weights(animator) + operations.held(work.clip) * 1e6 * number
-        held += CONTEXT_BYTES if self._workers.of(animator).machine.device == "cuda" else 0
-        made.memory_bytes[animator] = max(made.memory_bytes.get(animator, 0.0), held)
+        if memory := self._times.memory(work):
+            made.memory_bytes[animator] = max(made.memory_bytes.get(animator, 0.0), memory.peak)
 
     def _take_time(self, branches: Mapping[str, Sequence[Video]], made: Figures) -> None:
         """Branches go on side by side; what is drawn in a second pass waits for all of the first."""

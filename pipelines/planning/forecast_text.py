@@ -56,5 +56,5 @@ def _memory(made: Figures) -> Iterator[str]:
         if made.card_bytes:
             line += f" of the card's {made.card_bytes / GIB:,.0f}"
             if size > made.card_bytes:
-                line += ": it does not fit; use a smaller size or window, or a larger card"
+                line += ": it does not fit; use a smaller size or window, animate_pool.low_vram, or a larger card"
         yield line

@@ -43,7 +43,7 @@ class Operations:
 
     facts: dict[str, Any]  # the animator's part of the table
     tflop: dict[str, float]
-    elements: dict[str, float]  # millions of numbers that are held at once
+    elements: dict[str, float]  # millions of numbers that are held at once: of a frame, or a decoded megapixel
 
     def effort(self, work: Work) -> Effort:
         """What one clip takes; it has its defaults resolved."""
@@ -60,12 +60,17 @@ class Operations:
         denoise += window_frames * self.tflop[self._window(clip)]
         return Effort(work.frames, len(parts), windows, window_frames, denoise, drawn * self.tflop["picture"])
 
-    def held(self, clip: Clip) -> float:
-        """Millions of numbers that a window or a batch of decoded frames holds at most, beside the weights."""
-        return max((clip.window or 1) * self.elements[self._window(clip)], self.elements["picture"])
+    def window_held(self, clip: Clip, branches: int) -> float:
+        """Millions of numbers that a window with that many branches holds at most, for each of its frames."""
+        return self.elements[self._window(clip, branches)]
 
-    def _window(self, clip: Clip) -> str:
-        name = f"window_{branches_of(clip)}"
+    @property
+    def picture_held(self) -> float:
+        """Numbers that the decoder holds at most, for each pixel of its frames."""
+        return self.elements["picture"]
+
+    def _window(self, clip: Clip, branches: int | None = None) -> str:
+        name = f"window_{branches or branches_of(clip)}"
         # branches of one text share a part of the network
         words = f"{name}_words"
         return words if words in self.tflop and clip.prompt != clip.negative_prompt else name
@@ -82,8 +87,7 @@ def operations_of(animator: str, pixels: int) -> Operations | None:
     def at(kind: str) -> dict[str, float]:
         return {part: sum(map(math.prod, zip(weights, counts, strict=True))) for part, counts in of[kind].items()}
 
-    elements, at_once = at("elements"), max(1, of["decoded_pixels"] // pixels)
-    return Operations(of, at("tflop"), {**elements, "picture": elements["picture"] * at_once * pixels / 1e6})
+    return Operations(of, at("tflop"), at("elements"))
 
 
 @cache

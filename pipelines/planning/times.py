@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from manifests.work import Work
 from pipelines.planning.calibration_file import Calibration
 from pipelines.planning.machine import Machine, Workers
+from pipelines.planning.memory import Memory, memory_of
 from pipelines.planning.operations import operations_of
 from pipelines.planning.pace import Pace, assumed, nearest
 from pipelines.settings import RunSettings
@@ -71,6 +72,12 @@ class Times:
         """Bytes of one number in its networks."""
         dtype = compute_dtype(ANIMATORS[animator], self._machine(animator).device, self._settings.dtype)
         return 4 if dtype == "float32" else 2
+
+    def memory(self, work: Work) -> Memory | None:
+        """That a clip takes of its device; None where nobody has counted its animator."""
+        pool = self._settings.config.pool_of(work.clip.animator)
+        device = self._machine(work.clip.animator).device
+        return memory_of(work.clip, work.drawn or work.frames, device, self._settings.dtype, pool.low_vram)
 
     def assumptions(self, uncounted: Mapping[str, int]) -> list[str]:
         """What these figures rest on, in words; `uncounted` are films by animator whose pace nobody knows."""

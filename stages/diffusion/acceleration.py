@@ -1,4 +1,4 @@
-"""What of a loaded animator is made faster, and how: the same films, to rounding. Imports torch where it is applied.
+"""What of a loaded animator is made faster or smaller: the same films, to rounding. Imports torch where it is applied.
 
 In no key: a film is the same whatever has made it fast.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,7 +17,7 @@ from manifests.errors import Problem
 if TYPE_CHECKING:
     import torch
 
-    from stages.diffusion.animator import Animator
+    from stages.diffusion.animator import Animator, SavesMemory
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,17 @@ class Acceleration(BaseModel):
     )
     channels_last: bool | Literal["auto"] = Field(
         "auto", description="convolutions' weights with channels last; auto: on cuda in half precision"
+    )
+
+    low_vram: bool = Field(
+        False,
+        description="text encoder, image encoder and autoencoder in main memory while frames are denoised, and the "
+        "branches of guidance one by one: half the memory of a window",
+    )
+    decode_frames: int | None = Field(
+        None,
+        ge=1,
+        description="frames decoded at once; left out, one on a CPU, on cuda up to 4 of 512² as they fit",
     )
 
     def puts_channels_last(self, device: str, dtype: torch.dtype) -> bool:
@@ -60,6 +71,18 @@ def accelerate(animator: Animator, wanted: Acceleration, device: str, dtype: tor
         _attend_by_xformers(animator.facts.name, modules, device)
     if wanted.puts_channels_last(device, dtype):
         _put_channels_last(modules)
+    if getattr(animator, "waiting", None) is not None:
+        _spare_memory(cast("SavesMemory", animator), wanted, device)
+
+
+def _spare_memory(animator: SavesMemory, wanted: Acceleration, device: str) -> None:
+    from stages.diffusion.networks.offload import offload
+
+    animator.images.decode_frames = wanted.decode_frames
+    if wanted.low_vram:
+        animator.together = False
+        for name in animator.waiting:
+            offload(animator.modules[name], device)
 
 
 def xformers_is_here() -> bool:

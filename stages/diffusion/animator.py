@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from manifests.clip import Clip
+    from stages.diffusion.networks.latent_images import LatentImages
     from stages.diffusion.weights.lora import Lora
     from stages.poses.keypoints import People
 
@@ -207,6 +208,14 @@ class ShowsModules(Animator, Protocol):
     """An animator whose networks `stages/diffusion/acceleration.py` can make faster. Others stay as they are loaded."""
 
     modules: Mapping[str, torch.nn.Module]  # all that hold weights, by what they are
+
+
+class SavesMemory(ShowsModules, Protocol):
+    """An animator that can do with less of a device's memory."""
+
+    images: LatentImages
+    waiting: Sequence[str]  # those of its `modules` that take no part in denoising steps
+    together: bool  # branches of guidance go through the networks at once; set before the first film
 
 
 class DealsWindows(Animator, Protocol):

@@ -87,6 +87,14 @@ class ModelCache:
         self._make_room(0, keep=1)
         return self._loaded[key][0]
 
+    def keep_one(self) -> bool:
+        """Drop all but the animator used last, for its sake: its device is out of memory. Whether there were others."""
+        others = len(self._loaded) > 1
+        while len(self._loaded) > 1:
+            self._loaded.popitem(last=False)
+        self._collect()
+        return others
+
     def _load(self, name: str, checkpoint: Path, dtype: torch.dtype, lora: LoraFile | None) -> list[Animator]:
         devices = self._devices(name)
         loaded = [load_animator(name, checkpoint, device, dtype, lora, self._acceleration) for device in devices]

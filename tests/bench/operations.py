@@ -38,7 +38,6 @@ from stages.diffusion.dreampose.unet import Conditioning as ContextConditioning
 from stages.diffusion.dreampose.unet import ContextUNet
 from stages.diffusion.magicanimate.facts import LONGEST_WINDOW, NOISE_BLOCK
 from stages.diffusion.magicanimate.unet import Conditioning, ControlledUNet
-from stages.diffusion.networks.decode_room import BATCH_PIXELS
 from stages.diffusion.networks.motion_unet import build_motion_unet, span_frames
 from stages.diffusion.networks.reference_attention import reading_blocks, transformer_blocks
 from stages.diffusion.networks.reference_network import ReferenceNetwork, build_reference_network, end_at_last_feature
@@ -140,9 +139,8 @@ class Counts:
 
     def decoded(self, run: Callable[[int], Any], pixels: int) -> None:
         """The decoder; elements are those of a megapixel that is decoded at once."""
-        at_once = max(1, BATCH_PIXELS // pixels)
         self.add("picture", lambda: run(1))
-        self.elements["picture"] = held(lambda: run(at_once)) / (at_once * pixels / 1e6)
+        self.elements["picture"] = held(lambda: run(1)) / (pixels / 1e6)
 
 
 def sd_decoder(counts: Counts, height: int, width: int) -> None:
@@ -297,7 +295,7 @@ def table() -> Iterator[tuple[str, Counted]]:
     for name in SYSTEMS:
         sizes = SIZES.get(name, USUAL_SIZES)
         found = [counted(name, *size) for size in sizes]
-        facts = {**FACTS[name], "decoded_pixels": BATCH_PIXELS, "pixels": [width * height for width, height in sizes]}
+        facts = {**FACTS[name], "pixels": [width * height for width, height in sizes]}
         yield (
             name,
             {**facts, **{kind: by_part([getattr(one, kind) for one in found]) for kind in ("tflop", "elements")}},

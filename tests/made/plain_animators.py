@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import pytest
@@ -33,6 +34,9 @@ FACTS = Facts(
 )
 
 
+ALIVE: WeakSet[Plain] = WeakSet()
+
+
 class Plain:
     """The reference, mirrored, in every frame."""
 
@@ -41,6 +45,7 @@ class Plain:
 
     def __init__(self, half: bool) -> None:
         self.half = half
+        ALIVE.add(self)
 
     @classmethod
     def load(cls, checkpoint: Path, device: str, dtype: torch.dtype, lora: Any = None) -> Plain:
@@ -94,10 +99,26 @@ class AlwaysBlack(Plain):
             yield frames * 0
 
 
+class Greedy(Plain):
+    """It wants the device's memory for itself alone."""
+
+    def segment(self, *asked: Any) -> Denoised:
+        if len(ALIVE) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3.00 GiB.")
+        return super().segment(*asked)
+
+
+class TooLarge(Plain):
+    """No memory is enough for its pictures."""
+
+    def frames(self, parts: Parts, clip: Any) -> Iterator[np.ndarray]:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 300.00 GiB.")
+
+
 @pytest.fixture
 def plain_animators(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are known by their names in lower case."""
-    for kind in (Plain, OverflowingDenoiser, OverflowingDecoder, BlackInHalf, AlwaysNaN, AlwaysBlack):
+    for kind in (Plain, OverflowingDenoiser, OverflowingDecoder, BlackInHalf, AlwaysNaN, AlwaysBlack, Greedy, TooLarge):
         name = kind.__name__.lower()
         facts = replace(FACTS, name=name, implementation=f"{__name__}:{kind.__name__}")
         monkeypatch.setitem(ANIMATORS, name, facts)

@@ -246,6 +246,24 @@ def test_what_no_precision_can_draw_fails_with_the_reason(animator: str, dtype: 
     assert not list((media / "out").glob("films/*"))
 
 
+# Short memory
+
+
+def test_a_film_that_does_not_fit_beside_other_models_is_made_without_them(media: Path) -> None:
+    stages = chain(media)
+    works = [stages.work(row(media, name)) for name in ("plain", "greedy")]
+    for work in works:
+        stages.prepare(work)
+    calm, alone = map(stages.animate(), works)
+    assert np.array_equal(pictures(alone.film), pictures(calm.film))
+
+
+def test_a_film_that_fits_nowhere_fails_with_what_would_help(media: Path) -> None:
+    with pytest.raises(Problem, match="CUDA out of memory") as failed:
+        made(media, "toolarge")
+    assert re.search("smaller size or window.*low_vram", failed.value.remedy)
+
+
 def test_a_dark_reference_makes_a_dark_film(media: Path) -> None:
     Image.new("RGB", (48, 64), (5, 5, 5)).save(media / "reference.png")
     assert made(media, "plain").warnings == []

@@ -26,10 +26,12 @@ from stages.diffusion.networks.latent_images import LatentImages
 from stages.diffusion.networks.pose_guider import PoseGuider
 from stages.diffusion.networks.reference_attention import transformer_blocks
 from stages.diffusion.networks.reference_network import ReferenceNetwork, build_reference_network, end_at_last_feature
+from stages.diffusion.sampling.branches import Branches
 from stages.diffusion.sampling.cross_fade import cross_faded
 from stages.diffusion.sampling.denoise import Step, classifier_free_guidance, denoise
 from stages.diffusion.sampling.noise import frame_noise, tiled_noise
 from stages.diffusion.sampling.shared_frames import SharedFrames
+from stages.diffusion.sampling.transfer import picked, sent
 from stages.diffusion.sampling.windows import Window, window_plan
 from stages.diffusion.weights.checkpoint import State, load_strictly, read_config, read_state
 from stages.diffusion.weights.motion_checkpoint import motion_unet_state
@@ -45,6 +47,8 @@ class AnimateAnyone:
 
     facts = ANIMATE_ANYONE
     others: Sequence[AnimateAnyone] = ()
+    waiting = ("autoencoder", "image_encoder", "reference")
+    together = True
 
     def __init__(
         self,
@@ -177,6 +181,7 @@ class ClipModel:
             features = {name: rounded(one) for name, one in features.items()}
         self._conditioning = animator.unet.condition(features, tokens)
         self._pose = pose
+        self._turns = Branches(animator.together)
         self._stems: SharedFrames[Stem] = SharedFrames()
 
     def begin_step(self, timestep: int, windows: Sequence[Window], share: range) -> None:
@@ -188,10 +193,13 @@ class ClipModel:
         unet, conditioning = self._animator.unet, self._conditioning
 
         def stems(frames: list[int]) -> list[Stem]:
-            seen, pose = latents[frames].to(self._pose.dtype), self._pose[frames].to(self.device)
+            seen, pose = picked(latents, frames).to(self._pose.dtype), sent(picked(self._pose, frames), self.device)
             return unet.stem(seen, timestep, conditioning, pose).split()
 
-        return unet.finish(Stem.join(self._stems.of(stems)), timestep, conditioning)
+        stem = Stem.join(self._stems.of(stems))
+        return self._turns.predict(
+            conditioning.branches, lambda which: unet.finish(stem.of(which), timestep, conditioning.of(which))
+        )
 
 
 def starting_noise(clip: Clip, frames: Sequence[int], shape: tuple[int, int, int]) -> torch.Tensor:
@@ -207,7 +215,7 @@ def guidance_of(clip: Clip, windows: Sequence[Window], num_frames: int) -> Calla
     if clip.mode != "parity" or scale > 1:
         return classifier_free_guidance(scale)
     times = [sum(frame in window.frames for window in windows) for frame in range(num_frames)]
-    return lambda branches: branches[0] * torch.tensor(times, device=branches.device).view(-1, 1, 1, 1)
+    return lambda branches: branches[0] * sent(torch.tensor(times), branches.device).view(-1, 1, 1, 1)
 
 
 def rounded(tokens: torch.Tensor) -> torch.Tensor:

@@ -10,6 +10,7 @@ from PIL import Image
 from transformers import CLIPVisionModelWithProjection
 
 from stages.diffusion.networks.clip_vision import normalised, read_clip_vision
+from stages.diffusion.networks.offload import at_work
 from stages.video.image import Fit, fit
 
 
@@ -33,5 +34,6 @@ class ImageEncoder:
     @torch.inference_mode()
     def token(self, image: np.ndarray, how: Fit) -> torch.Tensor:
         """uint8 (height, width, 3) → (1, 1, width): the projected embedding, not normalised, as one token."""
-        pixels = self.pixels(image, how).to(self.model.device, self.model.dtype)
-        return self.model(pixels).image_embeds[:, None]
+        with at_work(self.model):
+            pixels = self.pixels(image, how).to(self.model.device, self.model.dtype)
+            return self.model(pixels).image_embeds[:, None]

@@ -37,6 +37,11 @@ class Conditioning:
     token: Mapping[str, torch.Tensor]  # (branches, 1, channels): all that cross-attention adds
     branches: int
 
+    def of(self, which: range) -> Conditioning:
+        """That of some neighbouring branches alone."""
+        token = {name: one[which.start : which.stop] for name, one in self.token.items()}
+        return Conditioning(self.reference if which.stop == self.branches else {}, token, len(which))
+
 
 @dataclass(frozen=True)
 class Stem:
@@ -46,8 +51,14 @@ class Stem:
     hidden: torch.Tensor  # (branches, frames, channels, height, width)
 
     def split(self) -> list[Stem]:
-        """One stem per frame."""
-        return [Stem(self.entry[[at]], self.hidden[:, [at]]) for at in range(len(self.entry))]
+        """One stem per frame, copied: one that is kept must not hold all of them."""
+        return [
+            Stem(self.entry[at : at + 1].clone(), self.hidden[:, at : at + 1].clone()) for at in range(len(self.entry))
+        ]
+
+    def of(self, which: range) -> Stem:
+        """That of some neighbouring branches alone."""
+        return Stem(self.entry, self.hidden[which.start : which.stop])
 
     @classmethod
     def join(cls, stems: list[Stem]) -> Stem:
@@ -126,5 +137,5 @@ class PosedUNet(MotionUNet):
     def _given(self, frames: torch.Tensor, timestep: int, conditioning: Conditioning) -> LayerInputs:
         """For layers that see these frames, (frames, channels, height, width)."""
         self.layout.frames = len(frames)
-        emb = self._embedding(torch.tensor([timestep], device=frames.device), frames.dtype)
+        emb = self._embedding(torch.full((1,), timestep, device=frames.device), frames.dtype)
         return LayerInputs(emb, conditioning)

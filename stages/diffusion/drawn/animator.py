@@ -25,6 +25,7 @@ from stages.diffusion.sampling.cross_fade import cross_faded
 from stages.diffusion.sampling.ddim import ddim, read_scheduler_config
 from stages.diffusion.sampling.denoise import Step, classifier_free_guidance, denoise
 from stages.diffusion.sampling.noise import frame_noise
+from stages.diffusion.sampling.transfer import picked, sent
 from stages.diffusion.sampling.windows import Window, window_plan
 from stages.diffusion.weights.checkpoint import check_digests, load_network
 from stages.video.image import fit
@@ -38,6 +39,8 @@ class Drawn:
 
     facts = DRAWN
     others: Sequence[Drawn] = ()
+    waiting = ("autoencoder", "reference")
+    together = True  # a single branch
 
     def __init__(self, networks: DrawnNetworks, images: LatentImages, scheduler: dict[str, Any]) -> None:
         """`scheduler` is the configuration of a DDIM scheduler."""
@@ -119,9 +122,9 @@ class ClipModel:
 
     def predict(self, latents: torch.Tensor, timestep: int, window: Window) -> torch.Tensor:
         """(frames, 8, height, width) → (1, window frames, 8, height, width)."""
-        frames = list(window.frames)
-        seen, pose = latents[frames].to(self._pose.dtype), self._pose[frames].to(self.device)
-        timesteps = torch.tensor([timestep], device=self.device)
+        seen = picked(latents, window.frames).to(self._pose.dtype)
+        pose = sent(picked(self._pose, window.frames), self.device)
+        timesteps = torch.full((1,), timestep, device=self.device)
         return self._networks.denoiser.predict(seen, timesteps, self._conditioning, pose, self._motion)
 
 

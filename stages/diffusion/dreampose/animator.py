@@ -31,8 +31,10 @@ from stages.diffusion.dreampose.pose_packing import (
 from stages.diffusion.dreampose.scheduler import PublishedScheduler
 from stages.diffusion.dreampose.unet import Conditioning, ContextUNet
 from stages.diffusion.networks.latent_images import LatentImages
+from stages.diffusion.sampling.branches import Branches
 from stages.diffusion.sampling.denoise import Step, denoise
 from stages.diffusion.sampling.micro_batches import micro_batches
+from stages.diffusion.sampling.transfer import picked, sent
 from stages.diffusion.sampling.windows import Window
 from stages.video.image import fit
 
@@ -46,6 +48,8 @@ class DreamPose:
 
     facts = DREAMPOSE
     others: Sequence[DreamPose] = ()
+    waiting = ("autoencoder", "image_encoder")
+    together = True
 
     def __init__(
         self,
@@ -57,6 +61,7 @@ class DreamPose:
         """`tuned_decoder`: the VAE was fine-tuned on the subject, so that it decodes to [0, 1] (section 7)."""
         self.unet = unet
         self.keys = keys
+        self.images = keys.images
         self.scheduler = scheduler
         self.tuned_decoder = tuned_decoder
         self.modules = {
@@ -143,7 +148,7 @@ class DreamPose:
         contexts = self.keys.contexts(seen, draws)
         packed = PackedPoses.pack(poses, neighbours, clip.width, clip.height, clip.fit)
         models = [
-            ClipModel(one.unet, contexts, packed, list(weights), equal_starts=len(start) == 1)
+            ClipModel(one.unet, contexts, packed, list(weights), len(start) == 1, one.together)
             for one in (self, *self.others)
         ]
         windows, guide = micro_batches(len(segment), clip.window), dual_guidance(weights.values())
@@ -178,6 +183,7 @@ class ClipModel:
         poses: PackedPoses,
         branches: Sequence[Branch],
         equal_starts: bool = False,
+        together: bool = True,
     ) -> None:
         """`contexts` (2, 1 or frames, tokens, width) and `poses` are those of the clip's frames, wherever they are.
 
@@ -190,6 +196,7 @@ class ClipModel:
         self._poses = poses.to(self.device, dtype)
         self._branches = branches
         self._equal_starts = equal_starts
+        self._turns = Branches(together)
         self._steps = 0
         self._first: dict[Branch, torch.Tensor] = {}
 
@@ -200,7 +207,7 @@ class ClipModel:
     def predict(self, latents: torch.Tensor, timestep: int, window: Window) -> torch.Tensor:
         """(frames, 4, height, width) → (branches, window frames, 4, height, width)."""
         frames = list(window.frames)
-        latents = latents[frames]
+        latents = picked(latents, frames)
         if self._steps > 1 or not self._equal_starts:
             return self._predicted(self._branches, latents, timestep, frames)
         posed = [branch for branch in self._branches if branch.posed]
@@ -217,11 +224,16 @@ class ClipModel:
     ) -> torch.Tensor:
         poses = self._poses[frames]
         latents = latents.to(poses.dtype)
-        sample = torch.cat(
-            [torch.cat([latents, poses if branch.posed else torch.zeros_like(poses)], dim=1) for branch in branches]
-        )
-        noise = self._unet.predict(sample, timestep, self._conditioning(branches, frames))
-        return noise.unflatten(0, (len(branches), len(frames)))
+
+        def predicted(which: range) -> torch.Tensor:
+            some = branches[which.start : which.stop]
+            sample = torch.cat(
+                [torch.cat([latents, poses if branch.posed else torch.zeros_like(poses)], dim=1) for branch in some]
+            )
+            noise = self._unet.predict(sample, timestep, self._conditioning(some, frames))
+            return noise.unflatten(0, (len(some), len(frames)))
+
+        return self._turns.predict(len(branches), predicted)
 
     def _conditioning(self, branches: Sequence[Branch], frames: list[int]) -> Conditioning:
         """Which context each sample reads, all frames of the first branch first.
@@ -229,7 +241,7 @@ class ClipModel:
         What the whole clip reads is projected once; each frame's own (as published) anew with every window, because
         they would take 5 MB a frame.
         """
-        of_branch = torch.tensor([branch.context for branch in branches], device=self._contexts.device)
+        of_branch = sent(torch.tensor([branch.context for branch in branches]), self._contexts.device)
         if self._shared is not None:
             return Conditioning(self._shared, of_branch.repeat_interleave(len(frames)))
         own = self._contexts[:, frames]

@@ -10,6 +10,7 @@ from PIL import Image
 from transformers import CLIPVisionModel
 
 from stages.diffusion.networks.clip_vision import normalised, read_clip_vision
+from stages.diffusion.networks.offload import at_work
 
 
 class ClipTokens:
@@ -44,4 +45,5 @@ class ClipTokens:
     @torch.inference_mode()
     def tokens(self, pixels: torch.Tensor) -> torch.Tensor:
         """(n, 3, 224, 224) → (n, tokens, width), the class token first."""
-        return self.model(pixels.to(self.model.device)).last_hidden_state
+        with at_work(self.model):
+            return self.model(pixels.to(self.model.device)).last_hidden_state

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import torch
 
+from stages.diffusion.sampling.transfer import sent
+
 
 class Branch(NamedTuple):
     """One prediction of a frame."""
@@ -30,4 +32,4 @@ def branch_weights(image: float, pose: float) -> dict[Branch, float]:
 def dual_guidance(weights: Iterable[float]) -> Callable[[torch.Tensor], torch.Tensor]:
     """(branches, frames, channels, height, width) → (frames, …): the branches by their weights."""
     by_branch = torch.tensor(list(weights)).view(-1, 1, 1, 1, 1)
-    return lambda branches: (branches * by_branch.to(branches.device)).sum(dim=0)
+    return lambda branches: (branches * sent(by_branch, branches.device)).sum(dim=0)

@@ -13,6 +13,7 @@ import torch
 from torch.nn.functional import interpolate, pad
 
 from stages.diffusion.animator import PosePictures
+from stages.diffusion.sampling.transfer import sent
 from stages.video.image import Fit
 
 REACH = 2  # frames before and after
@@ -71,7 +72,7 @@ class PackedPoses:
     """Poses at latent size, each kept once, and which five of them go with every frame."""
 
     maps: torch.Tensor  # (poses, 2, height/8, width/8)
-    places: torch.Tensor  # (frames, 5)
+    places: torch.Tensor  # (frames, 5), in main memory
 
     @classmethod
     def pack(
@@ -85,8 +86,8 @@ class PackedPoses:
 
     def to(self, device: torch.device, dtype: torch.dtype) -> PackedPoses:
         """The same for a network."""
-        return PackedPoses(self.maps.to(device, dtype), self.places.to(device))
+        return PackedPoses(self.maps.to(device, dtype), self.places)
 
     def __getitem__(self, frames: Sequence[int]) -> torch.Tensor:
         """What the network is shown with these frames: (frames, 10, height/8, width/8)."""
-        return self.maps[self.places[list(frames)]].flatten(1, 2)
+        return self.maps[sent(self.places[list(frames)], self.maps.device)].flatten(1, 2)

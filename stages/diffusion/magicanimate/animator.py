@@ -31,9 +31,11 @@ from stages.diffusion.networks.motion_unet import build_motion_unet, span_frames
 from stages.diffusion.networks.reference_attention import reading_blocks
 from stages.diffusion.networks.reference_network import ReferenceNetwork, build_reference_network, end_at_last_feature
 from stages.diffusion.networks.text import TextEncoder
+from stages.diffusion.sampling.branches import Branches
 from stages.diffusion.sampling.cross_fade import cross_faded
 from stages.diffusion.sampling.denoise import Step, classifier_free_guidance, denoise
 from stages.diffusion.sampling.noise import frame_noise, tiled_noise
+from stages.diffusion.sampling.transfer import picked
 from stages.diffusion.sampling.windows import Window, window_plan
 from stages.diffusion.weights.checkpoint import load_network, load_strictly, read_config, read_state, weights_file
 from stages.diffusion.weights.motion_checkpoint import motion_unet_state
@@ -49,6 +51,8 @@ class MagicAnimate:
 
     facts = MAGICANIMATE
     others: Sequence[MagicAnimate] = ()
+    waiting = ("autoencoder", "text")
+    together = True
 
     def __init__(
         self,
@@ -172,6 +176,7 @@ class ClipModel:
         self._shared_text = len(set(prompts)) == 1
         self._reference = animator.images.encode(reference)
         self._reference_key = hashlib.sha256(reference.tobytes() + clip.prompt.encode()).hexdigest()
+        self._turns = Branches(animator.together)
         self._control = PoseControl(animator.control, self._text[-1:], poses, control_scale)
 
     def begin_step(self, timestep: int, windows: Sequence[Window], share: range) -> None:
@@ -187,8 +192,11 @@ class ClipModel:
     def predict(self, latents: torch.Tensor, timestep: int, window: Window) -> torch.Tensor:
         """(frames, 4, height, width) → (branches, window frames, 4, height, width)."""
         residuals = self._control.residuals(latents, timestep)
-        seen = latents[list(window.frames)].to(self._text.dtype)
-        return self._animator.unet.predict(seen, timestep, self._conditioning, residuals)
+        seen = picked(latents, window.frames).to(self._text.dtype)
+        unet, conditioning = self._animator.unet, self._conditioning
+        return self._turns.predict(
+            conditioning.branches, lambda which: unet.predict(seen, timestep, conditioning.of(which), residuals)
+        )
 
 
 def starting_noise(clip: Clip, segment: Segment, num_frames: int, shape: tuple[int, int, int]) -> torch.Tensor:

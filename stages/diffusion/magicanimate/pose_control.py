@@ -10,6 +10,7 @@ import torch
 from diffusers import ControlNetModel
 
 from stages.diffusion.sampling.shared_frames import SharedFrames
+from stages.diffusion.sampling.transfer import picked, sent
 from stages.diffusion.sampling.windows import Window
 
 Residuals = tuple[list[torch.Tensor], torch.Tensor]  # (down, mid), each (frames, channels, height, width)
@@ -40,13 +41,15 @@ class PoseControl:
         return down, mid
 
     def _compute(self, latents: torch.Tensor, timestep: int, frames: list[int]) -> list[Residuals]:
-        images = self._poses[frames].to(latents.device, torch.float32) / 255
+        images = sent(self._poses[frames], latents.device).float() / 255
         down, mid = self._network(
-            latents[frames].to(self._text.dtype),
+            picked(latents, frames).to(self._text.dtype),
             timestep,
             self._text.expand(len(frames), -1, -1),
             controlnet_cond=images.to(self._text.dtype),
             conditioning_scale=self._scale,
             return_dict=False,
         )
-        return [([layer[[at]] for layer in down], mid[[at]]) for at in range(len(frames))]
+        # copied: one frame that is kept must not hold all of them
+        of_frame = [slice(at, at + 1) for at in range(len(frames))]
+        return [([layer[one].clone() for layer in down], mid[one].clone()) for one in of_frame]

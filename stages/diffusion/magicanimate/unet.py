@@ -6,7 +6,7 @@ Source: SPEC.md sections 3 and 5, "Wasted work" 1 and 2.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -31,6 +31,11 @@ class Conditioning:
     def branches(self) -> int:
         """One or two."""
         return len(self.text)
+
+    def of(self, which: range) -> Conditioning:
+        """That of some neighbouring branches alone."""
+        reads = which.stop == self.branches
+        return replace(self, text=self.text[which.start : which.stop], reference=self.reference if reads else {})
 
 
 class TextReader:
@@ -70,7 +75,7 @@ class ControlledUNet(MotionUNet):
         network, branches = self.network, conditioning.branches
         self.layout.frames = len(latents)
         words = conditioning.text.repeat_interleave(len(latents), dim=0)
-        emb = self._embedding(torch.tensor([timestep], device=latents.device), latents.dtype)
+        emb = self._embedding(torch.full((1,), timestep, device=latents.device), latents.dtype)
         given = LayerInputs(emb, conditioning, words)
 
         below = 1 if conditioning.shared_text else branches

@@ -12,8 +12,9 @@ import torch
 from diffusers import AutoencoderKL
 
 from manifests.errors import NotFinite, Problem
+from manifests.out_of_memory import first_line, out_of_memory
 from stages.diffusion.networks.decode_room import DecodeRoom
-from stages.diffusion.out_of_memory import out_of_memory
+from stages.diffusion.networks.offload import at_work
 from stages.diffusion.weights.checkpoint import (
     State,
     build,
@@ -56,13 +57,14 @@ class LatentImages:
         In float32 where half precision overflows.
         """
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
-        pixels = pixels.to(self.autoencoder.device, torch.float32) / 127.5 - 1
-        kept = self.autoencoder.dtype
-        mean = self._mean(pixels)
-        if kept != torch.float32 and not bool(torch.isfinite(mean).all()):
-            log.warning("the encoder overflowed in %s; once more in float32", kept)
-            with self._in_float32():
-                mean = self._mean(pixels).to(kept)
+        with at_work(self.autoencoder):
+            pixels = pixels.to(self.autoencoder.device, torch.float32) / 127.5 - 1
+            kept = self.autoencoder.dtype
+            mean = self._mean(pixels)
+            if kept != torch.float32 and not bool(torch.isfinite(mean).all()):
+                log.warning("the encoder overflowed in %s; once more in float32", kept)
+                with self._in_float32():
+                    mean = self._mean(pixels).to(kept)
         return mean * self._scale
 
     @torch.inference_mode()
@@ -71,7 +73,7 @@ class LatentImages:
 
         In float32 whatever the weights are kept in: values far from [-1, 1] overflow half precision.
         """
-        with self._in_float32():
+        with at_work(self.autoencoder), self._in_float32():
             found = self.autoencoder.encode(pixels.to(self.autoencoder.device, torch.float32)).latent_dist
         return found.mean, found.logvar
 
@@ -82,6 +84,19 @@ class LatentImages:
         From the first batch that overflows half precision on, in float32. Raises `NotFinite` where that overflows too,
         `Problem` where there is no memory for a single frame.
         """
+        with at_work(self.autoencoder):
+            yield from self._decode(parts)
+
+    def frames(self, parts: Iterable[torch.Tensor], rounded: bool = False) -> Iterator[np.ndarray]:
+        """Some of (frames, 4, h, w) → batches of uint8 (n, 8·h, 8·w, 3), truncated as the papers' writers do.
+
+        Or `rounded`.
+        """
+        for decoded in self.decode(parts):
+            levels = decoded * 255 + (0.5 if rounded else 0)
+            yield levels.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+
+    def _decode(self, parts: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
         room, precisely = DecodeRoom(self.autoencoder.device, self.decode_frames), False
         for latents in parts:
             pixels, done = latents.shape[-2] * latents.shape[-1] * 64, 0
@@ -99,15 +114,6 @@ class LatentImages:
                 yield (decoded.float() / 2 + 0.5).clamp(0, 1)
                 done += len(batch)
 
-    def frames(self, parts: Iterable[torch.Tensor], rounded: bool = False) -> Iterator[np.ndarray]:
-        """Some of (frames, 4, h, w) → batches of uint8 (n, 8·h, 8·w, 3), truncated as the papers' writers do.
-
-        Or `rounded`.
-        """
-        for decoded in self.decode(parts):
-            levels = decoded * 255 + (0.5 if rounded else 0)
-            yield levels.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-
     def _mean(self, pixels: torch.Tensor) -> torch.Tensor:
         return self.autoencoder.encode(pixels.to(self.autoencoder.dtype)).latent_dist.mean
 
@@ -121,8 +127,8 @@ class LatentImages:
             if not out_of_memory(error):
                 raise
             if len(batch) == 1:
-                said = str(error).strip().splitlines()[0]
-                raise Problem(f"decoding one frame of {pixels} pixels ran out of memory: {said}", TOO_LARGE) from error
+                what = f"decoding one frame of {pixels} pixels ran out of memory: {first_line(error)}"
+                raise Problem(what, TOO_LARGE) from error
         # behind the handler: the error's traceback held what had been computed
         room.did_not_fit(len(batch) * pixels)
         log.warning("%d frames at once did not fit into the memory of %s", len(batch), self.autoencoder.device)

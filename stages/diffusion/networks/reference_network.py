@@ -12,6 +12,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import nn
 
+from stages.diffusion.networks.offload import at_work
 from stages.diffusion.networks.reference_attention import Features, ReferenceWriter
 
 
@@ -66,7 +67,8 @@ class ReferenceNetwork:
         The reference gets no noise; a system that gives it the current timestep gets other features every step.
         """
         samples = len(text)
-        self.network(latents.expand(samples, -1, -1, -1), timestep, text, return_dict=False)
+        with at_work(self.network):
+            self.network(latents.expand(samples, -1, -1, -1), timestep, text, return_dict=False)
         features = {name: writer.written for name, writer in self.writers.items()}
         for writer in self.writers.values():
             writer.written = None

@@ -9,6 +9,7 @@ import torch
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from manifests.errors import Problem
+from stages.diffusion.networks.offload import at_work
 from stages.diffusion.weights.checkpoint import load_strictly, read_config, read_state, weights_file
 from stages.diffusion.weights.published_names import AS_PUBLISHED
 
@@ -47,7 +48,8 @@ class TextEncoder:
     @torch.inference_mode()
     def encode(self, prompts: Sequence[str]) -> torch.Tensor:
         """(prompts, 77, width): the last hidden state after the final norm, without an attention mask."""
-        return self.model(self.token_ids(prompts).to(self.model.device)).last_hidden_state
+        with at_work(self.model):
+            return self.model(self.token_ids(prompts).to(self.model.device)).last_hidden_state
 
 
 def _tokenizer(folder: Path, vocabulary: int) -> CLIPTokenizer:

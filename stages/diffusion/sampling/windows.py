@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from stages.diffusion.sampling.transfer import sent
+
 if TYPE_CHECKING:
     from manifests.clip import Clip
 
@@ -116,14 +118,16 @@ class Fusion:
         """Take in one window's raw predictions (branches, window frames, channels, height, width)."""
         if self._total is None or self._weight is None:
             self._total = prediction.new_zeros(prediction.shape[0], self._num_frames, *prediction.shape[2:])
-            self._weight = prediction.new_zeros(self._num_frames, 1, 1, 1)
-        frames = torch.tensor(window.frames, device=prediction.device)
-        weights = torch.tensor(window.weights, device=prediction.device, dtype=prediction.dtype).view(-1, 1, 1, 1)
-        self._total[:, frames] = self._total[:, frames] + prediction * weights
+            # in main memory, where the last check asks for its values
+            self._weight = torch.zeros(self._num_frames, 1, 1, 1, dtype=prediction.dtype)
+        frames = torch.tensor(window.frames)
+        weights = torch.tensor(window.weights, dtype=prediction.dtype).view(-1, 1, 1, 1)
         self._weight[frames] = self._weight[frames] + weights
+        frames, weights = sent(frames, prediction.device), sent(weights, prediction.device)
+        self._total[:, frames] = self._total[:, frames] + prediction * weights
 
     def mean(self) -> torch.Tensor:
         """(branches, frames, channels, height, width). Raises `ValueError` when a frame was in no window."""
         if self._total is None or self._weight is None or bool((self._weight == 0).any()):
             raise ValueError("a frame of the clip lies in no window")
-        return self._total / self._weight
+        return self._total / sent(self._weight, self._total.device)

@@ -19,10 +19,12 @@ from manifests.errors import Problem
 from stages.diffusion.animator import Denoised, Driving, Parts, PosePictures, Segment, StepsTold
 from stages.diffusion.networks.latent_images import LatentImages
 from stages.diffusion.networks.text import TextEncoder
+from stages.diffusion.sampling.branches import Branches
 from stages.diffusion.sampling.ddim import ddim, read_scheduler_config
 from stages.diffusion.sampling.denoise import Step, classifier_free_guidance, denoise
 from stages.diffusion.sampling.micro_batches import micro_batches
 from stages.diffusion.sampling.noise import tiled_noise
+from stages.diffusion.sampling.transfer import picked
 from stages.diffusion.sampling.windows import Window
 from stages.diffusion.text2video_zero.control import AnchoredControl
 from stages.diffusion.text2video_zero.control_picture import control_picture
@@ -51,6 +53,8 @@ class Text2VideoZero:
 
     facts = TEXT2VIDEO_ZERO
     others: Sequence[Text2VideoZero] = ()
+    waiting = ("autoencoder", "text")
+    together = True
 
     def __init__(
         self,
@@ -200,13 +204,13 @@ class ClipModel:
         self._control_scale = control_scale
         self._wiring = wiring
         self._first: Window | None = None  # of the step, while the anchor is not known of it
-        self._unet_anchor: Anchor = {}
-        self._control_anchor: Anchor = {}
+        self._turns = Branches(animator.together)
+        self._anchors: dict[range, tuple[Anchor, Anchor]] = {}  # the UNet's and the ControlNet's, of some branches
 
     def begin_step(self, timestep: int, windows: Sequence[Window], share: range) -> None:
         """The anchor is another at every timestep. The first window of a step holds it, and the others read it."""
         self._first = windows[0]
-        self._unet_anchor, self._control_anchor = {}, {}
+        self._anchors = {}
 
     def predict(self, latents: torch.Tensor, timestep: int, window: Window) -> torch.Tensor:
         """(frames, 4, height, width) → (branches, window frames, 4, height, width)."""
@@ -216,10 +220,28 @@ class ClipModel:
         return self._predicted(latents, timestep, window)
 
     def _predicted(self, latents: torch.Tensor, timestep: int, window: Window) -> torch.Tensor:
-        text = self._text
-        sample, residuals = latents[list(window.frames)].to(text.dtype).repeat(len(text), 1, 1, 1), None
-        if self._embedded is not None:
-            poses, conditioning = self._embedded[list(window.frames)], Conditioning(text, self._control_anchor)
-            residuals = self._control.residuals(sample, timestep, conditioning, poses, self._control_scale)
-        conditioning = Conditioning(text, self._unet_anchor, residuals, self._wiring)
-        return self._unet.predict(sample, timestep, conditioning).unflatten(0, (len(text), -1))
+        seen = picked(latents, window.frames).to(self._text.dtype)
+
+        def predicted(which: range) -> torch.Tensor:
+            text, (anchor, control_anchor) = self._text[which.start : which.stop], self._anchors_of(which, window)
+            sample, residuals = seen.repeat(len(text), 1, 1, 1), None
+            if self._embedded is not None:
+                poses, conditioning = self._embedded[list(window.frames)], Conditioning(text, control_anchor)
+                residuals = self._control.residuals(sample, timestep, conditioning, poses, self._control_scale)
+            conditioning = Conditioning(text, anchor, residuals, self._wiring)
+            return self._unet.predict(sample, timestep, conditioning).unflatten(0, (len(text), -1))
+
+        return self._turns.predict(len(self._text), predicted)
+
+    def _anchors_of(self, which: range, window: Window) -> tuple[Anchor, Anchor]:
+        """Of some branches: to be filled by the window that holds the anchor, else what that one left."""
+        if 0 in window.frames:
+            self._anchors[which] = {}, {}
+        elif which not in self._anchors:
+            part = slice(which.start, which.stop)
+            unet, control = (
+                {layer: (key[part], value[part]) for layer, (key, value) in anchor.items()}
+                for anchor in self._anchors[range(len(self._text))]
+            )
+            self._anchors[which] = unet, control
+        return self._anchors[which]

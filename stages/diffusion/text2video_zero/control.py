@@ -11,6 +11,7 @@ import torch
 from diffusers import ControlNetModel
 from torch import nn
 
+from stages.diffusion.sampling.transfer import sent
 from stages.diffusion.text2video_zero.cross_frame_attention import Conditioning, Residuals, attend_across_frames
 
 
@@ -42,7 +43,7 @@ class AnchoredControl:
             timestep,
             conditioning.text,
             cross_attention_kwargs={"conditioning": conditioning},
-            controlnet_cond=embedded.to(sample.device).repeat(len(conditioning.text), 1, 1, 1),
+            controlnet_cond=sent(embedded, sample.device).repeat(len(conditioning.text), 1, 1, 1),
             conditioning_scale=scale,
             return_dict=False,
         )

@@ -10,3 +10,8 @@ def out_of_memory(error: BaseException) -> bool:
     """
     said = str(error)
     return type(error).__name__ == "OutOfMemoryError" or "out of memory" in said or "_STATUS_ALLOC_FAILED" in said
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception says, in short."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

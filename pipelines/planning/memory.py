@@ -1,0 +1,75 @@
+"""How much of its device's memory an animator's film takes: read from counts of its networks, not built here.
+
+`memory.json` is written by `python -m tests.bench.memory`; what one forward holds stands in `operations.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from manifests.clip import Clip
+from pipelines.planning.machine import CONTEXT_BYTES
+from pipelines.planning.operations import branches_of, operations_of, steps_of
+from stages.diffusion.animator import compute_dtype
+from stages.diffusion.animators import facts_of
+
+TABLE = Path(__file__).with_name("memory.json")
+# Of networks whose attention does not write its weights down: resident memory that forwards on a CPU added, over what
+# was counted for them (tests/bench/RESULTS.md). A GPU's allocator and its libraries' working space are not measured.
+MEASURED = 1.15
+CACHED = 2**30  # bytes of references' features that are kept at most (FeatureCache)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes at the peak, by what they are for."""
+
+    weights: float  # of networks that are on the device while frames are denoised
+    window: float  # one forward
+    kept: float  # from window to window: what is known of reference and poses, and the latents
+    picture: float  # one decoded frame, and the decoder where it had left
+    context: float  # of CUDA itself
+
+    @property
+    def peak(self) -> float:
+        """Denoising, or decoding."""
+        return self.context + self.weights + max(self.window + self.kept, self.picture)
+
+
+def memory_of(clip: Clip, frames: int, device: str, dtype: str = "auto", low_vram: bool = False) -> Memory | None:
+    """That of a clip of so many frames, with its defaults resolved; None of an animator that nobody has counted."""
+    facts, pixels = facts_of(clip.animator), (clip.width or 0) * (clip.height or 0)
+    operations, of = operations_of(clip.animator, pixels), _table().get(clip.animator)
+    if operations is None or of is None:
+        return None
+    size = 4 if compute_dtype(facts, device, dtype) == "float32" else 2
+    branches = 1 if low_vram else branches_of(clip)
+    window = (clip.window or 1) * operations.window_held(clip, branches)
+    weights = {part: number * 1e6 * size for part, number in of["weights"].items()}
+    away = sum(weights[part] for part in of["waiting"]) if low_vram else 0.0
+    together = min(frames, facts.segments.frames + 2 * facts.segments.halo) if facts.segments else frames
+    kept = {part: number * pixels * size for part, number in of["kept"].items()}
+    reference = kept["reference"]
+    if of["reference_by_step"]:
+        reference = max(reference, min(CACHED, reference * steps_of(clip)))
+    # latents, the next ones, and the predictions of every branch that are fused, in float32
+    latents = together * (3 + branches_of(clip)) * operations.facts["channels"] * pixels / 64 * 4
+    kept_bytes = reference + (clip.window or 1) * kept["window_frame"] + together * kept["segment_frame"] + latents
+    decoder = weights["autoencoder"] if low_vram else 0.0
+    picture = operations.picture_held * pixels * size + decoder
+    return Memory(
+        sum(weights.values()) - away,
+        MEASURED * window * 1e6 * size,
+        kept_bytes,
+        MEASURED * picture,
+        CONTEXT_BYTES if device.startswith("cuda") else 0.0,
+    )
+
+
+@cache
+def _table() -> dict[str, Any]:
+    return json.loads(TABLE.read_text(encoding="utf-8"))

@@ -1,0 +1,160 @@
+"""Short memory makes a film slower and no other: what waits is elsewhere, and branches of guidance go one by one."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from stages.diffusion.acceleration import Acceleration
+from stages.diffusion.animators import load_animator
+from stages.diffusion.sampling.denoise import Step
+from tests.made.small_clips import WRITE, steps_of
+
+FRAMES, WINDOW = 8, 6
+CLOSE = 1e-6  # of latents near 1, in double precision: a batch of another size is summed in another order
+GUIDED = sorted(set(WRITE) - {"drawn"})
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    torch.set_num_threads(1)
+    return {name: write(tmp_path_factory.mktemp("weights") / name) for name, write in WRITE.items()}
+
+
+Load = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def load(checkpoints: dict[str, Path]) -> Load:
+    def of(name: str, **wanted: Any) -> Any:
+        return load_animator(name, checkpoints[name], "cpu", torch.float64, acceleration=Acceleration(**wanted))
+
+    return of
+
+
+@pytest.fixture(scope="module")
+def plain(load: Load) -> Load:
+    """The steps of one clip, as they are with memory enough."""
+    return functools.cache(lambda name: steps_of(load(name), FRAMES))
+
+
+def batches(network: nn.Module, most: int | None = None, error: RuntimeError | None = None) -> list[int]:
+    """Frames of every branch that leave a network, call by call. More than `most` at once raise `error`."""
+    sizes: list[int] = []
+
+    def see(_: nn.Module, given: tuple[torch.Tensor]) -> None:
+        sizes.append(len(given[0]))
+        if most is not None and len(given[0]) > most:
+            raise error or torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3.00 GiB.")
+
+    network.conv_out.register_forward_pre_hook(see)
+    return sizes
+
+
+def assert_same(found: list[Step], expected: list[Step]) -> None:
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one.latents, other.latents, rtol=0, atol=CLOSE)
+
+
+@pytest.mark.parametrize("name", WRITE)
+def test_low_vram_draws_the_same_film_with_one_branch_at_a_time_and_the_rest_elsewhere(
+    name: str, load: Load, plain: Load
+) -> None:
+    small = load(name, low_vram=True)
+    moves = {part: listened(small.modules[part]) for part in small.waiting}
+    sizes = batches(small.modules["unet"])
+    assert_same(steps_of(small, FRAMES), plain(name))
+    assert max(sizes) == WINDOW
+    for part, events in moves.items():
+        if (name, part) == ("text2video_zero", "autoencoder"):
+            assert events == []  # there is no reference to encode
+            continue
+        assert events[0] == events[-1] == "moves", "to its device, and back"
+        assert "computes" in events
+
+
+def listened(network: nn.Module) -> list[str]:
+    """How a network's weights move, and when its layers compute."""
+    events: list[str] = []
+    move = network._apply
+    network._apply = lambda fn, *rest: events.append("moves") or move(fn, *rest)
+    layer = next(one for one in network.modules() if isinstance(one, nn.Conv2d | nn.Linear))
+    layer.register_forward_pre_hook(lambda *_: events.append("computes"))
+    return events
+
+
+def test_low_vram_without_poses_draws_the_same_film(load: Load) -> None:
+    fields: dict[str, Any] = {"driven": False, "steps": 10, "options": {"t0": 30, "t1": 40}}
+    small = load("text2video_zero", low_vram=True)
+    assert_same(steps_of(small, FRAMES, **fields), steps_of(load("text2video_zero"), FRAMES, **fields))
+
+
+@pytest.mark.parametrize("name", GUIDED)
+def test_a_window_that_does_not_fit_goes_through_branch_by_branch(name: str, load: Load, plain: Load) -> None:
+    poor = load(name)
+    sizes = batches(poor.modules["unet"], most=WINDOW)
+    assert_same(steps_of(poor, FRAMES), plain(name))
+    assert sum(size > WINDOW for size in sizes) == 1, "one try, and no more"
+
+
+def test_windows_behind_the_one_with_the_anchor_read_it_branch_by_branch(load: Load, plain: Load) -> None:
+    poor, calls = load("text2video_zero"), 0
+
+    def fail(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3.00 GiB.")
+
+    poor.modules["unet"].conv_out.register_forward_pre_hook(fail)
+    assert_same(steps_of(poor, FRAMES), plain("text2video_zero"))
+
+
+@pytest.mark.parametrize(("name", "tries"), [("drawn", 1), ("magicanimate", 2)])
+def test_a_branch_that_does_not_fit_alone_is_not_tried_for_ever(name: str, tries: int, load: Load) -> None:
+    poor = load(name)
+    sizes = batches(poor.modules["unet"], most=0)
+    with pytest.raises(torch.OutOfMemoryError):
+        steps_of(poor, FRAMES)
+    assert len(sizes) == tries
+
+
+def test_an_error_that_the_device_does_not_survive_is_not_tried_again(load: Load) -> None:
+    broken = load("magicanimate")
+    error = torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+    sizes = batches(broken.modules["unet"], most=0, error=error)
+    with pytest.raises(torch.AcceleratorError, match="illegal memory access"):
+        steps_of(broken, FRAMES)
+    assert len(sizes) == 1
+
+
+class Asked(TorchDispatchMode):
+    """How often the host asks a device for a value, and so waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.times += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", WRITE)
+def test_after_the_first_step_the_loop_waits_for_no_value(name: str, load: Load) -> None:
+    animator = load(name)
+
+    def asked(steps: int) -> int:
+        with Asked() as mode:
+            steps_of(animator, FRAMES, steps=steps)
+        return mode.times
+
+    asked(2)  # of a first clip, what is kept for later ones
+    assert asked(2) == asked(4)
