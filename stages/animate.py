@@ -40,9 +40,10 @@ from stages.node_cache import NodeCache
 from stages.poses.motion.quality import QualityRules
 from stages.poses.outdated import outdated
 from stages.progress import Told, counted_batches, silent
+from stages.video.beside import used_beside
 from stages.video.brightness import BRIGHT, DARK, Brightest
 from stages.video.encode import EncodeRecipe
-from stages.video.film import likely_posters, shown_of, write_film
+from stages.video.film import Written, likely_posters, shown_of, write_film
 from stages.video.quality.film_quality import FilmQuality
 from stages.video.sound import check_sound
 
@@ -323,9 +324,13 @@ class Animate:
         movie, still = scratch / "film.mp4", scratch / "film.jpg"
         poor = [span for kind in ("held", "bridged", "empty") for span in report.get(kind, ())]
         posters = likely_posters(work.frames, poor)
-        drawn = quality.of(brightest.of(shown_of(animator.frames(parts, clip), frames_to_show(work))))
-        frames = counted_batches(drawn, work.frames, "drawing, frame", self._told)
-        written = write_film(movie, still, frames, clip.fps, self._recipe, sound, begin, posters)
+
+        def written_from(decoded: Iterator[np.ndarray]) -> Written:
+            shown = quality.of(brightest.of(shown_of(decoded, frames_to_show(work))))
+            frames = counted_batches(shown, work.frames, "drawing, frame", self._told)
+            return write_film(movie, still, frames, clip.fps, self._recipe, sound, begin, posters)
+
+        written = used_beside(animator.frames(parts, clip), written_from)
         if written.frames != work.frames:
             raise RuntimeError(f"{written.frames} frames were decoded instead of {work.frames}")
         return movie, still, written.poster_frame, brightest

@@ -60,12 +60,12 @@ def memory_of(clip: Clip, frames: int, device: str, dtype: str = "auto", low_vra
     latents = together * (3 + branches_of(clip)) * operations.facts["channels"] * pixels / 64 * 4
     kept_bytes = reference + (clip.window or 1) * kept["window_frame"] + together * kept["segment_frame"] + latents
     decoder = weights["autoencoder"] if low_vram else 0.0
-    picture = operations.picture_held * pixels * size + decoder
+    picture = MEASURED * operations.picture_held * pixels * size
     return Memory(
         sum(weights.values()) - away,
         MEASURED * window * 1e6 * size,
         kept_bytes,
-        MEASURED * picture,
+        picture + decoder,
         CONTEXT_BYTES if device.startswith("cuda") else 0.0,
     )
 

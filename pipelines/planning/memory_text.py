@@ -32,8 +32,8 @@ def memory_lines(sizes: Sequence[tuple[int, int]], window: int | None, dtype: st
                     card = _smallest_card(found.peak) if device == "cuda" else "-"
                     yield f"{name:<16} {size:>9} {clip.window:6d} {computed:<9} {spared:<8}{figures}  {card}"
     yield (
-        f"GiB, of a clip of {FRAMES} frames. Peak: weights, and window with what is kept, or a decoded picture; on cuda "
-        "with its context. Card: the smallest that holds it. Counted on the networks, and not measured on a GPU."
+        f"GiB, of a clip of {FRAMES} frames. Peak: weights, and window with what is kept, or a decoded picture; on "
+        "cuda with its context. Card: the smallest that holds it. Counted on the networks, and not measured on a GPU."
     )
 
 

@@ -36,7 +36,6 @@ class Acceleration(BaseModel):
     channels_last: bool | Literal["auto"] = Field(
         "auto", description="convolutions' weights with channels last; auto: on cuda in half precision"
     )
-
     low_vram: bool = Field(
         False,
         description="text encoder, image encoder and autoencoder in main memory while frames are denoised, and the "

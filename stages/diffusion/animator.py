@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import torch
 
     from manifests.clip import Clip
-    from stages.diffusion.networks.latent_images import LatentImages
     from stages.diffusion.weights.lora import Lora
     from stages.poses.keypoints import People
 
@@ -210,10 +209,16 @@ class ShowsModules(Animator, Protocol):
     modules: Mapping[str, torch.nn.Module]  # all that hold weights, by what they are
 
 
+class Decodes(Protocol):
+    """What draws latents as pictures."""
+
+    decode_frames: int | None  # in one call; None: as suits the device
+
+
 class SavesMemory(ShowsModules, Protocol):
     """An animator that can do with less of a device's memory."""
 
-    images: LatentImages
+    images: Decodes
     waiting: Sequence[str]  # those of its `modules` that take no part in denoising steps
     together: bool  # branches of guidance go through the networks at once; set before the first film
 

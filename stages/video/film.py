@@ -36,7 +36,7 @@ def write_film(
     """Encode batches of uint8 (n, height, width, 3) as they come.
 
     The sharpest of `poster_frames` becomes the poster JPEG `still`, the first frame where none of them is written. A
-    batch is encoded in a thread while the next one is decoded; two are in memory at most.
+    batch is encoded in a thread while the next one is looked at; two are in memory at most.
     """
     batches = iter(batches)
     batch = next(batches)

@@ -11,6 +11,7 @@ the peak of resident memory that a forward adds beside what was counted for it o
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import subprocess
 import sys
@@ -198,6 +199,8 @@ def grown(part: str, side: int) -> float:
     torch.set_num_threads(1)
     run = PARTS_MEASURED[part]("cpu", side)
     PARTS_MEASURED[part]("cpu", 64)()  # what the libraries allocate once
+    ctypes.CDLL(None).malloc_trim(0)  # what was freed is the system's again
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     before = resident("VmRSS")
     run()
     return resident("VmHWM") - before
