@@ -18,9 +18,9 @@ from stages.diffusion.animator import compute_dtype
 from stages.diffusion.animators import facts_of
 
 TABLE = Path(__file__).with_name("memory.json")
-# Of networks whose attention does not write its weights down: resident memory that forwards on a CPU added, over what
-# was counted for them (tests/bench/RESULTS.md). A GPU's allocator and its libraries' working space are not measured.
-MEASURED = 1.15
+# What a forward takes for what is counted of it. On a CPU measured (tests/bench/RESULTS.md): oneDNN copies what goes into
+# a convolution and comes out of it into layouts of its own. On a GPU assumed, for working space and fragments.
+TAKEN = {"cpu": 2.0, "cuda": 1.2}
 CACHED = 2**30  # bytes of references' features that are kept at most (FeatureCache)
 
 
@@ -47,7 +47,7 @@ def memory_of(clip: Clip, frames: int, device: str, dtype: str = "auto", low_vra
     if operations is None or of is None:
         return None
     size = 4 if compute_dtype(facts, device, dtype) == "float32" else 2
-    branches = 1 if low_vram else branches_of(clip)
+    branches, taken = 1 if low_vram else branches_of(clip), TAKEN["cuda" if device.startswith("cuda") else "cpu"]
     window = (clip.window or 1) * operations.window_held(clip, branches)
     weights = {part: number * 1e6 * size for part, number in of["weights"].items()}
     away = sum(weights[part] for part in of["waiting"]) if low_vram else 0.0
@@ -60,10 +60,10 @@ def memory_of(clip: Clip, frames: int, device: str, dtype: str = "auto", low_vra
     latents = together * (3 + branches_of(clip)) * operations.facts["channels"] * pixels / 64 * 4
     kept_bytes = reference + (clip.window or 1) * kept["window_frame"] + together * kept["segment_frame"] + latents
     decoder = weights["autoencoder"] if low_vram else 0.0
-    picture = MEASURED * operations.picture_held * pixels * size
+    picture = taken * operations.picture_held * pixels * size
     return Memory(
         sum(weights.values()) - away,
-        MEASURED * window * 1e6 * size,
+        taken * window * 1e6 * size,
         kept_bytes,
         picture + decoder,
         CONTEXT_BYTES if device.startswith("cuda") else 0.0,

@@ -26,7 +26,7 @@ def memory(animator: str = "magicanimate", frames: int = 64, low_vram: bool = Fa
 
 
 def test_every_animator_that_is_counted_has_its_memory_told() -> None:
-    guidance = dict.fromkeys(SYSTEMS, [7.5]) | {"dreampose": [8.0, 3.0], "drawn": None}
+    guidance = {name: [7.5] for name in SYSTEMS} | {"dreampose": [8.0, 3.0], "drawn": None}
     assert all(memory(name, guidance=guidance[name]).peak > GIB for name in SYSTEMS)
 
 
