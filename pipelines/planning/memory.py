@@ -18,8 +18,8 @@ from stages.diffusion.animator import compute_dtype
 from stages.diffusion.animators import facts_of
 
 TABLE = Path(__file__).with_name("memory.json")
-# What a forward takes for what is counted of it. On a CPU measured (tests/bench/RESULTS.md): oneDNN copies what goes into
-# a convolution and comes out of it into layouts of its own. On a GPU assumed, for working space and fragments.
+# What a forward takes for what is counted of it. On a CPU measured (tests/bench/RESULTS.md): oneDNN copies what goes
+# into a convolution and comes out of it into layouts of its own. On a GPU assumed, for working space and fragments.
 TAKEN = {"cpu": 2.0, "cuda": 1.2}
 CACHED = 2**30  # bytes of references' features that are kept at most (FeatureCache)
 
