@@ -33,18 +33,23 @@ LIMITS = Limits()
 MEDIA = CHECKOUT / "tests" / "media"
 
 
+@pytest.fixture(scope="module")
+def liars() -> Iterator[Sandbox]:
+    made = Sandbox("tests.stages.sandbox.liars")
+    yield made
+    made.stop()
+
+
 @pytest.fixture
-def lied(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+def lied(liars: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], Path]:
     """Writes the file over which readers lie as it says."""
-    liars = Sandbox("tests.stages.sandbox.liars")
     monkeypatch.setattr(reading, "SANDBOX", liars)
 
     def write(lie: str) -> Path:
         (tmp_path / "lie.mp4").write_text(lie)
         return tmp_path / "lie.mp4"
 
-    yield write
-    liars.stop()
+    return write
 
 
 # The same as without
