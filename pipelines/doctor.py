@@ -24,7 +24,7 @@ from pipelines.code_version import code_version
 from pipelines.configuration import RunConfig
 from pipelines.models import REINSTALL, checkpoint, estimator
 from pipelines.progress import Say
-from stages.diffusion.acceleration import GET_XFORMERS, xformers_is_here
+from stages.diffusion.acceleration import GET_COMPILER, GET_XFORMERS, compiler_fault, xformers_is_here
 from stages.diffusion.animators import ANIMATORS, OWN, UNUSABLE, add_animators
 from stages.poses.recipes import Estimators
 from stages.poses.wholebody import WHOLE_IMAGE
@@ -63,6 +63,7 @@ def examine(config: RunConfig, output: str | None, with_ray: bool, say: Say) -> 
         "sandbox": sandbox,
         "torch": lambda: torch_devices(config),
         "attention": lambda: attention(config),
+        "compile": lambda: compilation(config),
         "animators": lambda: animators(config),
         "checkpoints": lambda: checkpoints(config),
         "estimators": lambda: estimators(config),
@@ -221,6 +222,19 @@ def attention(config: RunConfig) -> Findings:
         yield Finding(fault, f"xformers {version} does not work on {device} ({type(error).__name__})", remedy)
     else:
         yield Finding("ok", f"attention is that of xformers {version}, which works on {device}")
+
+
+def compilation(config: RunConfig) -> Findings:
+    """Whether torch can compile here, where that is configured."""
+    import torch
+
+    if not any(pool.compile for pool in config.animating()):
+        return
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if fault := compiler_fault(device):
+        yield Finding("warning" if "RAY_ADDRESS" in os.environ else "FAIL", fault, GET_COMPILER)
+    else:
+        yield Finding("ok", f"torch.compile works on {device}")
 
 
 def animators(config: RunConfig) -> Findings:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 
 XFORMERS = "xformers"
 GET_XFORMERS = "pip install 'catwalk[gpu]' where animators are loaded, or set animate_pool.attention to torch"
+GET_COMPILER = "install a C++ compiler where animators are loaded, or set animate_pool.compile to false"
+
+EVERY_WINDOW = ("unet", "control")  # networks that are asked for every window of every step
 
 
 class Acceleration(BaseModel):
@@ -32,6 +35,9 @@ class Acceleration(BaseModel):
 
     attention: Literal["torch", "xformers"] = Field(
         "torch", description="who computes attention; xformers: on cuda, with the extra `gpu`"
+    )
+    compile: bool = Field(
+        False, description="have torch compile the blocks that every step repeats; the first film waits for it"
     )
     channels_last: bool | Literal["auto"] = Field(
         "auto", description="convolutions' weights with channels last; auto: on cuda in half precision"
@@ -63,15 +69,18 @@ def accelerate(animator: Animator, wanted: Acceleration, device: str, dtype: tor
     Its networks it shows as `ShowsModules` says; one that shows none stays as it is. Raises `Problem` for what there is
     not where it was loaded.
     """
-    modules = list(getattr(animator, "modules", {}).values())
-    if not modules:
+    shown: Mapping[str, torch.nn.Module] = getattr(animator, "modules", {})
+    if not shown:
         return
+    modules = list(shown.values())
     if wanted.attention == "xformers":
         _attend_by_xformers(animator.facts.name, modules, device)
     if wanted.puts_channels_last(device, dtype):
         _put_channels_last(modules)
     if getattr(animator, "waiting", None) is not None:
         _spare_memory(cast("SavesMemory", animator), wanted, device)
+    if wanted.compile:  # last: what is compiled is what the others have left
+        _compile([module for name, module in shown.items() if name in EVERY_WINDOW], device)
 
 
 def _spare_memory(animator: SavesMemory, wanted: Acceleration, device: str) -> None:
@@ -108,3 +117,23 @@ def _put_channels_last(modules: Iterable[torch.nn.Module]) -> None:
 
     for module in modules:
         torch.nn.Module.to(module, memory_format=torch.channels_last)
+
+
+def compiler_fault(device: str) -> str | None:
+    """Why torch cannot compile for this device here; None: it can. The first call compiles something."""
+    from stages.diffusion.networks.compiled_blocks import require_compiler
+
+    try:
+        require_compiler(device)
+    except Exception as error:  # of torch's, of a compiler's, of whatever the machine lacks
+        reason = (str(error).strip() or "no message").splitlines()[0]
+        return f"torch.compile does not work on {device} here: {type(error).__name__}: {reason}"
+    return None
+
+
+def _compile(modules: Iterable[torch.nn.Module], device: str) -> None:
+    from stages.diffusion.networks.compiled_blocks import compile_blocks
+
+    if fault := compiler_fault(device):
+        raise Problem(f"compile: {fault}", GET_COMPILER)
+    compile_blocks(modules)

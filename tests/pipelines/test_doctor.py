@@ -14,6 +14,7 @@ from pipelines.doctor import examine
 from pipelines.settings import settled
 from stages.diffusion import acceleration
 from stages.diffusion.animators import ANIMATORS
+from stages.diffusion.networks import compiled_blocks
 from stages.poses.recipes import DWPoseSettings, Estimators, PeopleSettings
 from tests.conftest import CHECKOUT
 
@@ -192,6 +193,16 @@ def test_xformers_is_tried_only_where_it_is_configured(monkeypatch: pytest.Monke
     whole, said = examined(config)
     assert whole
     assert the_line(said, "xformers", "does not work on cpu").startswith("warning"), "the driver needs no GPU"
+
+
+def test_torch_is_tried_as_a_compiler_only_where_that_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert not [line for line in examined()[1] if "torch.compile" in line]
+    monkeypatch.setattr(compiled_blocks, "BACKEND", "no_such_compiler")
+    compiled_blocks.require_compiler.cache_clear()
+    whole, said = examined(CONFIG.model_copy(update={"animate_pool": AnimatePool(compile=True)}))
+    assert not whole
+    assert "→ install a C++ compiler" in the_line(said, "FAIL", "torch.compile does not work on", "no_such_compiler")
 
 
 @pytest.fixture

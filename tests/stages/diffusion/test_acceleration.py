@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import copy
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from diffusers.models.attention import BasicTransformerBlock
 from torch import nn
+from torch._dynamo.utils import counters
 
+from manifests.errors import Problem
 from pipelines.configuration import RunConfig
 from pipelines.settings import settled
 from pipelines.stage_of import animate
 from stages.diffusion.acceleration import Acceleration
 from stages.diffusion.animators import ANIMATORS, load_animator
+from stages.diffusion.networks import compiled_blocks
 from tests.made.plain_animators import FACTS as PLAIN
 from tests.made.small_clips import WRITE, steps_of
 
@@ -90,3 +96,54 @@ def test_a_pool_accelerates_each_replica_that_it_loads_and_pools_of_their_own_in
         for one in (first, *first.others):
             layouts = {layer.weight.is_contiguous(memory_format=torch.channels_last) for layer in convolutions(one)}
             assert layouts == {last}
+
+
+@pytest.fixture
+def compiling(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
+    """Counts graphs, which are traced and guarded as ever, but run operator by operator: generating code takes long."""
+    monkeypatch.setattr(compiled_blocks, "BACKEND", "eager")
+    compiled_blocks.require_compiler.cache_clear()
+    torch._dynamo.reset()
+    counters.clear()
+    yield counters["stats"]
+    torch._dynamo.reset()
+    compiled_blocks.require_compiler.cache_clear()
+
+
+def test_compiled_blocks_draw_the_same_film_and_one_of_another_size_and_length_compiles_nothing(
+    checkpoints: dict[str, Path], compiling: Counter[str]
+) -> None:
+    plain, compiled = loaded(checkpoints, "drawn"), loaded(checkpoints, "drawn", compile=True)
+    compiling.clear()
+    graphs = []
+    # no two sizes of the first film are equal by chance: torch would take them for one, and compile again
+    first, other = {"width": 112, "height": 144}, {"width": 96, "height": 64}
+    for frames, size in ((8, first), (8, first), (11, other)):
+        ours, theirs = (steps_of(one, frames, steps=1, **size)[-1].latents for one in (compiled, plain))
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+        graphs.append(compiling["unique_graphs"])
+    blocks = [layer for layer in compiled.modules["unet"].modules() if isinstance(layer, BasicTransformerBlock)]
+    assert graphs == [len(blocks)] * 3
+    assert counters["graph_break"] == {}
+
+
+def test_a_block_that_meets_too_many_kinds_of_input_runs_as_it_is_written(
+    compiling: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled_blocks, "MOST_GRAPHS", 1)
+    block = BasicTransformerBlock(8, num_attention_heads=2, attention_head_dim=4).eval()
+    plain = copy.deepcopy(block)
+    assert compiled_blocks.compile_blocks([block]) == 1
+    with torch.inference_mode():
+        for samples in (2, 1, 3):  # a single one is a kind of its own
+            tokens = torch.randn(samples, 6, 8)
+            torch.testing.assert_close(block(tokens), plain(tokens))
+    assert compiling["unique_graphs"] == 1
+
+
+def test_where_torch_cannot_compile_loading_is_refused(
+    checkpoints: dict[str, Path], compiling: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled_blocks, "BACKEND", "no_such_compiler")
+    with pytest.raises(Problem, match=r"compile: torch.compile does not work on cpu here: \w+: .*no_such_compiler"):
+        loaded(checkpoints, "drawn", compile=True)

@@ -1,0 +1,36 @@
+"""Regional compilation: each transformer block of a network is compiled by itself, for films of any size and length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+
+import torch
+from diffusers.models.attention import BasicTransformerBlock
+from torch import nn
+
+BACKEND = "inductor"
+# Of one block: what is left to tell apart besides sizes, such as one branch or two, or one with a reference from one
+# without. A block that meets more runs as it is written from then on.
+MOST_GRAPHS = 8
+
+
+def compile_blocks(networks: Iterable[nn.Module]) -> int:
+    """Have torch compile the transformer blocks of these networks, each when it is first called → their number.
+
+    With sizes as symbols from the first call on: a graph is not compiled for one size and then again for others, and
+    what a film comes to does not depend on those that were made before it. (`UNetMotionModel` names no repeated blocks,
+    as diffusers' own way of doing this asks for.)
+    """
+    blocks = [block for network in networks for block in network.modules() if isinstance(block, BasicTransformerBlock)]
+    for block in blocks:
+        # a cache of its own: else all blocks would share one limit, since their code is the same
+        block.compile(backend=BACKEND, dynamic=True, isolate_recompiles=True, recompile_limit=MOST_GRAPHS)
+    return len(blocks)
+
+
+@cache
+def require_compiler(device: str) -> None:
+    """Raise whatever torch raises where it cannot compile for this device, as without a C++ compiler."""
+    compiled = torch.compile(lambda numbers: numbers.cos() + 1, backend=BACKEND, dynamic=True)
+    compiled(torch.ones(8, device=device))
