@@ -18,6 +18,7 @@ from stages.diffusion.animate_anyone.settings import PublishedSettings
 from stages.diffusion.networks.attention_heads import KeysValues
 from stages.diffusion.networks.motion_unet import LayerInputs, MotionUNet, build_motion_unet, span_frames
 from stages.diffusion.networks.reference_attention import Features, transformer_blocks
+from stages.diffusion.networks.timestep import timestep_on
 
 
 def build_denoising_network(config: dict[str, Any], settings: PublishedSettings) -> UNetMotionModel:
@@ -137,5 +138,5 @@ class PosedUNet(MotionUNet):
     def _given(self, frames: torch.Tensor, timestep: int, conditioning: Conditioning) -> LayerInputs:
         """For layers that see these frames, (frames, channels, height, width)."""
         self.layout.frames = len(frames)
-        emb = self._embedding(torch.full((1,), timestep, device=frames.device), frames.dtype)
+        emb = self._embedding(timestep_on(frames.device, timestep), frames.dtype)
         return LayerInputs(emb, conditioning)

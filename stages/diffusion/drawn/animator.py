@@ -21,6 +21,7 @@ from stages.diffusion.drawn.facts import DRAWN, DrawnOptions
 from stages.diffusion.drawn.networks import LATENT_CHANNELS, DrawnNetworks
 from stages.diffusion.networks.latent_images import LatentImages
 from stages.diffusion.networks.pose_guider import PoseGuider
+from stages.diffusion.networks.timestep import timestep_on
 from stages.diffusion.sampling.cross_fade import cross_faded
 from stages.diffusion.sampling.ddim import ddim, read_scheduler_config
 from stages.diffusion.sampling.denoise import Step, classifier_free_guidance, denoise
@@ -124,7 +125,7 @@ class ClipModel:
         """(frames, 8, height, width) → (1, window frames, 8, height, width)."""
         seen = picked(latents, window.frames).to(self._pose.dtype)
         pose = sent(picked(self._pose, window.frames), self.device)
-        timesteps = torch.full((1,), timestep, device=self.device)
+        timesteps = timestep_on(self.device, timestep)
         return self._networks.denoiser.predict(seen, timesteps, self._conditioning, pose, self._motion)
 
 

@@ -11,6 +11,7 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
 
 from stages.diffusion.networks.attention_heads import KeysValues, attend, keys_values_of, split_heads
+from stages.diffusion.networks.timestep import timestep_on
 
 Projections = Mapping[str, KeysValues]  # of each cross-attention layer, (contexts, heads, tokens, channels/heads)
 
@@ -52,4 +53,4 @@ class ContextUNet:
 
     def predict(self, sample: torch.Tensor, timestep: int, conditioning: Conditioning) -> torch.Tensor:
         """Noise prediction: (samples, in channels, height, width) → (samples, 4, height, width)."""
-        return self.network(sample, timestep, conditioning, return_dict=False)[0]
+        return self.network(sample, timestep_on(sample.device, timestep), conditioning, return_dict=False)[0]

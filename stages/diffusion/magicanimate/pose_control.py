@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from diffusers import ControlNetModel
 
+from stages.diffusion.networks.timestep import timestep_on
 from stages.diffusion.sampling.shared_frames import SharedFrames
 from stages.diffusion.sampling.transfer import picked, sent
 from stages.diffusion.sampling.windows import Window
@@ -44,7 +45,7 @@ class PoseControl:
         images = sent(self._poses[frames], latents.device).float() / 255
         down, mid = self._network(
             picked(latents, frames).to(self._text.dtype),
-            timestep,
+            timestep_on(latents.device, timestep),
             self._text.expand(len(frames), -1, -1),
             controlnet_cond=images.to(self._text.dtype),
             conditioning_scale=self._scale,

@@ -17,6 +17,7 @@ from stages.diffusion.magicanimate.pose_control import Residuals
 from stages.diffusion.networks.attention_heads import KeysValues, attend, keys_values_of, split_heads
 from stages.diffusion.networks.motion_unet import LayerInputs, MotionUNet
 from stages.diffusion.networks.reference_attention import transformer_blocks
+from stages.diffusion.networks.timestep import timestep_on
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class ControlledUNet(MotionUNet):
         network, branches = self.network, conditioning.branches
         self.layout.frames = len(latents)
         words = conditioning.text.repeat_interleave(len(latents), dim=0)
-        emb = self._embedding(torch.full((1,), timestep, device=latents.device), latents.dtype)
+        emb = self._embedding(timestep_on(latents.device, timestep), latents.dtype)
         given = LayerInputs(emb, conditioning, words)
 
         below = 1 if conditioning.shared_text else branches

@@ -14,6 +14,7 @@ from torch import nn
 
 from stages.diffusion.networks.offload import at_work
 from stages.diffusion.networks.reference_attention import Features, ReferenceWriter
+from stages.diffusion.networks.timestep import timestep_on
 
 
 class _LastBlock(nn.Module):
@@ -66,9 +67,9 @@ class ReferenceNetwork:
 
         The reference gets no noise; a system that gives it the current timestep gets other features every step.
         """
-        samples = len(text)
+        samples, timesteps = len(text), timestep_on(latents.device, timestep)
         with at_work(self.network):
-            self.network(latents.expand(samples, -1, -1, -1), timestep, text, return_dict=False)
+            self.network(latents.expand(samples, -1, -1, -1), timesteps, text, return_dict=False)
         features = {name: writer.written for name, writer in self.writers.items()}
         for writer in self.writers.values():
             writer.written = None

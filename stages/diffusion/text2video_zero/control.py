@@ -11,6 +11,7 @@ import torch
 from diffusers import ControlNetModel
 from torch import nn
 
+from stages.diffusion.networks.timestep import timestep_on
 from stages.diffusion.sampling.transfer import sent
 from stages.diffusion.text2video_zero.cross_frame_attention import Conditioning, Residuals, attend_across_frames
 
@@ -40,7 +41,7 @@ class AnchoredControl:
         """`sample` (branches · frames, 4, h, w); `embedded` (frames, channels, h, w) is the same for all branches."""
         down, mid = self.network(
             sample,
-            timestep,
+            timestep_on(sample.device, timestep),
             conditioning.text,
             cross_attention_kwargs={"conditioning": conditioning},
             controlnet_cond=sent(embedded, sample.device).repeat(len(conditioning.text), 1, 1, 1),

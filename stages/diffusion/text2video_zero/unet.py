@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from diffusers import UNet2DConditionModel
 
+from stages.diffusion.networks.timestep import timestep_on
 from stages.diffusion.text2video_zero.cross_frame_attention import Conditioning, attend_across_frames
 
 
@@ -26,7 +27,7 @@ class AnchoredUNet:
         down, mid = conditioning.residuals or (None, None)
         return self.network(
             sample,
-            timestep,
+            timestep_on(sample.device, timestep),
             conditioning.text,
             cross_attention_kwargs={"conditioning": conditioning},
             down_block_additional_residuals=down,
