@@ -36,24 +36,24 @@ class Template:
         self._selector = selectors.DefaultSelector()
         self._readings: dict[int, socket.socket] = {}  # by process: where its end is told
         self._prepared: set[str] = set()
+        self._woken, self._wake = os.pipe()  # by the end of a copy
 
     def serve(self) -> None:
         """Until the worker is gone."""
-        woken, wake = os.pipe()
-        for end in (woken, wake):
+        for end in (self._woken, self._wake):
             os.set_blocking(end, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
         self._selector.register(self._control, selectors.EVENT_READ)
-        self._selector.register(woken, selectors.EVENT_READ)
+        self._selector.register(self._woken, selectors.EVENT_READ)
         while True:
             for key, _ in self._selector.select(LOOK_SECONDS):
                 if key.fileobj is self._control:
                     if not self._begin():
                         return
-                elif key.fileobj == woken:
+                elif key.fileobj == self._woken:
                     with suppress(BlockingIOError):
-                        os.read(woken, 4096)
+                        os.read(self._woken, 4096)
                 else:
                     self._forsake(key.fileobj)  # nobody writes there: it was closed
             self._reap()
@@ -107,6 +107,8 @@ class Template:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setpgid(0, 0)
         self._selector.close()
+        os.close(self._woken)
+        os.close(self._wake)
         for other in (self._control, ended, *self._readings.values()):
             other.close()
         with open(os.devnull, "r+b") as nothing:
