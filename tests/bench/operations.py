@@ -37,6 +37,7 @@ from stages.diffusion.dreampose.checkpoint import IN_CHANNELS
 from stages.diffusion.dreampose.unet import Conditioning as ContextConditioning
 from stages.diffusion.dreampose.unet import ContextUNet
 from stages.diffusion.magicanimate.facts import LONGEST_WINDOW, NOISE_BLOCK
+from stages.diffusion.magicanimate.pose_control import picture_layers
 from stages.diffusion.magicanimate.unet import Conditioning, ControlledUNet
 from stages.diffusion.networks.motion_unet import build_motion_unet, span_frames
 from stages.diffusion.networks.reference_attention import reading_blocks, transformer_blocks
@@ -168,19 +169,23 @@ def magicanimate(height: int, width: int) -> Counts:
     unet = ControlledUNet(span_frames(build_motion_unet(SD_UNET, LONGEST_WINDOW, mid_block=False)))
     network = end_at_last_feature(build_reference_network(SD_UNET))
     writer, control = ReferenceNetwork(network, reading_blocks(network)), configured(ControlNetModel, **SD_UNET)
+    embedding = picture_layers(control)
     latents, words = empty(window, 4, height, width), empty(2, WORDS, WIDTH)
     with torch.no_grad():
         features = writer.features(latents[:1], TIMESTEP, words[:1])
         reference = unet.project(features)
     for name, branches, shared in (("1", 1, True), ("2", 2, True), ("2_words", 2, False)):
         given = Conditioning(words[:branches], shared_text=shared, reference=reference)
+        with torch.no_grad():
+            unet.predict(latents, TIMESTEP, given)  # projects the words, once for the whole clip
         counts.window(name, lambda given=given: unet.predict(latents, TIMESTEP, given))
     counts.add("step", lambda: unet.project(writer.features(latents[:1], TIMESTEP, words[:1])))
-    picture = empty(1, 3, 8 * height, 8 * width)
-    counts.add("frame", lambda: control(latents[:1], TIMESTEP, words[:1], controlnet_cond=picture))
+    embedded = empty(1, 320, height, width)
+    counts.add("frame", lambda: control(latents[:1], TIMESTEP, words[:1], controlnet_cond=embedded))
     encoded(counts, height, width)
     text(counts)
     sd_decoder(counts, height, width)
+    counts.add("picture", lambda: embedding(empty(1, 3, 8 * height, 8 * width)))
     return counts
 
 

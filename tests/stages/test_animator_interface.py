@@ -59,7 +59,7 @@ class Chained:
         images, unet, text = self._system.images, self._system.unet, self._system.text.encode([clip.prompt])
         count = self.rule.latent_frames(len(segment))
         shown = [driving.poses[min(segment.start + 4 * at, segment.stop - 1)] for at in range(count)]
-        pictures = torch.from_numpy(np.stack(shown)).permute(0, 3, 1, 2) / 255
+        embedded = self._system.pose_embedding(torch.from_numpy(np.stack(shown)).permute(0, 3, 1, 2) / 255)
         key = images.encode(reference)
         known = key if segment.carry is None else images.autoencoder.encode(segment.carry).latent_dist.mean
         latents = frame_noise(clip.seed + segment.number, range(count), SHAPE)  # by (seed, segment)
@@ -68,7 +68,7 @@ class Chained:
         for done, timestep in enumerate(scheduler.timesteps.tolist(), 1):
             features = self._system.reference.features(known, timestep, text)
             conditioning = Conditioning(text, reference=unet.project(features))
-            down, mid = self._system.control(latents, timestep, text.expand(count, -1, -1), pictures, return_dict=False)
+            down, mid = self._system.control(latents, timestep, text.expand(count, -1, -1), embedded, return_dict=False)
             rows = unet.predict(latents, timestep, conditioning, (down, mid))
             latents = scheduler.step(rows[0], timestep, latents).prev_sample
             segment.told(done, clip.steps)

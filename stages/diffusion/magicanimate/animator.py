@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,8 +24,8 @@ from stages.diffusion.magicanimate.facts import (
     VAE_SCALE,
     MagicAnimateOptions,
 )
-from stages.diffusion.magicanimate.pose_control import PoseControl
-from stages.diffusion.magicanimate.unet import Conditioning, ControlledUNet
+from stages.diffusion.magicanimate.pose_control import EmbeddedPoses, PoseControl, picture_layers
+from stages.diffusion.magicanimate.unet import Conditioning, ControlledUNet, Words
 from stages.diffusion.networks.feature_cache import FeatureCache
 from stages.diffusion.networks.latent_images import LatentImages
 from stages.diffusion.networks.motion_unet import build_motion_unet, span_frames
@@ -65,6 +66,7 @@ class MagicAnimate:
         self.unet = unet
         self.reference = reference
         self.control = control
+        self.pose_embedding = picture_layers(control)
         self.images = images
         self.text = text
         self.features = FeatureCache()
@@ -72,6 +74,7 @@ class MagicAnimate:
             "unet": unet.network,
             "reference": reference.network,
             "control": control,
+            "pose_embedding": self.pose_embedding,
             "autoencoder": images.autoencoder,
             "text": text.model,
         }
@@ -169,24 +172,32 @@ class ClipModel:
         control_scale: float,
     ) -> None:
         self._animator = animator
+        self._picture = reference
         self.device = animator.unet.network.device
         # guidance ≤ 1 means the conditional branch alone (quirk 2: the published code crashes there)
         prompts = [clip.prompt] if clip.guidance[0] <= 1 else [clip.negative_prompt, clip.prompt]
         self._text = animator.text.encode(prompts)
         self._shared_text = len(set(prompts)) == 1
-        self._reference = animator.images.encode(reference)
+        self._words: Words = {}
         self._reference_key = hashlib.sha256(reference.tobytes() + clip.prompt.encode()).hexdigest()
         self._turns = Branches(animator.together)
-        self._control = PoseControl(animator.control, self._text[-1:], poses, control_scale)
+        embedded = EmbeddedPoses(animator.pose_embedding, poses, self._text.dtype)
+        self._control = PoseControl(animator.control, self._text[-1:], embedded, control_scale)
+
+    @cached_property
+    def _reference(self) -> torch.Tensor:
+        """Only a reference whose features are not kept is looked at."""
+        return self._animator.images.encode(self._picture)
 
     def begin_step(self, timestep: int, windows: Sequence[Window], share: range) -> None:
         """Reference features of this timestep: from an earlier clip of the same reference, or computed (section 4)."""
         features = self._animator.features.get(
-            (self._reference_key, self._reference.shape, timestep),
+            (self._reference_key, self._picture.shape, timestep),
             # the conditional branch alone reads it (section 5)
             lambda: self._animator.reference.features(self._reference, timestep, self._text[-1:]),
         )
-        self._conditioning = Conditioning(self._text, self._shared_text, self._animator.unet.project(features))
+        reference = self._animator.unet.project(features)
+        self._conditioning = Conditioning(self._text, self._shared_text, reference, self._words)
         self._control.begin_step(windows, share)
 
     def predict(self, latents: torch.Tensor, timestep: int, window: Window) -> torch.Tensor:

@@ -16,8 +16,12 @@ from diffusers.models.attention_processor import Attention
 from stages.diffusion.magicanimate.pose_control import Residuals
 from stages.diffusion.networks.attention_heads import KeysValues, attend, keys_values_of, split_heads
 from stages.diffusion.networks.motion_unet import LayerInputs, MotionUNet
-from stages.diffusion.networks.reference_attention import transformer_blocks
+from stages.diffusion.networks.reference_attention import for_each_frame, transformer_blocks
 from stages.diffusion.networks.timestep import timestep_on
+
+# Keys and values that each block makes of the text, a row for each branch or one for all. Empty, it is filled before a
+# forward; later ones of the same text read it.
+Words = dict[str, KeysValues]
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class Conditioning:
     text: torch.Tensor  # (branches, words, width), [unconditional, conditional] or the conditional one alone
     shared_text: bool = False  # all branches have the same text
     reference: Mapping[str, KeysValues] = field(default_factory=dict)  # by block, of the conditional branch
+    words: Words = field(default_factory=dict)
 
     @property
     def branches(self) -> int:
@@ -35,24 +40,34 @@ class Conditioning:
 
     def of(self, which: range) -> Conditioning:
         """That of some neighbouring branches alone."""
-        reads = which.stop == self.branches
-        return replace(self, text=self.text[which.start : which.stop], reference=self.reference if reads else {})
+        reads, all_words = which.stop == self.branches, self.shared_text or len(which) == self.branches
+        return replace(
+            self,
+            text=self.text[which.start : which.stop],
+            reference=self.reference if reads else {},
+            words=self.words if all_words else {},
+        )
 
 
 class TextReader:
-    """Processor of plain cross-attention to the words."""
+    """Processor of plain cross-attention to the words, which are projected once for all frames, windows and steps."""
+
+    def __init__(self, block: str) -> None:
+        self._block = block
 
     def __call__(
         self,
         attn: Attention,
         hidden_states: torch.Tensor,
-        encoder_hidden_states: torch.Tensor,
         *_: Any,
         conditioning: Conditioning,  # named here, else diffusers warns that nobody reads it
         **__: Any,
     ) -> torch.Tensor:
-        """Pixels (n, pixels, channels) and words (n, words, width) → (n, pixels, channels)."""
-        return attend(attn, split_heads(attn, attn.to_q(hidden_states)), keys_values_of(attn, encoder_hidden_states))
+        """Pixels (branches · frames, pixels, channels), or of one branch where all have one text → the same shape."""
+        key, value = conditioning.words[self._block]
+        frames = len(hidden_states) // len(key)
+        query = split_heads(attn, attn.to_q(hidden_states))
+        return attend(attn, query, (for_each_frame(key, frames), for_each_frame(value, frames)))
 
 
 class ControlledUNet(MotionUNet):
@@ -61,7 +76,12 @@ class ControlledUNet(MotionUNet):
     def __init__(self, network: UNetMotionModel) -> None:
         super().__init__(network)
         for name in transformer_blocks(network):
-            network.get_submodule(name).attn2.set_processor(TextReader())
+            network.get_submodule(name).attn2.set_processor(TextReader(name))
+
+    def words(self, text: torch.Tensor) -> Words:
+        """What each block reads of (rows, words, width)."""
+        blocks = {name: self.network.get_submodule(name) for name in transformer_blocks(self.network)}
+        return {name: keys_values_of(block.attn2, text) for name, block in blocks.items()}
 
     def predict(
         self, latents: torch.Tensor, timestep: int, conditioning: Conditioning, residuals: Residuals | None = None
@@ -74,10 +94,11 @@ class ControlledUNet(MotionUNet):
         Branches of one text differ from the middle block's attention on: everything before it is computed once.
         """
         network, branches = self.network, conditioning.branches
+        if not conditioning.words:
+            conditioning.words.update(self.words(conditioning.text[: 1 if conditioning.shared_text else None]))
         self.layout.frames = len(latents)
-        words = conditioning.text.repeat_interleave(len(latents), dim=0)
         emb = self._embedding(timestep_on(latents.device, timestep), latents.dtype)
-        given = LayerInputs(emb, conditioning, words)
+        given = LayerInputs(emb, conditioning)
 
         below = 1 if conditioning.shared_text else branches
         skips = [network.conv_in(latents).repeat(below, 1, 1, 1)]

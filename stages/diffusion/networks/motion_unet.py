@@ -70,7 +70,6 @@ class LayerInputs:
 
     emb: torch.Tensor  # (1 or branches · frames, channels) of the timestep
     conditioning: ReadsReference
-    words: torch.Tensor | None = None  # (branches · frames, words, width)
     motion: bool = True  # False: frames stay by themselves
 
 
@@ -137,7 +136,6 @@ class MotionUNet:
     def _attend(self, attention: nn.Module, hidden: torch.Tensor, given: LayerInputs) -> torch.Tensor:
         return attention(
             hidden,
-            encoder_hidden_states=None if given.words is None else given.words[: len(hidden)],
             cross_attention_kwargs={"conditioning": given.conditioning},
             return_dict=False,
         )[0]

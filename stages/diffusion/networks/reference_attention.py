@@ -61,7 +61,7 @@ class ReferenceReader:
         frames = len(hidden_states) // conditioning.branches
         plain = len(hidden_states) - frames * len(reference[0])
         wider_key, wider_value = (
-            torch.cat([one[plain:], _for_each_frame(read, frames)], dim=2)
+            torch.cat([one[plain:], for_each_frame(read, frames)], dim=2)
             for one, read in zip(own, reference, strict=True)
         )
         result = attend(attn, query[plain:], (wider_key, wider_value))
@@ -71,7 +71,7 @@ class ReferenceReader:
         return result
 
 
-def _for_each_frame(read: torch.Tensor, frames: int) -> torch.Tensor:
+def for_each_frame(read: torch.Tensor, frames: int) -> torch.Tensor:
     """(readers, …) → (readers · frames, …), without a copy for a single reader."""
     return read[:, None].expand(-1, frames, *read.shape[1:]).flatten(0, 1)
 

@@ -266,7 +266,9 @@ def contenders(
         "diffusers": lambda: Diffusers(networks, configs, tokenizer),
         "ours": lambda: Ours(networks, tokenizer),
     }
-    found = {name: made[name]() for name in names}
+    # the product last: it takes the ControlNet apart
+    built = {name: made[name]() for name in sorted(names, key="ours".__eq__)}
+    found = {name: built[name] for name in names}
     if "ours" in found:
         accelerate(found["ours"].animator, acceleration, device, dtype)
     return found

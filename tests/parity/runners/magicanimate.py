@@ -102,7 +102,8 @@ class MagicAnimateRunners(MotionLayers):
             return {"hidden_states": result, "bank": self.animator.reference.writers[params["module"]].written}
         unet = self.animator.unet
         both = torch.cat([text_uncond, text_cond])
-        conditioning = Conditioning(both, reference=unet.project({params["module"]: bank[1:]}))
+        reference = unet.project({params["module"]: bank[1:]})
+        conditioning = Conditioning(both, reference=reference, words=unet.words(both))
         block = unet.network.get_submodule(params["module"])
         given = {"conditioning": conditioning}
         return {"hidden_states": block(hidden_states, encoder_hidden_states=text, cross_attention_kwargs=given)}
@@ -117,16 +118,15 @@ class MagicAnimateRunners(MotionLayers):
         control_u8: torch.Tensor,
     ) -> Results:
         network = self.animator.control
-        images = control_u8.float() / 255
+        embedded = self.animator.pose_embedding(control_u8.float() / 255)
         down, mid = network(
             sample,
             int(timestep),
             encoder_hidden_states.expand(len(sample), -1, -1),
-            controlnet_cond=images,
+            controlnet_cond=embedded,
             conditioning_scale=params["conditioning_scale"],
             return_dict=False,
         )
-        embedded = network.controlnet_cond_embedding(images)
         return {"cond_embedding": embedded, "down_residuals": list(down), "mid_residual": mid}
 
     @torch.inference_mode()

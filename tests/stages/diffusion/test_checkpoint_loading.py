@@ -125,6 +125,7 @@ def all_weights(animator: MagicAnimate) -> State:
         "unet": animator.unet.network,
         "reference": animator.reference.network,
         "control": animator.control,
+        "pose_embedding": animator.pose_embedding,
         "vae": animator.images.autoencoder,
         "text": animator.text.model,
     }

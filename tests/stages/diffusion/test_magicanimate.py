@@ -18,9 +18,11 @@ from manifests.errors import Problem
 from stages.diffusion.animator import Segment
 from stages.diffusion.animators import ANIMATORS
 from stages.diffusion.magicanimate.animator import MagicAnimate, starting_noise
+from stages.diffusion.magicanimate.pose_control import EmbeddedPoses
 from stages.diffusion.magicanimate.unet import Conditioning
 from stages.diffusion.model_cache import ModelCache
 from stages.diffusion.networks.feature_cache import FeatureCache
+from stages.diffusion.networks.reference_attention import transformer_blocks
 from stages.diffusion.sampling.noise import frame_noise
 from stages.diffusion.sampling.shared_frames import SharedFrames
 from tests.conftest import CHECKOUT
@@ -224,6 +226,35 @@ def test_controlnet_sees_every_frame_once_per_step(animator: MagicAnimate, field
         animate(animator, frames=9, **fields)
 
     assert sum(sizes) == STEPS * computed
+
+
+def test_what_no_timestep_changes_is_computed_once_a_clip(animator: MagicAnimate) -> None:
+    unet = animator.unet.network
+    spatial = [unet.get_submodule(name).attn2.to_k for name in transformer_blocks(unet)]
+    for prompt, branches in (("", 1), ("a red dress", 2)):
+        with batches(animator.pose_embedding.conv_in) as frames, batches(*spatial) as words:
+            animate(animator, frames=9, prompt=prompt)
+        assert sum(frames) == 9
+        assert words == [branches] * len(spatial)
+
+
+def test_only_references_whose_features_are_not_kept_are_encoded(animator: MagicAnimate) -> None:
+    with batches(animator.images.autoencoder.encoder) as pictures:
+        for reference, seed in ((0, 1), (0, 2), (1, 1)):
+            animate(animator, reference=reference, seed=seed)
+    assert len(pictures) == 2
+
+
+def test_poses_that_find_no_room_are_embedded_again_and_alike(
+    animator: MagicAnimate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roomy = animate(animator, frames=9)
+    frame = roomy[0, :1].nbytes * animator.pose_embedding.conv_out.out_channels
+    monkeypatch.setattr(EmbeddedPoses.__init__, "__defaults__", (5 * frame,))
+    with batches(animator.pose_embedding.conv_in) as frames:
+        assert torch.equal(animate(animator, frames=9), roomy)
+    assert sum(frames) > 9
+    assert frames.count(4) + frames.count(1) == len(frames)
 
 
 @pytest.mark.parametrize("loop", [False, True])
