@@ -1,98 +1,128 @@
-"""Seconds the pipeline adds per clip over a bare loop of `latents` + `frames` + encode on the same clips.
+"""Processor seconds that the pipeline spends around the network, for a clip and for a frame.
 
-    python -m tests.bench.pipeline_overhead [--clips N] [--size PIXELS] [--steps N]
+    python -m tests.bench.pipeline_overhead [--clips N] [--frames N] [--size PIXELS]
 
-Both run in this one invocation, with the same tiny weights, threads and clips; the loop goes first, then the pipeline,
-then the loop again, so that a machine that slows down shows. Poses and references are stored before either begins.
+Counted are all processes: the driver, Ray's, the workers, their ffmpeg; so another load on the machine hardly shows.
+Every one has one thread. The animator paints the pose over the reference, which costs next to nothing, and does the
+same in a bare loop that encodes what it paints: what a clip takes beyond the loop is the pipeline's, quality metrics
+included. Runs of N and of 4 N clips in one session, of films of one length and of four times that, tell what is for a
+run, for a clip and for a frame.
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import tempfile
-import time
 from fractions import Fraction
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+import psutil
+import ray
 import torch
 
-from manifests.layout import OutputLayout
-from manifests.work import Work
+from cluster.connection import connect
+from manifests.clip import Clip
 from pipelines.animate import run
 from pipelines.configuration import RunConfig
-from stages.diffusion.animator import Segment
-from stages.diffusion.animators import load_animator
+from stages.diffusion.animator import Driving, Segment
 from stages.video.encode import EncodeRecipe
 from stages.video.film import write_film
-from tests.made.sample_media import CHECKPOINT, clip_row, write_driving, write_manifest, write_reference
-from tests.made.seam import frames_of, latents_of
+from stages.video.read import Frames
+from tests.chaos.painted import IMPLEMENTATION, NAME, Painted
+from tests.made.sample_media import write_driving, write_manifest, write_reference
+
+MORE = 4
+FPS = Fraction(25)
 
 
-def bare_loop(rows: list[dict], folder: Path, frames: int) -> float:
-    """Seconds for all clips in one process with the model already loaded."""
-    animator = load_animator("magicanimate", CHECKPOINT, "cpu", torch.float32)
-    clips = [resolved(row, frames) for row in rows]
-    generator = np.random.default_rng(0)
-    begun = time.perf_counter()
-    for work in clips:
-        shape = (work.clip.height, work.clip.width, 3)
-        reference = generator.integers(0, 255, shape, dtype=np.uint8)
-        poses = generator.integers(0, 255, (frames, *shape), dtype=np.uint8)
-        latents = latents_of(animator, work.clip, reference, poses, Segment(0, frames))
-        write_film(
-            folder / "f.mp4", folder / "f.jpg", frames_of(animator, latents, work.clip), Fraction(25), EncodeRecipe()
-        )
-    return time.perf_counter() - begun
+class Night(NamedTuple):
+    """Processor seconds of all processes, and those of its rows in the workers that make films."""
+
+    whole: float
+    in_worker: float
 
 
-def resolved(row: dict, frames: int) -> Work:
-    """A row's clip with the defaults that validation would fill in."""
-    from manifests.clip import Clip
+def used() -> float:
+    """Processor seconds so far of this process and of all below it, those that have ended too."""
+    this = psutil.Process()
+    return sum(sum(one.cpu_times()[:4]) for one in (this, *this.children(recursive=True)))
 
-    clip = Clip.model_validate(row).model_copy(
-        update={"guidance": (7.5,), "window": 16, "overlap": 4, "fps": Fraction(25), "fit": "cover"}
-    )
-    return Work(row=0, clip=clip, frames=frames)
+
+def rows(clips: int, frames: int, size: int) -> list[dict[str, Any]]:
+    return [
+        {"id": f"clip-{number}", "reference": "reference.png", "driving": f"driving{frames}.mp4", "seed": number,
+         "driving_kind": "skeleton", "animator": NAME, "width": size, "height": size}
+        for number in range(clips)
+    ]  # fmt: skip
+
+
+def bare(folder: Path, frames: int, size: int, clips: int) -> float:
+    """Processor seconds of a clip that is painted and encoded, and nothing else."""
+    from stages.video.image import read_image
+    from stages.video.limits import Limits
+
+    poses = list(Frames(folder / f"driving{frames}.mp4", Limits()).read())
+    reference, painter = read_image(folder / "reference.png", Limits()), Painted()
+    begun = used()
+    for row in rows(clips, frames, size):
+        clip, segment = Clip.model_validate(row), Segment(0, frames)
+        made = painter.segment(clip, reference, Driving(poses), segment)
+        pictures = painter.frames([(segment, made.latents)], clip)
+        write_film(folder / "bare.mp4", folder / "bare.jpg", pictures, FPS, EncodeRecipe())
+    return (used() - begun) / clips
+
+
+def night(folder: Path, clips: int, frames: int, size: int, config: RunConfig) -> Night:
+    """A run of its own, whose poses are there."""
+    manifest = write_manifest(folder / f"{clips}-{frames}.parquet", rows(clips, frames, size))
+    begun = used()
+    outcome = run(config, manifest, str(folder / f"out-{clips}-{frames}"))
+    assert outcome.exit_code == 0, outcome.summary
+    return Night(used() - begun, sum(result.cpu_seconds or 0.0 for result in outcome.results))
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clips", type=int, default=12)
-    parser.add_argument("--size", type=int, default=128)
-    parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--clips", type=int, default=40)
     parser.add_argument("--frames", type=int, default=16)
+    parser.add_argument("--size", type=int, default=256)
     options = parser.parse_args()
-    torch.set_num_threads(os.cpu_count() or 1)
+    clips, size = options.clips, options.size
+    os.environ |= {"OMP_NUM_THREADS": "1", "RAY_AUTH_MODE": "disabled"}
+    torch.set_num_threads(1)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    workers = {f"{stage}_pool": {"size": 1} for stage in ("pose", "inputs")}
+    config = RunConfig.load(
+        None, {"animators": {NAME: IMPLEMENTATION}, **workers, "animate_pool": {"size": 1, "threads": 1}}
+    )
+    loops, around = [], []
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         write_reference(folder / "reference.png")
-        write_driving(folder / "driving.mp4", frames=options.frames)
-        size = {"width": options.size, "height": options.size, "steps": options.steps}
-        rows = [clip_row(f"c{seed}", seed=seed, **size) for seed in range(options.clips)]
-        manifest = write_manifest(folder / "m.parquet", rows)
-        before = bare_loop(rows, folder, options.frames)
-        config = RunConfig.load(None, {"checkpoints": {"magicanimate": str(CHECKPOINT)}})
-        begun = time.perf_counter()
-        outcome = run(config, manifest, str(folder / "out"))
-        wall = time.perf_counter() - begun
-        after = bare_loop(rows, folder, options.frames)
-        assert outcome.exit_code == 0, outcome.summary
-        assert len(OutputLayout(str(folder / "out")).finished_films()) == options.clips
-    bare = (before + after) / 2
-    started = min(result.started for result in outcome.results)
-    finished = max(result.finished for result in outcome.results)
-    loading = max(result.seconds["load"] for result in outcome.results)
-    flowing = (finished - started).total_seconds() - loading
-    per = options.clips
-    print(f"clips {per} × {options.frames} frames, {options.size}², {options.steps} steps, {os.cpu_count()} cores")
-    print(f"bare loop     {before:6.1f} s and {after:.1f} s: {bare / per:.3f} s per clip")
-    print(f"pipeline      {wall:6.1f} s, of which {wall - flowing:.1f} s starting up (Ray, reading, validation, model)")
-    print(f"flowing       {flowing:6.1f} s: {flowing / per:.3f} s per clip, ratio {flowing / bare:.3f} to the loop")
-    added, whole = (flowing - bare) / per, (wall - bare) / per
-    print(f"added         {added:6.3f} s per clip while flowing, {whole:.3f} s with start-up")
+        connect()
+        try:
+            for frames in (options.frames, MORE * options.frames):
+                write_driving(folder / f"driving{frames}.mp4", frames=frames, fps=FPS)
+                few, many = (night(folder, count, frames, size, config) for count in (clips, MORE * clips))
+                loops.append(bare(folder, frames, size, clips))
+                whole, worker = (np.subtract(many, few) / ((MORE - 1) * clips)).tolist()
+                around.append(whole - loops[-1])
+                print(
+                    f"{frames} frames of {size}², processor seconds of a clip: bare {loops[-1]:.3f}, "
+                    f"pipeline {whole:.3f} ({worker:.3f} in the worker that makes it), so around it {around[-1]:.3f}; "
+                    f"a run {few.whole - clips * whole:.1f}",
+                    flush=True,
+                )
+        finally:
+            ray.shutdown()
+    of_frame = (around[1] - around[0]) / ((MORE - 1) * options.frames)
+    of_clip = around[0] - of_frame * options.frames
+    print(f"around the network: {1000 * of_clip:.0f} ms for a clip and {1000 * of_frame:.2f} ms for a frame")
 
 
 if __name__ == "__main__":
