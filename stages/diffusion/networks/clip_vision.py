@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -9,6 +10,7 @@ import torch
 from transformers import CLIPVisionConfig, CLIPVisionModel, CLIPVisionModelWithProjection
 
 from manifests.errors import Problem
+from stages.diffusion.weights.bounds import require_weights_for
 from stages.diffusion.weights.checkpoint import load_strictly, read_config, read_state, weights_file
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -20,20 +22,28 @@ Tower = TypeVar("Tower", CLIPVisionModel, CLIPVisionModelWithProjection)
 
 def read_clip_vision(kind: type[Tower], folder: Path, device: str, dtype: torch.dtype) -> Tower:
     """The vision tower of a folder, saved alone or with its text tower. Raises `Problem` when it holds none."""
-    config = read_config(folder)
+    config, weights = read_config(folder), partial(weights_file, folder, ("model", "pytorch_model"))
     both = "vision_config" in config
     try:
         if both:
             width = {key: config[key] for key in ("projection_dim",) if key in config}
             config = {**config["vision_config"], **width}
-        model = kind(CLIPVisionConfig(**config))
+        described = CLIPVisionConfig(**config)
+
+        def made() -> Tower:
+            return kind(described)
+
+        require_weights_for(made, weights)
+        model = made()
+    except Problem:
+        raise
     except Exception as wrong:  # whatever a foreign configuration makes of the constructor
         reason = (str(wrong) or type(wrong).__name__).splitlines()[0]
         raise Problem(
             f"checkpoint file {folder / 'config.json'} describes no CLIP vision model: {reason}",
             "copy the published folder again",
         ) from None
-    state = read_state(weights_file(folder, ("model", "pytorch_model")))
+    state = read_state(weights())
     projected = kind is CLIPVisionModelWithProjection
     if both:
         parts = (TOWER, "visual_projection.") if projected else (TOWER,)

@@ -23,6 +23,7 @@ from stages.diffusion.networks.reference_attention import (
     ReferenceReader,
     transformer_blocks,
 )
+from stages.diffusion.weights.bounds import on_meta
 
 # The same in every published system, whatever the UNet's own number of groups is.
 MOTION_NORM_GROUPS = 32
@@ -35,7 +36,7 @@ def build_motion_unet(
 
     `longest_window` is the number of positions of the motion modules; `mid_block` whether the middle block has one.
     """
-    with torch.device("meta"):
+    with on_meta():
         unet = UNet2DConditionModel.from_config(config)
         adapter = MotionAdapter(
             block_out_channels=unet.config.block_out_channels,

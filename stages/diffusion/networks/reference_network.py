@@ -15,6 +15,7 @@ from torch import nn
 from stages.diffusion.networks.offload import at_work
 from stages.diffusion.networks.reference_attention import Features, ReferenceWriter
 from stages.diffusion.networks.timestep import timestep_on
+from stages.diffusion.weights.bounds import on_meta
 
 
 class _LastBlock(nn.Module):
@@ -32,7 +33,7 @@ class _LastBlock(nn.Module):
 
 def build_reference_network(config: dict[str, Any]) -> UNet2DConditionModel:
     """The network of a `config.json` on the meta device, without the output layers, which no published file has."""
-    with torch.device("meta"):
+    with on_meta():
         network = UNet2DConditionModel.from_config(config)
     network.conv_norm_out = None
     network.conv_out = nn.Identity()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from manifests.errors import Problem
 from stages.diffusion.networks.offload import at_work
+from stages.diffusion.weights.bounds import require_weights_for
 from stages.diffusion.weights.checkpoint import load_strictly, read_config, read_state, weights_file
 from stages.diffusion.weights.published_names import AS_PUBLISHED
 
@@ -25,12 +28,13 @@ class TextEncoder:
     def load(cls, base: Path, device: str, dtype: torch.dtype) -> TextEncoder:
         """Read `tokenizer/` and `text_encoder/` of a base model folder."""
         folder = base / "text_encoder"
-        model = CLIPTextModel(CLIPTextConfig(**read_config(folder)))
+        weights = partial(weights_file, folder, ("model", "pytorch_model"))
+        model = _text_model(read_config(folder), folder, weights)
         tokenizer = _tokenizer(base / "tokenizer", model.config.vocab_size)
         # published files name the tensors of the older class, and carry a buffer that is now computed
         state = {
             key.removeprefix("text_model."): value
-            for key, value in read_state(weights_file(folder, ("model", "pytorch_model"))).items()
+            for key, value in read_state(weights()).items()
             if not key.endswith("embeddings.position_ids")
         }
         return cls(tokenizer, load_strictly(model, state, folder, dtype).to(device))
@@ -50,6 +54,19 @@ class TextEncoder:
         """(prompts, 77, width): the last hidden state after the final norm, without an attention mask."""
         with at_work(self.model):
             return self.model(self.token_ids(prompts).to(self.model.device)).last_hidden_state
+
+
+def _text_model(config: dict[str, Any], folder: Path, weights: Callable[[], Path]) -> CLIPTextModel:
+    try:
+        described = CLIPTextConfig(**config)
+        require_weights_for(lambda: CLIPTextModel(described), weights)
+        return CLIPTextModel(described)
+    except Problem:
+        raise
+    except Exception as wrong:  # whatever a foreign configuration makes of the constructor
+        reason = (str(wrong) or type(wrong).__name__).splitlines()[0]
+        error = f"checkpoint file {folder / 'config.json'} describes no CLIP text model: {reason}"
+        raise Problem(error, "copy the published folder again") from None
 
 
 def _tokenizer(folder: Path, vocabulary: int) -> CLIPTokenizer:

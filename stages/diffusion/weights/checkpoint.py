@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import pickle
 import re
@@ -14,6 +13,8 @@ import torch
 from safetensors.torch import load_file
 
 from manifests.errors import Problem
+from manifests.storage import sha256_file
+from stages.diffusion.weights.bounds import MOST_JSON, on_meta, require_modest, require_plain_pickle
 from stages.diffusion.weights.published_names import AS_PUBLISHED
 
 Network = TypeVar("Network", bound=torch.nn.Module)
@@ -24,15 +25,23 @@ _OLD_ATTENTION_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_a
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The `config.json` of a network folder. Raises `Problem` when it is missing or no JSON object."""
-    config = read_object(folder / "config.json")
+    """`config.json` of a network folder. Raises `Problem` when it is missing, no JSON object or of absurd sizes."""
+    config = read_object(path := folder / "config.json")
+    try:
+        require_modest(config)
+    except ValueError as beyond:
+        raise Problem(f"checkpoint file {path}: {beyond}", "copy the published file again") from None
     return {key: value for key, value in config.items() if not key.startswith("_")}
 
 
 def read_object(path: Path) -> dict[str, Any]:
     """A JSON file of a checkpoint. Raises `Problem` when it is missing or no JSON object."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            text = file.read(MOST_JSON + 1)
+        if len(text) > MOST_JSON:
+            raise ValueError(f"it has more than {MOST_JSON:,} bytes")
+        found = json.loads(text)
     except FileNotFoundError:
         raise Problem(f"checkpoint file {path} is missing", AS_PUBLISHED) from None
     except (ValueError, RecursionError) as broken:
@@ -51,7 +60,7 @@ def check_digests(folder: Path) -> None:
         return
     for name, digest in read_object(folder / "digests.json").items():
         file = folder / name
-        if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != digest:
+        if not file.is_file() or sha256_file(file) != digest:
             raise Problem(f"checkpoint file {file} is not what digests.json says", "copy the folder again")
 
 
@@ -75,6 +84,7 @@ def read_state(path: Path) -> dict[str, Any]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
+        require_plain_pickle(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as refused:
         # torch's own text recommends to run the code in the file
@@ -89,13 +99,15 @@ def read_state(path: Path) -> dict[str, Any]:
         raise Problem(f"checkpoint file {path} cannot be read: {reason}", "copy the published file again") from None
     if not is_state(state):
         raise Problem(f"checkpoint file {path} holds no state dict", "use the published file")
+    if sparse := [name for name, one in state.items() if getattr(one, "layout", torch.strided) is not torch.strided]:
+        raise Problem(f"checkpoint file {path}: {sparse[0]} is no plain tensor", "use the published file")
     return state
 
 
 def build(kind: type[Network], config: Mapping[str, Any], source: Path) -> Network:
     """The diffusers network that a configuration describes, on the meta device. Raises `Problem` if it is none."""
     try:
-        with torch.device("meta"):
+        with on_meta():
             return kind.from_config(config)
     except Exception as wrong:  # whatever a foreign configuration makes of the constructor
         reason = (str(wrong) or type(wrong).__name__).splitlines()[0]

@@ -501,12 +501,15 @@ def test_the_autoencoders_attention_is_read_under_its_old_and_its_new_names() ->
     assert equal(with_current_attention_names(new), new)
 
 
-@pytest.mark.parametrize(("size", "error"), [(16, "ValueError"), (10**9, "RuntimeError: Storage size")])
+@pytest.mark.parametrize(
+    ("size", "error"),
+    [(16, "cannot be loaded as magicanimate: ValueError"), (10**9, "block_out_channels is 1,000,000,000, at most")],
+)
 def test_a_configuration_that_diffusers_trips_over_is_a_problem_of_the_folder(
     folder: Path, size: int, error: str
 ) -> None:
     file = folder / "stable-diffusion-v1-5" / "unet" / "config.json"
     config = json.loads(file.read_text())
     replace(file, json.dumps({**config, "block_out_channels": [size] * 4}).encode())
-    with pytest.raises(Problem, match=f"cannot be loaded as magicanimate: {error}"):
+    with pytest.raises(Problem, match=error):
         load_animator("magicanimate", folder, "cpu", torch.float32)
