@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 from manifests.errors import WrongUsage
 from manifests.field_error import closest
 from manifests.review import ReviewLimits
+from manifests.yaml_file import read_yaml
 from pipelines.time_limits import TimeLimits
 from stages.diffusion.acceleration import Acceleration
 from stages.node_cache import NodeCache
@@ -20,6 +21,8 @@ from stages.poses.motion.quality import QualityRules
 from stages.poses.recipes import Estimators
 from stages.video.encode import EncodeRecipe
 from stages.video.limits import Limits
+
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class _Section(BaseModel):
@@ -127,6 +130,9 @@ class RunConfig(_Section):
     checkpoints: dict[str, str] = Field(
         {}, description="folder of weights, or hub:ORGANISATION/NAME@COMMIT, by animator, or by a label used in rows"
     )
+    checkpoint_digests: dict[str, Digest] = Field(
+        {}, description="what `checkpoint_digest` of a result must be, by the same names; other weights are refused"
+    )
     model_cache: NodeWeights = NodeWeights()
     animators: dict[str, str] = Field({}, description="animators from outside: my_package.mirror:Mirror, by name")
     cache: str | None = Field(None, description="shared cache; left out, OUTPUT/cache")
@@ -187,14 +193,7 @@ class RunConfig(_Section):
 
         Raises `WrongUsage` naming every field at fault.
         """
-        given: Any = {}
-        if path is not None:
-            try:
-                given = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-            except (OSError, yaml.YAMLError, ValueError, RecursionError) as broken:  # 5,000 digits, 3,000 brackets
-                raise WrongUsage(f"configuration {path}: {broken}", "correct the file") from None
-        if not isinstance(given, dict):
-            raise WrongUsage(f"configuration {path}: holds no mapping", "write `field: value` lines")
+        given = {} if path is None else read_yaml(path, "configuration")
         try:
             return cls.model_validate(_overlaid(given, overrides or {}))
         except ValidationError as wrong:

@@ -100,4 +100,9 @@ class Keying:
     def _taken(self, name: str, folder: str | None = None) -> str:
         if folder is None:
             return memoised_digest(name, self._memo)
-        return checkpoint_digest(bundled(folder), ANIMATORS[name], self._memo)
+        digest = checkpoint_digest(bundled(folder), ANIMATORS[name], self._memo)
+        for label, pinned in self._config.checkpoint_digests.items():
+            if self._config.checkpoints.get(label) == folder and digest != pinned:
+                error = f"checkpoint {label}: {storage.redact(folder)} has the digest {digest}, pinned is {pinned}"
+                raise Problem(error, "put the weights back that were pinned, or correct checkpoint_digests")
+        return digest

@@ -150,6 +150,8 @@ def settled(config: RunConfig, manifest: str, output: str, run_id: str | None) -
     base = manifest if storage.is_folder(manifest) else storage.parent(manifest)
     cache = config.cache and storage.resolve(config.cache, here)
     checkpoints = {name: _weights(config, folder, here) for name, folder in config.checkpoints.items()}
+    if loose := sorted(config.checkpoint_digests.keys() - checkpoints.keys()):
+        raise WrongUsage(f"checkpoint_digests: no checkpoint is named {loose[0]!r}", "use the names of `checkpoints`")
     prefixes = [storage.resolve(prefix, here) for prefix in config.allowed_prefixes]
     pool = config.animate_pool
     device = pool.device if pool.device != "auto" else ("cuda" if pool.num_gpus else "cpu")

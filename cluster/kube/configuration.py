@@ -7,12 +7,12 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, Self
 from zoneinfo import available_timezones
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from manifests.errors import WrongUsage
 from manifests.field_error import closest
+from manifests.yaml_file import read_yaml
 
 Name = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]*[a-z0-9])?$", max_length=40)]
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
@@ -176,12 +176,7 @@ class KubeConfig(_Part):
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a YAML file. Raises `WrongUsage` naming every field at fault."""
-        try:
-            given = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError, ValueError, RecursionError) as broken:
-            raise WrongUsage(f"cluster {path}: {broken}", "correct the file") from None
-        if not isinstance(given, dict):
-            raise WrongUsage(f"cluster {path}: holds no mapping", "begin with cluster/example.yaml")
+        given = read_yaml(path, "cluster")
         try:
             return cls.model_validate(given)
         except ValidationError as wrong:
