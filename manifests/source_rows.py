@@ -100,7 +100,9 @@ def _named(names: list[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return named
 
 
-_GUARDED = re.compile(r"'+[=+\-@\t\r]")  # the apostrophe that keeps a spreadsheet from running a cell as a formula
+_GUARDED = re.compile(
+    r"'['\"\s]*[=+\-@\t\r＝＋－＠]"
+)  # the apostrophe that keeps a spreadsheet from running a cell as a formula
 
 
 def _csv_row(names: list[str], values: list[str], delimiter: str) -> dict[str, Any] | FieldError:

@@ -48,6 +48,11 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 # The scheme is bounded, or a long word would be searched once from each of its letters.
 _URI_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,15}://\S*")
 _QUOTED_QUERY = re.compile("%3f|%23", re.IGNORECASE)  # '?' and '#' of a URI that became a part of another's path
+_SECRET = re.compile(
+    r"\b((?:AccountKey|Shared[A-Za-z]{0,16}|(?:X-Amz|X-Goog)-[A-Za-z-]{1,24}|AWSAccessKeyId|Signature|sig|password"
+    r"|(?:aws_)?secret_[a-z_]{1,24}|(?:[a-z]{1,16}_)?token|api_?key)=|Bearer\s+)[^\s&;,'\"<>]+",
+    re.IGNORECASE,
+)
 _BUCKET = re.compile(r"[A-Za-z0-9._-]+(@[A-Za-z0-9.-]+)?(/|$)")  # Azure: container@account
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 
@@ -68,8 +73,12 @@ def redact(uri: str) -> str:
 
 
 def redact_text(text: str) -> str:
-    """Any text with the URIs in it redacted, also those whose '?' a client has put into its own request's path."""
-    return _URI_IN_TEXT.sub(lambda found: _QUOTED_QUERY.split(redact(found[0]), maxsplit=1)[0], text)
+    """Any text with the URIs in it redacted, also those whose '?' a client has put into its own request's path.
+
+    What stores' clients call a secret goes too, wherever it stands: signatures, keys of connection strings, tokens.
+    """
+    text = _URI_IN_TEXT.sub(lambda found: _QUOTED_QUERY.split(redact(found[0]), maxsplit=1)[0], text)
+    return _SECRET.sub(r"\1…", text)
 
 
 def _split(uri: str, field: str = "URI") -> tuple[str, str]:

@@ -65,7 +65,7 @@ def status_of(error: Exception) -> Literal["rejected", "failed", "not_reached"]:
 def explained(error: Exception) -> tuple[str, str]:
     """(what went wrong, what to do about it) for any exception."""
     if isinstance(error, Problem):
-        return error.error, error.remedy
+        return storage.redact_text(error.error), storage.redact_text(error.remedy)
     lines = str(error).strip().splitlines() or [""]
     text = visible(f"{type(error).__name__}: {storage.redact_text(lines[0])}")
     if isinstance(error, MemoryError) or out_of_memory(error):

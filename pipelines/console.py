@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from manifests.shown_text import visible, visible_json
+
 
 class Terminated(KeyboardInterrupt):
     """The process was told to end (SIGTERM): it unwinds as after ctrl-C, and leaves nothing behind."""
@@ -42,7 +44,7 @@ class Console:
     def pass_on(self, text: str) -> None:
         """What another process has said, as it comes."""
         if not self.quiet:
-            self._write(text)
+            self._write(text, colours=True)
 
     def live(self, line: str) -> None:
         """A line that the next one replaces."""
@@ -56,7 +58,7 @@ class Console:
         if self.structured:
             self._tell("error", error, remedy=remedy)
             return
-        self._write(f"catwalk: {error}\n" + (f"  → {remedy}\n" if remedy else ""))
+        self._write(_without_secrets(f"catwalk: {error}\n" + (f"  → {remedy}\n" if remedy else "")))
 
     def unforeseen(self) -> None:
         """Inside a handler, an exception that nobody has words for: where it arose, without the secrets of URIs."""
@@ -72,10 +74,10 @@ class Console:
             line = json_line(level, line.strip(), more)
         self._write(line + "\n")
 
-    def _write(self, text: str) -> None:
+    def _write(self, text: str, colours: bool = False) -> None:
         clear = "\r\x1b[2K" if self._written_over else ""
         self._written_over = False
-        print(clear + text, end="", file=sys.stderr, flush=True)  # noqa: T201
+        print(clear + visible(text, colours), end="", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _without_secrets(text: str) -> str:
@@ -87,12 +89,12 @@ def _without_secrets(text: str) -> str:
 
 def print_json(value: dict[str, Any]) -> None:
     """For other programs, on stdout."""
-    print_text(json.dumps(value, ensure_ascii=False, indent=2))
+    print_part(visible_json(json.dumps(value, ensure_ascii=False, indent=2)) + "\n")
 
 
 def print_text(text: str) -> None:
     """What a command was asked for, on stdout; a reader who has read enough, such as `head`, may close it."""
-    print_part(text + "\n")
+    print_part(visible(text, colours=True) + "\n")
 
 
 def print_part(text: str) -> None:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Literal, TextIO
 
 from manifests import log_context
+from manifests.shown_text import visible, visible_json
 from manifests.storage import redact_text
 
 OURS = ("pipelines", "stages", "manifests", "cluster")
@@ -17,14 +18,14 @@ Format = Literal["text", "json"]
 
 
 class TextLines(logging.Formatter):
-    """For people. Without the secrets of the URIs in them, whoever wrote them."""
+    """For people. Without the secrets of the URIs in them, whoever wrote them, and nothing a terminal would act on."""
 
-    def __init__(self) -> None:
-        super().__init__("%(name)s: %(message)s")
+    def __init__(self, form: str = "%(name)s: %(message)s") -> None:
+        super().__init__(form)
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
-        return redact_text(super().format(record))
+        return visible(redact_text(super().format(record)))
 
 
 class JsonLines(logging.Formatter):
@@ -49,7 +50,7 @@ def json_line(level: str, message: str, more: Mapping[str, str], created: float 
         name: redact_text(value) if isinstance(value, str) else value
         for name, value in {**ids, "message": message}.items()
     }
-    return json.dumps(line, ensure_ascii=False)
+    return visible_json(json.dumps(line, ensure_ascii=False))
 
 
 def begin(form: Format, level: str, run_id: str | None = None) -> None:
@@ -57,7 +58,9 @@ def begin(form: Format, level: str, run_id: str | None = None) -> None:
     if run_id:
         log_context.of_process(run=run_id)
     if form == "text" and level == "warning":
-        return  # as Python does it
+        if logging.lastResort is not None:  # what Python writes with, where nothing else was asked for
+            logging.lastResort.setFormatter(TextLines("%(message)s"))
+        return
     handler = _Handler()
     handler.setFormatter(JsonLines() if form == "json" else TextLines())
     for name in OURS:

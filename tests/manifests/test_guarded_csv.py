@@ -16,6 +16,8 @@ from manifests.source_rows import read_source
         ("'-10% off", "-10% off"),
         ("'@home", "@home"),
         ("''=was so", "'=was so"),
+        ("'  =1+1", "  =1+1"),
+        ("'＝1+1", "＝1+1"),
         ("'70s disco", "'70s disco"),
         ("it's =", "it's ="),
         ("-3", "-3"),

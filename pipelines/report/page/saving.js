@@ -20,7 +20,8 @@ function redone() {
 }
 
 // A spreadsheet would run a cell that begins so. The apostrophe keeps it text; `catwalk manifest build` takes it off.
-const RUNS = /^'*[=+\-@\t\r]/, RUNS_INSIDE = /[;\t\r\n]\s*[=+\-@]/;
+// Blanks before it do not stop every program, nor does its full-width form.
+const RUNS = /^['"\s]*[=+\-@\t\r\uff1d\uff0b\uff0d\uff20]/, RUNS_INSIDE = /[;\t\r\n]['"\s]*[=+\-@\uff1d\uff0b\uff0d\uff20]/;
 
 function csvCell(value) {
   if (typeof value === "number") return String(value);

@@ -184,6 +184,9 @@ def test_no_cell_of_a_saved_csv_can_run(page: Browser) -> None:
     assert '"\'=HYPERLINK(""http://x"")"' in lines
     assert '"\'+1, ""two""' in lines
     assert ",-3" in lines, "a number is a number"
+    cells = json.dumps([" =1", "\uff1d1", "\u3000+1", '"@a', "'=1", "a=1", "70s"])
+    guarded = page.run(f'{cells}.map(csvCell).map(cell => cell[1] === "\'")')
+    assert guarded == [True, True, True, True, True, False, False]
     # beyond a separator that some spreadsheets take, no apostrophe helps
     page.run("for (const clip of clips) if (clip.cells) clip.cells.prompt = 'a; =1+1'")
     page.click("#csv")
