@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 DEEPEST = 32
+LONGEST_JSON = 2**20
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
@@ -92,6 +93,8 @@ def _text(text: str, lossless: bool) -> str:
 
 
 def _json(text: str | bytes) -> Any:
+    if len(text) > LONGEST_JSON:  # brackets become thirty times what they are as text
+        raise ValueError(f"is longer than {LONGEST_JSON:,} characters")
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:

@@ -105,6 +105,7 @@ def _mapping(value: Any, *, lossless: bool = False) -> dict[str, Any]:
 
 
 Uri = Annotated[str, AfterValidator(_uri), Field(min_length=1, max_length=4096)]
+Prompt = Annotated[str, Field(max_length=20_000)]
 Pixels = Annotated[int, Field(ge=16, le=4096), BeforeValidator(_number)]
 FrameNumber = Annotated[int, Field(ge=0, le=10**9), BeforeValidator(_number)]
 FrameCount = Annotated[int, Field(ge=1, le=10**9), BeforeValidator(_number)]
@@ -150,8 +151,8 @@ class Clip(BaseModel):
     )
     lora: Uri | None = Field(None, description="LoRA to add to the weights: a path or URI of a .safetensors file.")
     lora_scale: LoraScale = Field(1.0, description="How strongly the LoRA is added; 0 is not at all.")
-    prompt: str = Field("", description="What the film should show, for animators that take text.")
-    negative_prompt: str = Field("", description="What the film should not show.")
+    prompt: Prompt = Field("", description="What the film should show, for animators that take text.")
+    negative_prompt: Prompt = Field("", description="What the film should not show.")
     width: Pixels | None = Field(None, description="Width of the film in pixels, together with height.")
     height: Pixels | None = Field(None, description="Height of the film in pixels, together with width.")
     fit: Literal["stretch", "cover", "contain"] | None = Field(

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from manifests.errors import Rejected
 
 LONGEST_SHOWN = 120
+LONGEST_LOOKED_AT = 10_000  # of a text whose beginning is shown: a secret is known by what follows it
 MOST_LISTED = 8
 
 _PARTICULARS = re.compile(r"'[^']*'|\"[^\"]*\"|\S*/\S*|\d[\d.,]*")
@@ -77,8 +78,10 @@ def shown(value: Any, *, is_uri: bool = False) -> str:
     """The value as it may stand in a message or a log: on one line, short, no credentials and no query strings."""
     from manifests import storage  # here, so that a clip can be described without loading a storage library
 
+    if isinstance(value, str):
+        value = value[:LONGEST_LOOKED_AT]
     is_one = is_uri and isinstance(value, str)
-    text = repr(storage.redact(value)) if is_one else storage.redact_text(_REPR.repr(value))
+    text = repr(storage.redact(value)) if is_one else storage.redact_text(_REPR.repr(value)[:LONGEST_LOOKED_AT])
     return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
 
 

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ from manifests.errors import Problem
 from manifests.field_error import closest
 from manifests.partitions import ManifestFile, manifest_files
 from manifests.storage_fault import storage_fault
+from manifests.table_limits import require_modest
 from manifests.temporary import temporary_folder
 
 _WHOLE = ("width", "height", "first_frame", "frame_count", "seed", "steps", "window", "overlap", "priority")
@@ -32,7 +34,7 @@ _TYPES = (
 MANIFEST_SCHEMA = pa.schema(list(_TYPES.items()))
 
 # what pyarrow and storage raise for a file that is damaged, of another kind, or not to be had
-UNREADABLE = (pa.ArrowException, OSError, ValueError)
+UNREADABLE = (pa.ArrowException, OSError, ValueError, MemoryError)
 
 MOST_NOTES = 20
 # what pandas calls an index without a name in Parquet, and a column without one in CSV
@@ -132,7 +134,9 @@ def read_file(uri: str) -> pa.Table:
     with temporary_folder("manifest") as folder:
         try:
             # ParquetFile, not read_table: that one would make columns of every folder on the way from the root
-            with pq.ParquetFile(storage.fetch(uri, folder, None)) as file:
+            path = storage.fetch(uri, folder, None)
+            require_modest(uri, partial(pq.ParquetFile, path))
+            with pq.ParquetFile(path) as file:
                 require_single(uri, file.schema_arrow.names)
                 table = file.read(use_threads=False)
             _validate(table)

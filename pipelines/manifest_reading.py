@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 import ray.data
 from ray.exceptions import RayTaskError
 
-from manifests import storage, table
+from manifests import storage, table, table_limits
 from manifests.errors import Problem, WrongUsage
 from manifests.field_error import choose
 from manifests.partitions import manifest_files
@@ -146,6 +147,7 @@ class _Footer:
 def _footer(file: str) -> _Footer:
     filesystem, path = storage.arrow_filesystem(file)
     try:
+        table_limits.require_modest(file, partial(pq.ParquetFile, path, filesystem=filesystem))
         with pq.ParquetFile(path, filesystem=filesystem) as parquet:
             footer = _Footer(parquet.schema_arrow, parquet.metadata.num_rows)
             names = footer.schema.names

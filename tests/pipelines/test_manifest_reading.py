@@ -19,6 +19,7 @@ from manifests.check import check
 from manifests.clip import Clip, parse_clip
 from manifests.errors import Problem, WrongUsage
 from pipelines.manifest_reading import read_manifest
+from tests.manifests.test_hostile_tables import CELLS, FIELDS, written
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
@@ -103,6 +104,16 @@ def test_no_cell_ends_a_run_before_it_begins(tmp_path: Path) -> None:
     ]
 
 
+def test_of_hostile_cells_both_readers_make_the_same(tmp_path: Path) -> None:
+    written(tmp_path / "mine.parquet", dict(CELLS))
+    for kind in ("bytes", "deep", "map", "terminal"):
+        written(tmp_path / f"{kind}.parquet", dict.fromkeys(FIELDS, CELLS[kind]))
+    checked = [row for _, part in table.read_files(str(tmp_path)) for row in table.rows(part)]
+    ran = [json.loads(fields) for fields in read_manifest(str(tmp_path)).rows.table["fields"].to_pylist()]
+    assert list(map(parsed, ran)) == list(map(parsed, checked))
+    assert [clip is None for clip, *_ in map(parsed, ran)] == [True, True, True, False, True]
+
+
 def doubled(path: Path) -> None:
     pq.write_table(pa.table([pa.array(["a"]), pa.array(["b"])], names=["id", "id"]), path)
 
@@ -113,7 +124,17 @@ def damaged(path: Path) -> None:
     path.write_bytes(whole)
 
 
-@pytest.mark.parametrize("write_file", [doubled, damaged, lambda path: path.write_bytes(b"PAR1 and nothing more")])
+def wide(path: Path) -> None:
+    write_columns(path, **{f"c{number}": pa.array(["x"]) for number in range(3000)})
+
+
+def unpacking(path: Path) -> None:
+    write_columns(path, sku=pa.DictionaryArray.from_arrays(pa.array([0] * 2000), pa.array(["x" * 2**20])))
+
+
+@pytest.mark.parametrize(
+    "write_file", [doubled, damaged, wide, unpacking, lambda path: path.write_bytes(b"PAR1 and nothing more")]
+)
 def test_both_readers_say_the_same_of_a_file_that_cannot_be_read(
     write_file: Callable[[Path], object], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

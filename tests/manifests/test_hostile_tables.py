@@ -1,0 +1,163 @@
+"""Promises about manifests made to cost or to confuse: both readers say the same of them, in words, for little."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from manifests import check, table_limits
+from manifests.errors import Problem
+from manifests.field_error import shown
+from manifests.row_text import plain_cells
+from manifests.table import read_file, rows
+from tests.conftest import CHECKOUT
+
+GOOD = {"id": "a", "animator": "drawn", "reference": "r.png", "driving": "d.mp4"}
+MIB = 2**20
+
+_PEAK = """
+import resource, sys
+from manifests.check import check
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+said = check(sys.argv[1]).lines()[0]
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+print(said[:2000])
+"""
+
+
+def written(path: Path, columns: dict[str, object], count: int = 1, **options: object) -> str:
+    good = {name: pa.array([value] * count) for name, value in GOOD.items() if name not in columns}
+    pq.write_table(pa.table({**good, **columns}), path, **options)
+    return str(path)
+
+
+def repeated(text: str, count: int) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(pa.array([0] * count, pa.int32()), pa.array([text]))
+
+
+def within(values: pa.Array) -> pa.Array:
+    return pa.StructArray.from_arrays([values], ["a"])
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda path: written(path, {f"c{at}": [at] for at in range(50_000)}), "50,004 columns, at most 2,000"),
+        (lambda path: written(path, {"id": repeated("a", 4_000_000)}, 4_000_000), "4,000,000 rows, at most 1,000,000"),
+        (lambda path: written(path, {"prompt": repeated("x" * MIB, 3000)}, 3000), "bytes unpacked, at most"),
+        (
+            lambda path: written(path, {"of": pa.StructArray.from_arrays([repeated("x" * MIB, 3000)], ["a"])}, 3000),
+            "bytes",
+        ),
+    ],
+    ids=["columns", "rows", "texts", "nested texts"],
+)
+def test_a_table_that_unpacks_to_much_is_refused_by_what_it_says_of_itself(
+    tmp_path: Path, make: Callable[[Path], str], said: str
+) -> None:
+    uri = make(tmp_path / "m.parquet")
+    command = [sys.executable, "-c", _PEAK, uri]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=120, check=True)
+    grown, _, report = done.stdout.partition("\n")
+    assert f"manifest file {uri}: has" in report
+    assert said in report
+    assert int(grown) < 150 * MIB
+
+
+def test_texts_are_counted_as_often_as_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lists = pa.array([["x" * 1000, None], []] * 50)
+    uri = written(tmp_path / "m.parquet", {"prompt": repeated("y" * 1000, 100), "l": lists}, 100)
+    monkeypatch.setattr(table_limits, "MOST_BYTES", 160_000)
+    assert read_file(uri).num_rows == 100
+    monkeypatch.setattr(table_limits, "MOST_BYTES", 140_000)
+    with pytest.raises(Problem, match="bytes unpacked") as refused:
+        read_file(uri)
+    assert "column '" in refused.value.remedy
+
+
+CELLS = {
+    "moment": pa.array([2**62], pa.timestamp("us")),
+    "date": pa.array([2**31 - 1], pa.date32()),
+    "duration": pa.array([2**62], pa.duration("s")),
+    "decimal": pa.array([Decimal("1e37")], pa.decimal128(38)),
+    "bytes": pa.array([b"\xff\xfe\x00"]),
+    "half": pa.array(np.array([np.inf], np.float16)),
+    "map": pa.array([[("a", 1), ("a", 2)]], pa.map_(pa.string(), pa.int8())),
+    "place": pa.array([0], pa.timestamp("us", "Mars/Olympus")),
+    "nulls": pa.nulls(1),
+    "list": pa.array([[[1.0]]]),
+    "struct": pa.array([{"a": {"b": [1]}}]),
+    "not UTF-8": pa.StringArray.from_buffers(1, pa.py_buffer(np.array([0, 2], np.int32)), pa.py_buffer(b"\xff\xfe")),
+    "terminal": pa.array(["\x1b[2J\u202e"]),
+    "formula": pa.array(["=cmd|' /C calc'!A0"]),
+    "long": pa.array(["x" * 5 * MIB]),
+    "digits": pa.array(["9" * 5000]),
+    "deep": pa.array(['{"a":' + "[" * 100_000]),
+    "brackets": pa.array(['{"a":[' + "[]," * MIB + "0]}"]),
+    "secret": pa.array(["s3://key:SECRET@b/k?X-Amz-Signature=SECRET"]),
+}
+
+
+@pytest.mark.parametrize(
+    "field", ["id", "reference", "seed", "guidance", "fps", "prompt", "options", "metadata", "mine"]
+)
+def test_a_cell_of_any_kind_is_a_rejected_row_or_a_value(tmp_path: Path, field: str) -> None:
+    for kind, cells in CELLS.items():
+        report = check.check(written(tmp_path / f"{kind}.parquet", {field: cells}))
+        assert not report.problems or kind == "nulls", (kind, report.problems)
+        assert report.rows == 1
+        lines = "\n".join(report.lines())
+        assert "SECRET" not in lines
+        assert len(lines) < 5000
+        # what a run makes of the same cells before it judges them
+        (row,) = rows(read_file(str(tmp_path / f"{kind}.parquet")))
+        assert plain_cells(row).keys() == row.keys()
+
+
+def test_a_long_value_is_shown_by_its_beginning_without_a_look_at_the_rest() -> None:
+    assert shown("x" * 50 * MIB) == "'" + "x" * 118 + "…"
+    assert "SECRET" not in shown("s3://a:SECRET@b/" + "x" * MIB, is_uri=True)
+
+
+def damaged(content: bytes, number: int) -> bytes:
+    chance, bad = Random(number), bytearray(content)
+    if number % 5 == 0:
+        return bytes(bad[: chance.randrange(len(bad))])
+    for _ in range(chance.randint(1, 6)):
+        # the footer too, where sizes stand
+        bad[chance.randrange(len(bad)) if number % 2 else -chance.randint(1, 700)] = chance.randrange(256)
+    return bytes(bad)
+
+
+def test_a_damaged_file_is_named_whatever_is_damaged(tmp_path: Path) -> None:
+    content = Path(
+        written(tmp_path / "good.parquet", {"mine": pa.array([{"a": ["x"]}])}, compression="zstd")
+    ).read_bytes()
+    told = []
+    for number in range(120):
+        path = tmp_path / "m.parquet"
+        path.write_bytes(damaged(content, number))
+        try:
+            [*rows(read_file(str(path)))]
+        except Problem as problem:  # and nothing else
+            told.append(problem)
+    assert len(told) > 60
+    assert all(str(path) in problem.error and problem.remedy for problem in told)
+
+
+def test_both_readers_are_bounded_by_what_a_file_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipelines.manifest_reading import look_at
+
+    uri = written(tmp_path / "m.parquet", {})
+    monkeypatch.setattr(table_limits, "MOST_COLUMNS", 3)
+    for reader in (partial(look_at, uri), partial(read_file, uri)):
+        with pytest.raises(Problem, match="has 4 columns, at most 3 are read"):
+            reader()
