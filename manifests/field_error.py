@@ -26,6 +26,7 @@ _BEYOND = {
     "less_than_equal": "is above {le}",
     "less_than": "is not below {lt}",
     "string_too_long": "is longer than {max_length} characters",
+    "too_long": "is longer than {max_length} characters",
     "finite_number": "is not a finite number",
 }
 

@@ -106,9 +106,10 @@ CELLS = {
 }
 
 
-@pytest.mark.parametrize(
-    "field", ["id", "reference", "seed", "guidance", "fps", "prompt", "options", "metadata", "mine"]
-)
+FIELDS = ("id", "reference", "seed", "guidance", "fps", "prompt", "options", "metadata", "mine")
+
+
+@pytest.mark.parametrize("field", FIELDS)
 def test_a_cell_of_any_kind_is_a_rejected_row_or_a_value(tmp_path: Path, field: str) -> None:
     for kind, cells in CELLS.items():
         report = check.check(written(tmp_path / f"{kind}.parquet", {field: cells}))
