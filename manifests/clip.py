@@ -232,7 +232,8 @@ def parse_clip(row: dict[str, Any]) -> tuple[Clip | None, list[FieldError]]:
     errors: list[FieldError] = []
     for name, value in row.items():
         try:
-            value = value if name in MAPPINGS else cell.plain(value, lossless=True)
+            is_mapping = name in MAPPINGS and isinstance(value, dict | list | tuple)
+            value = value if is_mapping else cell.plain(value, lossless=True)
         except ValueError as error:
             errors.append(FieldError(str(name), shown(value), str(error), "write a single value"))
             continue

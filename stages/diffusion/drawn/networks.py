@@ -19,6 +19,7 @@ from manifests.errors import Problem
 from stages.diffusion.drawn.unet import Conditioning, DrawnUNet, build_unet, without_text
 from stages.diffusion.networks.reference_attention import transformer_blocks
 from stages.diffusion.networks.reference_network import ReferenceNetwork, build_reference_network, end_at_last_feature
+from stages.diffusion.weights.bounds import on_meta
 from stages.diffusion.weights.checkpoint import State, load_strictly, read_config, read_state, weights_file
 from stages.diffusion.weights.motion_checkpoint import motion_unet_state
 
@@ -50,7 +51,7 @@ def build_reference(config: Mapping[str, Any]) -> nn.Module:
 
 def build_pose_guider(config: Mapping[str, Any]) -> SkeletonEmbedding:
     """The pose guider on the meta device."""
-    with torch.device("meta"):
+    with on_meta():
         return SkeletonEmbedding(config["channels"], config["hidden_channels"])
 
 
