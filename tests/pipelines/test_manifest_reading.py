@@ -105,7 +105,7 @@ def test_no_cell_ends_a_run_before_it_begins(tmp_path: Path) -> None:
 
 
 def test_of_hostile_cells_both_readers_make_the_same(tmp_path: Path) -> None:
-    written(tmp_path / "mine.parquet", dict(CELLS))
+    written(tmp_path / "mine.parquet", {f"my {kind}": cells for kind, cells in CELLS.items()})
     for kind in ("bytes", "deep", "map", "terminal"):
         written(tmp_path / f"{kind}.parquet", dict.fromkeys(FIELDS, CELLS[kind]))
     checked = [row for _, part in table.read_files(str(tmp_path)) for row in table.rows(part)]
