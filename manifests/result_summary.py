@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ def summarise(results: Iterable[Result]) -> dict[str, Any]:
 
     `rows` and the count of each status; `warned`: films with a warning; `to_review`: films
     that somebody should look at; `frames` and `film_seconds` of all films that
-    are there; `film_seconds_made` of those that this run made, and `film_seconds_accepted` of those of them that nobody
+    are there; `fast`: recipes of mode fast, and how many films are of each;
+    `film_seconds_made` of those that this run made, and `film_seconds_accepted` of those of them that nobody
     has to look at; `stage_seconds` spent by this run (cached rows cost nothing now), `stages`: rows, mean and longest
     of each; `slowest`: the rows it took longest for; `failures`: status, stage, error,
     remedy, count and first rows of each kind, the most frequent kind first. Errors that differ only in names, paths and
@@ -33,6 +35,7 @@ def summarise(results: Iterable[Result]) -> dict[str, Any]:
     frames = warned = to_review = 0
     film_seconds = Fraction(0)
     gpu_seconds = 0.0
+    recipes: Counter[tuple[str | None, str]] = Counter()
     kinds: dict[tuple[str, str | None, str], _Kind] = {}
     for result in results:
         counts[result.status] += 1
@@ -51,6 +54,8 @@ def summarise(results: Iterable[Result]) -> dict[str, Any]:
             film_seconds += length
             warned += bool(result.warnings)
             to_review += bool(result.review)
+            if result.recipe:
+                recipes[result.animator, json.dumps(result.recipe)] += 1
         else:
             kind = (result.status, result.stage, without_particulars(result.error or ""))
             kinds.setdefault(kind, _Kind(result, [])).rows.append(result.row)
@@ -59,6 +64,10 @@ def summarise(results: Iterable[Result]) -> dict[str, Any]:
         **{status: counts[status] for status in get_args(Status)},
         "warned": warned,
         "to_review": to_review,
+        "fast": [
+            {"animator": animator, "films": films, "recipe": json.loads(recipe)}
+            for (animator, recipe), films in recipes.most_common()
+        ],
         "frames": frames,
         "film_seconds": float(film_seconds),
         "film_seconds_made": float(made),

@@ -53,6 +53,7 @@ RESULTS_SCHEMA = pa.schema(
         *((name, _TEXT) for name in ("reference", "driving")),
         ("seed", pa.int64()),
         ("steps", pa.int32()),
+        ("recipe", _TEXT),  # JSON: what a film in mode fast leaves out, and what that costs by measurement
         ("crf", pa.int32()),
         ("seconds", pa.struct([(stage, pa.float64()) for stage in STAGES])),
         ("gpu_seconds", pa.float64()),
@@ -88,6 +89,9 @@ Moment = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezon
 FrameRateText = Annotated[str, BeforeValidator(lambda fps: str(Fraction(fps)))]
 SecondsPerStage = Annotated[dict[str, float], BeforeValidator(lambda value: _without_nulls(value))]
 Texts = Annotated[list[str], BeforeValidator(lambda value: list(value or ()))]
+Recipe = Annotated[
+    dict[str, Any], BeforeValidator(lambda value: json.loads(value or "{}") if isinstance(value, str | None) else value)
+]
 Metadata = Annotated[dict[str, Any], BeforeValidator(lambda value: {} if cell.is_null(value) else cell.mapping(value))]
 
 
@@ -121,6 +125,7 @@ class Result(BaseModel):
     driving: str | None = None
     seed: int | None = None
     steps: int | None = None
+    recipe: Recipe = {}  # of mode fast
     crf: int | None = None
     gpu_seconds: float | None = None
     cpu_seconds: float | None = None  # of the processor, in the process that made the film and its encoder
@@ -286,7 +291,8 @@ def to_table(results: Iterable[Result]) -> pa.Table:
 def _cells(result: Result) -> dict[str, Any]:
     rate = None if result.fps is None else float(Fraction(result.fps))
     cells = {**result.model_dump(exclude=set(FREE)), "fps_float": rate, "film_seconds": result.film_seconds}
-    return {**cells, "quality": json.dumps(cells["quality"])}
+    recipe = json.dumps(result.recipe) if result.recipe else None
+    return {**cells, "quality": json.dumps(cells["quality"]), "recipe": recipe}
 
 
 def write(results: Iterable[Result], uri: str) -> None:

@@ -264,6 +264,7 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
     lines = [f"{summary['rows']} rows: {counts}; {summary['frames']} frames, {summary['film_seconds']:.1f} s of film, "
              f"in {clock(summary['wall_seconds'])}"]  # fmt: skip
     lines += [*economy_lines(summary), *failure_lines(summary["failures"])]
+    lines += [f"  {line}" for line in fast_lines(summary["fast"])]
     if summary["storage_retries"]:
         lines.append(f"  storage was tried again {summary['storage_retries']} times")
     if summary["warned"]:
@@ -274,6 +275,23 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
         lines.append(f"the run ended early: {summary['stopped']}; the same run id continues it")
     if summary["broke_off"]:
         lines.append(f"the run broke off: {summary['broke_off']}; the same run id continues it")
+    return lines
+
+
+def fast_lines(found: Sequence[dict[str, Any]]) -> list[str]:
+    """What films in mode fast left out, and how far they are from standard as measured: two lines for each recipe."""
+    lines = []
+    for one in found:
+        recipe = dict(one["recipe"])
+        known = recipe.pop("deviation", None)
+        parts = ", ".join(f"{name} {value}" for name, value in recipe.items())
+        if known:
+            away = f"from standard {known['psnr']:.1f} dB PSNR, SSIM {known['ssim']:.3f}"
+            away += "" if known["warping_error"] is None else f", warping error {known['warping_error']:+.4f}"
+            away += f", measured on {known['clips']} clips"
+        else:
+            away = "how far that is from mode standard has not been measured with these weights"
+        lines += [f"{one['films']} films of {one['animator']} in mode fast: {parts}", f"  {away}"]
     return lines
 
 

@@ -32,6 +32,7 @@ from stages.checkpoint_files import held_checkpoint, held_lora, lora_at
 from stages.denoise import Denoise
 from stages.diffusion.animator import Animator, Parts, Segment
 from stages.diffusion.animators import facts_of
+from stages.diffusion.fast import recipe_of
 from stages.diffusion.model_cache import ModelCache
 from stages.driving import frames_to_show, keeps_sound
 from stages.latents_cache import latents_uri, segments
@@ -350,6 +351,7 @@ class Animate:
             height=clip.height,
             film_bytes=film_bytes,
             poster_frame=made.poster_frame,
+            recipe=recipe_of(clip, work.checkpoint),
             crf=self._recipe.crf,
             device=machine and machine.device,
             host=machine and machine.host,

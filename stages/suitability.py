@@ -47,6 +47,8 @@ def check_suitable(clip: Clip, facts: Facts, estimators: Estimators) -> None:
         facts.options(**clip.options)
     except ValidationError as wrong:
         raise Rejected(*_option_fault(wrong, facts)) from None
+    if "fast" in clip.options and (clip.mode != "fast" or facts.fast is None):
+        raise Rejected("options: fast is heeded in mode fast alone, by animators that have a recipe", "leave it out")
 
 
 def _check_inputs(clip: Clip, facts: Facts, estimators: Estimators) -> None:

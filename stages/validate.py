@@ -16,7 +16,7 @@ from manifests.source_memo import SourceMemo
 from manifests.storage import Allowed, Stamp
 from manifests.temporary import temporary_folder
 from manifests.work import COLOUR_PROFILE, Source, Weights, Work
-from stages.diffusion.animator import Facts, Shape
+from stages.diffusion.animator import Facts, Options, Shape
 from stages.driving import driven, shown_count
 from stages.poses.recipes import Estimators
 from stages.sandbox import reading
@@ -312,12 +312,12 @@ def _resolved(
         "height": clip.height or height,
         "fit": clip.fit or ("stretch" if clip.mode == "parity" else "cover"),
         "fps": fps,
-        "steps": clip.steps or own.get("steps", facts.steps),
+        "steps": clip.steps or own.get("steps", (clip.mode == "fast" and facts.fast_steps) or facts.steps),
         "guidance": clip.guidance or own.get("guidance", facts.guidance) or None,  # there are systems without
         "window": window,
         # a window smaller than the animator's own keeps the proportion of its overlap
         "overlap": min(facts.overlap, window // 4) if clip.overlap is None else clip.overlap,
-        "options": facts.options(**clip.options).model_dump(),
+        "options": _options(clip, facts).model_dump(),
     }
     clip = clip.model_copy(update=resolved)
     own_rate = None if facts.native_fps == fps else facts.native_fps
@@ -329,6 +329,15 @@ def _resolved(
     frames = shown_count(clip, seconds, native_fps)  # refuses a range without frames
     drawn = shown_count(clip.model_copy(update={"fps": own_rate}), seconds, native_fps) if own_rate else None
     return clip, frames, clip.start if clip.first_frame is None else float(seconds[clip.first_frame]), drawn
+
+
+def _options(clip: Clip, facts: Facts) -> Options:
+    """The row's options; in mode fast, what they leave open of the recipe is the animator's own."""
+    options = facts.options(**clip.options)
+    if clip.mode != "fast" or facts.fast is None:
+        return options
+    given = options.fast.model_dump(include=options.fast.model_fields_set) if options.fast else {}
+    return options.model_copy(update={"fast": facts.fast.model_copy(update=given)})
 
 
 def film_size(clip: Clip, facts: Facts, shape: Shape | None) -> tuple[int, int]:

@@ -85,7 +85,7 @@ def _loaded(node: ast.AST) -> Iterator[str]:
 # Who may import whom
 
 # The seam is what every system shows; the registry names the systems and loads them.
-ROOMS = {"animator": "seam", "segments": "seam", "animators": "registry", "model_cache": "registry"}
+ROOMS = {"fast": "fast", "animator": "seam", "segments": "seam", "animators": "registry", "model_cache": "registry"}
 ROOMS |= {"acceleration": "acceleration", "networks": "networks", "sampling": "sampling", "weights": "weights"}
 # What stages share: they do not ask each other.
 BETWEEN_STAGES = {"stages.driving", "stages.suitability", "stages.checkpoint_files", "stages.progress"}
@@ -100,15 +100,28 @@ MAY_IMPORT = {
     "poses": {"manifests", "bundled", "video"},
     "weights": {"manifests"},
     "sandbox": {"manifests", "video", "poses", "weights"},
-    "sampling": {"manifests", "weights"},
+    "fast": {"manifests"},
+    "sampling": {"manifests", "fast", "weights"},
     "networks": {"manifests", "weights", "sampling"},
-    "seam": {"manifests", "weights", "poses"},
-    "system": {"manifests", "video", "weights", "sampling", "networks", "seam"},
+    "seam": {"manifests", "fast", "weights", "poses"},
+    "system": {"manifests", "fast", "video", "weights", "sampling", "networks", "seam"},
     "acceleration": {"manifests", "networks", "seam"},
     "registry": {"manifests", "weights", "acceleration", "seam", "system"},
-    "stages": {"manifests", "bundled", "video", "poses", "weights", "sandbox", "seam", "registry"},
+    "stages": {"manifests", "fast", "bundled", "video", "poses", "weights", "sandbox", "seam", "registry"},
     "pipelines": {
-        *("manifests", "cluster", "bundled", "video", "poses", "sandbox", "acceleration", "seam", "registry", "stages"),
+        *(
+            "manifests",
+            "fast",
+            "cluster",
+            "bundled",
+            "video",
+            "poses",
+            "sandbox",
+            "acceleration",
+            "seam",
+            "registry",
+            "stages",
+        ),
     },
     "training": {"manifests", "bundled", "video", "poses", "weights", "sampling", "networks", "seam", "system"},
 }

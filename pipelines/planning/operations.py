@@ -15,6 +15,7 @@ from typing import Any
 from manifests.clip import Clip
 from manifests.work import Work
 from stages.diffusion.animators import facts_of
+from stages.diffusion.fast import Fast, fast_of, guided_steps
 from stages.diffusion.segments import segments_of
 
 TABLE = Path(__file__).with_name("operations.json")
@@ -48,17 +49,34 @@ class Operations:
     def effort(self, work: Work) -> Effort:
         """What one clip takes; it has its defaults resolved."""
         clip, steps, drawn = work.clip, steps_of(work.clip), work.drawn or work.frames
+        fast = fast_of(clip)
         frame = self.tflop["frame"] if clip.driving is not None else 0.0
         parts = segments_of(clip, facts_of(clip.animator), drawn)
         windows = window_frames = 0
         denoise = 0.0
         for part in parts:
             frames = denoised_frames(clip, len(part), self.facts)
-            more = windows_of(clip, frames, steps, self.facts["fused"], part.start, part.whole)
-            windows, window_frames = windows + more[0], window_frames + more[1]
-            denoise += self.tflop["clip"] + steps * (self.tflop["step"] + frames * frame)
-        denoise += window_frames * self.tflop[self._window(clip)]
+            denoise += self.tflop["clip"]
+            if fast is None:
+                more = windows_of(clip, frames, steps, self.facts["fused"], part.start, part.whole)
+                denoise += steps * (self.tflop["step"] + frames * frame) + more[1] * self.tflop[self._window(clip)]
+                windows, window_frames = windows + more[0], window_frames + more[1]
+                continue
+            for step in range(steps):
+                more = windows_at(clip, frames, step // fast.reuse, self.facts["fused"], part.start, part.whole)
+                denoise += self._fast_step(clip, fast, step, steps, frames if clip.driving is not None else 0, more[1])
+                windows, window_frames = windows + more[0], window_frames + more[1]
         return Effort(work.frames, len(parts), windows, window_frames, denoise, drawn * self.tflop["picture"])
+
+    def _fast_step(self, clip: Clip, fast: Fast, step: int, steps: int, posed: int, window_frames: int) -> float:
+        """TFLOP of one step in mode fast, of which `posed` frames have a pose."""
+        guided = step < guided_steps(fast, steps)
+        window = self._window(clip) if guided else "window_1"
+        # what is done for every frame by itself, of all branches or of the one that is left
+        frame = "frame" if guided or branches_of(clip) == 1 or "frame_1" not in self.tflop else "frame_1"
+        if step % fast.reuse:
+            return window_frames * self.tflop[f"again_{window}"] + posed * self.tflop[f"again_{frame}"]
+        return self.tflop["step"] + window_frames * self.tflop[window] + posed * self.tflop[frame]
 
     def window_held(self, clip: Clip, branches: int) -> float:
         """Millions of numbers that a window with that many branches holds at most, for each of its frames."""
@@ -147,6 +165,12 @@ def windows_of(clip: Clip, frames: int, steps: int, fused: bool, begin: int = 0,
     else:
         count = _open_windows(frames - size, advance, steps, begin)
     return count, count * size
+
+
+def windows_at(clip: Clip, frames: int, grid: int, fused: bool, begin: int, whole: bool) -> tuple[int, int]:
+    """Windows of one step, and the frames in them; `grid` numbers the places they have, which steps may share."""
+    before, with_it = (windows_of(clip, frames, steps, fused, begin, whole) for steps in (grid, grid + 1))
+    return with_it[0] - before[0], with_it[1] - before[1]
 
 
 @lru_cache(maxsize=4096)

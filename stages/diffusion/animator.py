@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from manifests.errors import Problem
+from stages.diffusion.fast import Fast
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +29,9 @@ class Options(BaseModel):
 
     # a default is dumped as the same value given by a row would be: both are in the key
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    # in no key of another mode
+    fast: Fast | None = Field(None, exclude_if=lambda fast: fast is None, description="mode fast alone: its recipe")
 
 
 def no_defaults_of_its_own(clip: Clip, shape: Shape | None) -> dict[str, Any]:
@@ -78,6 +82,10 @@ class Facts:
     text: bool = False  # is told what to draw by prompt and negative_prompt
     lora: bool = False  # its networks are Stable Diffusion 1.x, so that a LoRA of it can be added
     modes: tuple[str, ...] = ("parity", "standard")
+    fast: Fast | None = (
+        None  # what is left out in mode fast where a row does not say; none: what the system itself does
+    )
+    fast_steps: int = 0  # where there is a recipe
     half: tuple[str, ...] = ("float16", "bfloat16")  # what it can compute in beside float32, the preferred one first
     keypoints: Literal["dwpose", "drawn"] = "dwpose"  # estimator of the people in driving videos and references
     driving: Literal["required", "optional"] = "required"  # optional: the system also draws without poses

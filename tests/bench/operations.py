@@ -15,6 +15,7 @@ import json
 import sys
 import weakref
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -42,6 +43,8 @@ from stages.diffusion.magicanimate.unet import Conditioning, ControlledUNet
 from stages.diffusion.networks.motion_unet import build_motion_unet, span_frames
 from stages.diffusion.networks.reference_attention import reading_blocks, transformer_blocks
 from stages.diffusion.networks.reference_network import ReferenceNetwork, build_reference_network, end_at_last_feature
+from stages.diffusion.networks.shallow import first_residuals
+from stages.diffusion.sampling.shortcuts import Deep
 from stages.diffusion.text2video_zero.control import AnchoredControl
 from stages.diffusion.text2video_zero.cross_frame_attention import Conditioning as AnchorConditioning
 from stages.diffusion.text2video_zero.unet import AnchoredUNet
@@ -121,11 +124,12 @@ class Counts:
     """TFLOP and elements of an animator's parts at one size, by what they are done for.
 
     `clip` once, `step` at every step, `frame` for every frame at every step, `window_N` for every frame of every window
-    at every step, with N branches (`words`: of which each has its own); `picture` for every frame of the film.
+    at every step, with N branches (`words`: of which each has its own); `picture` for every frame of the film. Parts
+    `again_…` are those of steps in mode fast that reuse deep features, `frame_1` is of the conditional branch alone.
     """
 
     def __init__(self, window: int) -> None:
-        self.tflop: dict[str, float] = {"clip": 0.0, "step": 0.0, "frame": 0.0, "picture": 0.0}
+        self.tflop: dict[str, float] = {"clip": 0.0, "step": 0.0, "frame": 0.0, "again_frame": 0.0, "picture": 0.0}
         self.elements: dict[str, float] = {}
         self._frames = window
 
@@ -133,10 +137,12 @@ class Counts:
         """Something that is done for that part, `times` over."""
         self.tflop[part] += times * operations(run)
 
-    def window(self, branches: int | str, run: Call) -> None:
-        """A whole window; what is told is that of one of its frames."""
-        self.tflop[f"window_{branches}"] = operations(run) / self._frames
-        self.elements[f"window_{branches}"] = held(run) / self._frames
+    def window(self, branches: int | str, run: Callable[[Deep | None], Any], again: Callable[[Deep], Any]) -> None:
+        """A whole window, and the same around its deep features; what is told is that of one of its frames."""
+        deep = Deep()
+        self.tflop[f"window_{branches}"] = operations(lambda: run(deep)) / self._frames
+        self.tflop[f"again_window_{branches}"] = operations(lambda: again(deep)) / self._frames
+        self.elements[f"window_{branches}"] = held(lambda: run(None)) / self._frames
 
     def decoded(self, run: Callable[[int], Any], pixels: int) -> None:
         """The decoder; elements are those of a megapixel that is decoded at once."""
@@ -178,10 +184,16 @@ def magicanimate(height: int, width: int) -> Counts:
         given = Conditioning(words[:branches], shared_text=shared, reference=reference)
         with torch.no_grad():
             unet.predict(latents, TIMESTEP, given)  # projects the words, once for the whole clip
-        counts.window(name, lambda given=given: unet.predict(latents, TIMESTEP, given))
+        counts.window(
+            name,
+            lambda deep, given=given: unet.predict(latents, TIMESTEP, given, None, deep),
+            lambda deep, given=given: unet.predict_again(latents, TIMESTEP, given, None, deep),
+        )
     counts.add("step", lambda: unet.project(writer.features(latents[:1], TIMESTEP, words[:1])))
     embedded = empty(1, 320, height, width)
     counts.add("frame", lambda: control(latents[:1], TIMESTEP, words[:1], controlnet_cond=embedded))
+    first = {"scale": 1.0, "encoder_hidden_states": words[:1]}
+    counts.add("again_frame", lambda: first_residuals(control, latents[:1], TIMESTEP, embedded=embedded, **first))
     encoded(counts, height, width)
     text(counts)
     sd_decoder(counts, height, width)
@@ -203,8 +215,14 @@ def animate_anyone(height: int, width: int) -> Counts:
         with torch.no_grad():
             given = unet.condition(features, token[:branches])
             stem = Stem.join(unet.stem(latents, TIMESTEP, given, pose).split())
-        counts.window(branches, lambda given=given, stem=stem: unet.finish(stem, TIMESTEP, given))
-    counts.add("frame", lambda: unet.stem(latents[:1], TIMESTEP, given, pose[:1]))
+        counts.window(
+            branches,
+            lambda deep, given=given, stem=stem: unet.finish(stem, TIMESTEP, given, deep),
+            lambda deep, given=given: unet.predict_again(latents, TIMESTEP, given, pose, deep),
+        )
+        part = "frame_1" if branches == 1 else "frame"
+        counts.tflop[part] = operations(lambda given=given: unet.stem(latents[:1], TIMESTEP, given, pose[:1]))
+    counts.tflop["again_frame_1"] = 0.0
     counts.add("clip", lambda: unet.condition(writer.features(latents[:1], TIMESTEP, token[:1]), token))
     encoded(counts, height, width)
     tower = clip(CLIPVisionModelWithProjection, CLIP_L_VISION)
@@ -226,7 +244,11 @@ def dreampose(height: int, width: int) -> Counts:
     for branches in (1, 2, 3):
         read = torch.tensor([[1], [0, 1], [0, 1, 1]][branches - 1], device="meta").repeat_interleave(window)
         given = empty(branches * window, IN_CHANNELS, height, width), TIMESTEP, ContextConditioning(projected, read)
-        counts.window(branches, lambda given=given: unet.predict(*given))
+        counts.window(
+            branches,
+            lambda deep, given=given: unet.predict(*given, deep),
+            lambda deep, given=given: unet.predict_again(*given, deep),
+        )
     encoded(counts, height, width, 3)
     tower = clip(CLIPVisionModel, {**CLIP_B_VISION, "patch_size": 32})
     counts.add("clip", lambda: tower(empty(1, 3, 224, 224)))
@@ -240,14 +262,19 @@ def text2video_zero(height: int, width: int) -> Counts:
     counts = Counts(window)
     unet = AnchoredUNet(configured(UNet2DConditionModel, **SD_UNET))
     control = AnchoredControl(configured(ControlNetModel, **SD_UNET))
+    embedded = empty(window, 320, height, width)
     for branches in (1, 2):
         words, sample = empty(branches, WORDS, WIDTH), empty(branches * window, 4, height, width)
+        given = sample, TIMESTEP, words
         counts.window(
-            branches, lambda sample=sample, words=words: unet.predict(sample, TIMESTEP, AnchorConditioning(words, {}))
+            branches,
+            lambda deep, given=given: unet.predict(*given[:2], AnchorConditioning(given[2], {}), deep),
+            lambda deep, given=given: unet.predict_again(*given[:2], AnchorConditioning(given[2], {}), None, deep),
         )
-    embedded = empty(window, 320, height, width)
-    posed = operations(lambda: control.residuals(sample, TIMESTEP, AnchorConditioning(words, {}), embedded, 1.0))
-    counts.tflop["frame"] = posed / window
+        part = "frame_1" if branches == 1 else "frame"
+        for name, residuals in ((part, control.residuals), (f"again_{part}", control.first_residuals)):
+            posed = *given[:2], AnchorConditioning(words, {}), embedded, 1.0
+            counts.tflop[name] = operations(partial(residuals, *posed)) / window
     counts.add("picture", lambda: control.embedding(empty(1, 3, 8 * height, 8 * width)))
     text(counts)
     sd_decoder(counts, height, width)
@@ -266,7 +293,12 @@ def drawn(height: int, width: int) -> Counts:
     with torch.no_grad():
         given, pose = networks.condition(latents[:1]), networks.pose_guider(picture.expand(window, -1, -1, -1))
     timestep = torch.tensor([TIMESTEP], device="meta")
-    counts.window(1, lambda: networks.denoiser.predict(latents, timestep, given, pose))
+    inputs = latents, timestep, given, pose, True
+    counts.window(
+        1,
+        lambda deep: networks.denoiser.predict(*inputs, deep),
+        lambda deep: networks.denoiser.predict_again(*inputs, deep),
+    )
     counts.add("clip", lambda: networks.condition(codec.encode(picture)))
     counts.add("picture", lambda: networks.pose_guider(picture))
     counts.decoded(lambda frames: codec.decode(empty(frames, LATENT_CHANNELS, height, width)), 64 * height * width)

@@ -156,7 +156,8 @@ def test_motion_capture_and_other_fast_recordings_do_too(media: Path, fps: Fract
         ({"guidance": [7.5, 3.0]}, "guidance 7.5, 3.0"),
         ({"options": {"context_stride": 0}}, "options: context_stride 0"),
         ({"options": {"colour": "red"}}, "options: colour"),
-        ({"mode": "fast"}, "mode 'fast'"),
+        ({"options": {"fast": {"reuse": 2}}}, "options: fast is heeded in mode fast alone"),
+        ({"mode": "fast", "options": {"fast": {"reuse": 9}}}, "options: fast.reuse 9"),
         ({"lora_scale": 0.5}, "lora_scale 0.5: there is no lora"),
         ({"mode": "parity", "loop": True}, "loop: mode 'parity'"),
         (
@@ -201,6 +202,23 @@ def test_a_prompt_counts_only_for_animators_that_take_text(media: Path, animator
         for prompt, other in (("red", ""), ("blue", ""), ("red", "blurred"))
     }
     assert len(keys) == (3 if told else 1)
+
+
+def test_a_recipe_of_mode_fast_is_filled_in_and_part_of_the_key_of_that_mode_alone(media: Path) -> None:
+    def key(clip: Clip) -> str:
+        return latents_key(clip, "r", ["p"], "c", "d", (0, 6))
+
+    plain, whole = validate(media).clip, validate(media, mode="fast", steps=None).clip
+    partly = validate(media, mode="fast", steps=None, options={"fast": {"reuse": 1}}).clip
+    given = {"sampler": "unipc", "guided": 0.67, "reuse": 2}
+    assert "fast" not in plain.options
+    assert (whole.steps, whole.options["fast"]) == (12, given)
+    assert partly.options["fast"] == {**given, "reuse": 1}
+    assert key(validate(media, mode="fast", steps=None, options={"fast": given}).clip) == key(whole)
+    assert len({key(plain), key(whole), key(partly), key(whole.model_copy(update={"steps": 10}))}) == 4
+    assert validate(media, mode="fast", steps=20).clip.steps == 20
+    undriven = {"animator": "text2video_zero", "reference": None, "driving": None, "driving_kind": None, "duration": 1}
+    assert validate(media, mode="fast", steps=None, checkpoint="tuned", prompt="a cat", **undriven).clip.steps == 24
 
 
 @pytest.mark.parametrize("facts", ANIMATORS.values(), ids=list(ANIMATORS))

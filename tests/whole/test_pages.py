@@ -18,7 +18,8 @@ from manifests.work import Source
 from pipelines import cli
 from pipelines.configuration import RunConfig
 from stages.diffusion.animator import Facts
-from stages.diffusion.animators import ANIMATORS
+from stages.diffusion.animators import ANIMATORS, OWN
+from stages.diffusion.fast import Fast
 from stages.driving import recipe_of
 from stages.poses.recipes import DensePoseSettings, DWPoseSettings, Estimators, PeopleSettings
 from tests.conftest import CHECKOUT
@@ -186,9 +187,24 @@ def test_the_options_of_every_animator_are_those_of_its_class(facts: Facts) -> N
     assert told == option_rows(facts)
 
 
+def test_the_parts_of_a_recipe_are_those_of_its_class() -> None:
+    told = cells(section(CHECKPOINTS, "## Mode fast"))
+    assert told[1 : 1 + len(Fast.model_fields)] == rows_of(Fast.model_json_schema()["properties"])
+    by_name = {names(row[0])[0]: row[1:] for row in told[2 + len(Fast.model_fields) :] if names(row[0])}
+    for name, facts in ((name, ANIMATORS[name]) for name in sorted(OWN)):
+        assert facts.fast is not None
+        recipe = facts.fast
+        stated = [f"{facts.steps} → {facts.fast_steps}", recipe.sampler, f"{recipe.guided:g}", str(recipe.reuse)]
+        assert by_name[name][:4] == stated, name
+
+
 def option_rows(facts: Facts) -> list[list[str]]:
-    """Name, values, default and meaning of each option, as the page has them."""
+    """Name, values, default and meaning of each option, as the page has them; mode fast's has a section of its own."""
     schema = facts.options.model_json_schema().get("properties", {})
+    return rows_of({name: one for name, one in schema.items() if name != "fast"})
+
+
+def rows_of(schema: dict[str, Any]) -> list[list[str]]:
     return [
         [f"`{name}`", values(one), default(one.get("default")), one["description"].replace("|", "\\|")]
         for name, one in schema.items()

@@ -21,6 +21,7 @@ from stages.diffusion.animate_anyone.latent_interpolation import interpolate, ke
 from stages.diffusion.animate_anyone.settings import PublishedSettings
 from stages.diffusion.animate_anyone.unet import PosedUNet, Stem, build_denoising_network
 from stages.diffusion.animator import Denoised, Driving, Parts, PosePictures, Segment
+from stages.diffusion.fast import fast_of
 from stages.diffusion.networks.feature_cache import FeatureCache
 from stages.diffusion.networks.latent_images import LatentImages
 from stages.diffusion.networks.pose_guider import PoseGuider
@@ -30,7 +31,9 @@ from stages.diffusion.sampling.branches import Branches
 from stages.diffusion.sampling.cross_fade import cross_faded
 from stages.diffusion.sampling.denoise import Step, classifier_free_guidance, denoise
 from stages.diffusion.sampling.noise import frame_noise, tiled_noise
+from stages.diffusion.sampling.schedulers import scheduled
 from stages.diffusion.sampling.shared_frames import SharedFrames
+from stages.diffusion.sampling.shortcuts import Shortened, in_turns, shortcuts_of
 from stages.diffusion.sampling.transfer import picked, sent
 from stages.diffusion.sampling.windows import Window, window_plan
 from stages.diffusion.weights.checkpoint import State, load_strictly, read_config, read_state
@@ -142,8 +145,7 @@ class AnimateAnyone:
         if self.others:
             pose = pose.cpu()  # for the poses of its windows, a replica must not wait for the first device
             models += [ClipModel(one, clip, reference, pose) for one in self.others]
-        scheduler = DDIMScheduler(**self.settings.scheduler)
-        scheduler.set_timesteps(clip.steps)
+        scheduler = scheduled(DDIMScheduler(**self.settings.scheduler), clip.steps, fast_of(clip), self.facts.steps)
         begin = segment.start // options.interpolation_factor
         windows = window_plan(clip, len(keys), options.context_stride, begin, segment.whole)
         return denoise(
@@ -154,17 +156,19 @@ class AnimateAnyone:
             windows,
             guidance_of(clip, windows(0), len(keys)),
             segment.told,
+            shortcuts_of(clip),
         )
 
 
 # reference ─┬─ VAE ── reference network ── tokens of every block ──┐
 #            └─ CLIP ── one token ──────────────────────────────────┤
 # poses ── pose guider ── + noise ── UNet with motion modules ──────┴── v prediction
-class ClipModel:
+class ClipModel(Shortened):
     """The window model of one clip: reference, image token and poses around the shared networks."""
 
     def __init__(self, animator: AnimateAnyone, clip: Clip, reference: np.ndarray, pose: torch.Tensor) -> None:
         """`pose` (frames, channels, height/8, width/8) are the pose guider's features."""
+        super().__init__()
         self._animator = animator
         self.device = animator.unet.network.device
         token = animator.encoder.token(reference, clip.fit)
@@ -179,26 +183,35 @@ class ClipModel:
         )
         if clip.mode == "parity":
             features = {name: rounded(one) for name, one in features.items()}
-        self._conditioning = animator.unet.condition(features, tokens)
+        self._all_branches = animator.unet.condition(features, tokens)
         self._pose = pose
         self._turns = Branches(animator.together)
         self._stems: SharedFrames[Stem] = SharedFrames()
 
     def begin_step(self, timestep: int, windows: Sequence[Window], share: range) -> None:
         """Nothing of the reference changes with the timestep."""
+        every = self._all_branches
+        self._conditioning = every if self.shortcut.guided else every.of(range(every.branches)[-1:])
         self._stems.begin_step(windows, share)
 
     def predict(self, latents: torch.Tensor, timestep: int, window: Window) -> torch.Tensor:
         """(frames, 4, height, width) → (branches, window frames, 4, height, width)."""
-        unet, conditioning = self._animator.unet, self._conditioning
+        unet, conditioning, deep = self._animator.unet, self._conditioning, self.deep(window)
+        if deep and self.shortcut.deep == "reused":
+            frames = list(window.frames)
+            seen, pose = picked(latents, frames).to(self._pose.dtype), sent(picked(self._pose, frames), self.device)
+            return unet.predict_again(seen, timestep, conditioning, pose, deep)
 
         def stems(frames: list[int]) -> list[Stem]:
             seen, pose = picked(latents, frames).to(self._pose.dtype), sent(picked(self._pose, frames), self.device)
             return unet.stem(seen, timestep, conditioning, pose).split()
 
         stem = Stem.join(self._stems.of(stems))
-        return self._turns.predict(
-            conditioning.branches, lambda which: unet.finish(stem.of(which), timestep, conditioning.of(which))
+        return in_turns(
+            self._turns,
+            conditioning.branches,
+            deep,
+            lambda which, part: unet.finish(stem.of(which), timestep, conditioning.of(which), part),
         )
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from stages.diffusion.animator import Facts, Options, Segments
+from stages.diffusion.fast import Fast
 
 VAE_SCALE = 0.18215  # the VAE's config has none (section 1)
 REFERENCE_TIMESTEP = 0  # the reference is clean, once per clip (section 3)
@@ -61,6 +62,9 @@ ANIMATE_ANYONE = Facts(
     lora=True,
     options=AnimateAnyoneOptions,
     deals_windows=True,
+    modes=("parity", "standard", "fast"),
+    fast=Fast(),
+    fast_steps=14,
     parameters=2_559,
     checkpoint_settings=("inference_config.json",),
     segments=Segments(240, halo=24),

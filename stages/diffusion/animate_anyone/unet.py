@@ -19,6 +19,7 @@ from stages.diffusion.networks.attention_heads import KeysValues
 from stages.diffusion.networks.motion_unet import LayerInputs, MotionUNet, build_motion_unet, span_frames
 from stages.diffusion.networks.reference_attention import Features, transformer_blocks
 from stages.diffusion.networks.timestep import timestep_on
+from stages.diffusion.sampling.shortcuts import Deep
 
 
 def build_denoising_network(config: dict[str, Any], settings: PublishedSettings) -> UNetMotionModel:
@@ -123,8 +124,8 @@ class PosedUNet(MotionUNet):
         hidden = self._attend(first.attentions[0], hidden, given)
         return Stem(entry, hidden.unflatten(0, (conditioning.branches, -1)))
 
-    def finish(self, stem: Stem, timestep: int, conditioning: Conditioning) -> torch.Tensor:
-        """The rest of the network, on all frames of a window → (branches, frames, 4, height, width)."""
+    def finish(self, stem: Stem, timestep: int, conditioning: Conditioning, deep: Deep | None = None) -> torch.Tensor:
+        """The rest of the network, on all frames of a window → (branches, frames, 4, height, width); fills `deep`."""
         first, *others = self.network.down_blocks
         given = self._given(stem.entry, timestep, conditioning)
         hidden = self._move(first.motion_modules[0], stem.hidden.flatten(0, 1), given)
@@ -133,7 +134,15 @@ class PosedUNet(MotionUNet):
         for block in others:
             skips += self._down(block, skips[-1], given)
         hidden = self._resnet(self.network.mid_block.resnets[0], skips[-1], given)
-        return self._up(self._middle(hidden, given), skips, given)
+        return self._up(self._middle(hidden, given), skips, given, deep)
+
+    def predict_again(
+        self, latents: torch.Tensor, timestep: int, conditioning: Conditioning, pose: torch.Tensor, deep: Deep
+    ) -> torch.Tensor:
+        """As `predict`, around what deep layers made at an earlier step."""
+        given = self._given(latents, timestep, conditioning)
+        skips = self._entry((self.network.conv_in(latents) + pose).repeat(conditioning.branches, 1, 1, 1), given)
+        return self._last(deep.of_last(conditioning.branches * len(latents)), skips, given)
 
     def _given(self, frames: torch.Tensor, timestep: int, conditioning: Conditioning) -> LayerInputs:
         """For layers that see these frames, (frames, channels, height, width)."""

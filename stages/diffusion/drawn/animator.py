@@ -19,6 +19,7 @@ from stages.diffusion.animator import Denoised, Driving, Parts, PosePictures, Se
 from stages.diffusion.drawn.codec import DrawnCodec
 from stages.diffusion.drawn.facts import DRAWN, DrawnOptions
 from stages.diffusion.drawn.networks import LATENT_CHANNELS, DrawnNetworks
+from stages.diffusion.fast import fast_of
 from stages.diffusion.networks.latent_images import LatentImages
 from stages.diffusion.networks.pose_guider import PoseGuider
 from stages.diffusion.networks.timestep import timestep_on
@@ -26,6 +27,8 @@ from stages.diffusion.sampling.cross_fade import cross_faded
 from stages.diffusion.sampling.ddim import ddim, read_scheduler_config
 from stages.diffusion.sampling.denoise import Step, classifier_free_guidance, denoise
 from stages.diffusion.sampling.noise import frame_noise
+from stages.diffusion.sampling.schedulers import scheduled
+from stages.diffusion.sampling.shortcuts import Shortened, shortcuts_of
 from stages.diffusion.sampling.transfer import picked, sent
 from stages.diffusion.sampling.windows import Window, window_plan
 from stages.diffusion.weights.checkpoint import check_digests, load_network
@@ -90,8 +93,7 @@ class Drawn:
         if self.others:
             pose = pose.cpu()  # for the poses of its windows, a replica must not wait for the first device
             models += [ClipModel(one, clip, reference, pose) for one in self.others]
-        scheduler = ddim(self.scheduler, published=False)
-        scheduler.set_timesteps(clip.steps)
+        scheduler = scheduled(ddim(self.scheduler, published=False), clip.steps, fast_of(clip), self.facts.steps)
         return denoise(
             models,
             # half precision is for the networks; fused predictions and scheduler steps stay in float32
@@ -100,17 +102,19 @@ class Drawn:
             window_plan(clip, len(start), stride=1, begin=segment.start, whole=segment.whole),
             classifier_free_guidance(1.0),  # a single branch
             segment.told,
+            shortcuts_of(clip),
         )
 
 
 # reference ── codec ────┬── reference network ── tokens of every block ──┐
 # poses ── pose guider ──┤                                                │
 # noise ─────────────────┴── UNet with motion modules ────────────────────┴── v prediction
-class ClipModel:
+class ClipModel(Shortened):
     """The window model of one clip: reference and poses around the shared networks."""
 
     def __init__(self, animator: Drawn, clip: Clip, reference: np.ndarray, pose: torch.Tensor) -> None:
         """`pose` (frames, channels, height/8, width/8) are the pose guider's features."""
+        super().__init__()
         self._networks = animator.networks
         self.device = animator.networks.unet.device
         self._motion = DrawnOptions(**clip.options).motion
@@ -126,7 +130,10 @@ class ClipModel:
         seen = picked(latents, window.frames).to(self._pose.dtype)
         pose = sent(picked(self._pose, window.frames), self.device)
         timesteps = timestep_on(self.device, timestep)
-        return self._networks.denoiser.predict(seen, timesteps, self._conditioning, pose, self._motion)
+        given, deep = (seen, timesteps, self._conditioning, pose, self._motion), self.deep(window)
+        if deep and self.shortcut.deep == "reused":
+            return self._networks.denoiser.predict_again(*given, deep)
+        return self._networks.denoiser.predict(*given, deep)
 
 
 def starting_noise(

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from stages.diffusion.animator import Facts, Options, Segments
+from stages.diffusion.fast import Fast
 
 
 class DrawnOptions(Options):
@@ -32,7 +33,9 @@ DRAWN = Facts(
     licence="Apache-2.0, trained by this repository on people it draws itself",
     options=DrawnOptions,
     checkpoint_settings=("digests.json",),
-    modes=("standard",),  # there is no published implementation to be equal to
+    modes=("standard", "fast"),  # there is no published implementation to be equal to
+    fast=Fast(sampler="own", guided=1, reuse=1),
+    fast_steps=1,
     half=("bfloat16",),  # activations of its reference network reach 1e9, float16 ends at 65,504
     keypoints="drawn",
     bundled="bundled:drawn",

@@ -15,6 +15,7 @@ from torch import nn
 from stages.diffusion.networks.attention_heads import KeysValues
 from stages.diffusion.networks.motion_unet import LayerInputs, MotionUNet, build_motion_unet
 from stages.diffusion.networks.reference_attention import Features
+from stages.diffusion.sampling.shortcuts import Deep
 from stages.diffusion.weights.checkpoint import State
 
 _NO_MOTION: dict[str, Any] = {"longest_window": 1, "heads": 1, "modules": []}
@@ -86,18 +87,42 @@ class DrawnUNet(MotionUNet):
         conditioning: Conditioning,
         pose: torch.Tensor,
         motion: bool = True,
+        deep: Deep | None = None,
     ) -> torch.Tensor:
         """v of (rows · frames, channels, height, width) → (rows, frames, channels, height, width).
 
         `timesteps` are one for all, or one for each frame of each row; `pose` (rows · frames, features, height,
-        width); without `motion` every frame is predicted by itself.
+        width); without `motion` every frame is predicted by itself. Fills `deep` on its way.
         """
         network = self.network
-        self.layout.frames = len(latents) // conditioning.branches
-        given = LayerInputs(self._embedding(timesteps, latents.dtype), conditioning, motion=motion)
-        beside = conditioning.latents.repeat_interleave(self.layout.frames, dim=0)
-        skips = [network.conv_in(torch.cat([latents, beside], dim=1)) + pose]
+        given = self._given(latents, timesteps, conditioning, motion)
+        skips = [self._seen(latents, conditioning) + pose]
         for block in network.down_blocks:
             skips += self._down(block, skips[-1], given)
         hidden = self._resnet(network.mid_block.resnets[0], skips[-1], given)
-        return self._up(self._middle(hidden, given), skips, given)
+        return self._up(self._middle(hidden, given), skips, given, deep)
+
+    def predict_again(
+        self,
+        latents: torch.Tensor,
+        timesteps: torch.Tensor,
+        conditioning: Conditioning,
+        pose: torch.Tensor,
+        motion: bool,
+        deep: Deep,
+    ) -> torch.Tensor:
+        """As `predict`, around what deep layers made at an earlier step."""
+        given = self._given(latents, timesteps, conditioning, motion)
+        skips = self._entry(self._seen(latents, conditioning) + pose, given)
+        return self._last(deep.of_last(len(latents)), skips, given)
+
+    def _given(
+        self, latents: torch.Tensor, timesteps: torch.Tensor, conditioning: Conditioning, motion: bool
+    ) -> LayerInputs:
+        self.layout.frames = len(latents) // conditioning.branches
+        return LayerInputs(self._embedding(timesteps, latents.dtype), conditioning, motion=motion)
+
+    def _seen(self, latents: torch.Tensor, conditioning: Conditioning) -> torch.Tensor:
+        """What `conv_in` makes of the noisy latents beside the reference's."""
+        beside = conditioning.latents.repeat_interleave(self.layout.frames, dim=0)
+        return self.network.conv_in(torch.cat([latents, beside], dim=1))

@@ -18,7 +18,7 @@ from stages.diffusion.animator import Denoised, Driving, Parts, PosePictures, Se
 from stages.diffusion.dreampose.checkpoint import PublishedFiles, read_unet, read_wrapped
 from stages.diffusion.dreampose.clip_tokens import ClipTokens
 from stages.diffusion.dreampose.contrast_stretch import extremes, ranged_frames, stretched_frames
-from stages.diffusion.dreampose.dual_guidance import Branch, branch_weights, dual_guidance
+from stages.diffusion.dreampose.dual_guidance import FULL, Branch, branch_weights, dual_guidance
 from stages.diffusion.dreampose.embedding_adapter import build_embedding_adapter
 from stages.diffusion.dreampose.facts import DREAMPOSE, VAE_SCALE, DreamPoseOptions
 from stages.diffusion.dreampose.key_image import Draws, KeyImages, random_draws
@@ -30,10 +30,12 @@ from stages.diffusion.dreampose.pose_packing import (
 )
 from stages.diffusion.dreampose.scheduler import PublishedScheduler
 from stages.diffusion.dreampose.unet import Conditioning, ContextUNet
+from stages.diffusion.fast import fast_of
 from stages.diffusion.networks.latent_images import LatentImages
 from stages.diffusion.sampling.branches import Branches
 from stages.diffusion.sampling.denoise import Step, denoise
 from stages.diffusion.sampling.micro_batches import micro_batches
+from stages.diffusion.sampling.shortcuts import Deep, Shortened, in_turns, shortcuts_of
 from stages.diffusion.sampling.transfer import picked, sent
 from stages.diffusion.sampling.windows import Window
 from stages.video.image import fit
@@ -142,7 +144,8 @@ class DreamPose:
             neighbours = [neighbours_of(clip, frame, len(poses)) for frame in range(segment.start, segment.stop)]
         fitted = fit(reference, clip.width, clip.height, clip.fit, Image.Resampling.BICUBIC)
         seen = self.keys.seen(fitted, options.image_tokens)
-        scheduler = self.scheduler.prepared(options.sampler, clip.steps, options.strength, clip.mode == "parity")
+        parity = clip.mode == "parity"
+        scheduler = self.scheduler.prepared(options.sampler, clip.steps, options.strength, parity, fast_of(clip))
         start = self.keys.start_latents(seen, draws, scheduler).to(self.unet.network.device)
         weights = branch_weights(*clip.guidance)
         contexts = self.keys.contexts(seen, draws)
@@ -151,9 +154,10 @@ class DreamPose:
             ClipModel(one.unet, contexts, packed, list(weights), len(start) == 1, one.together)
             for one in (self, *self.others)
         ]
+        shortcuts = shortcuts_of(clip, len(scheduler.timesteps))
         windows, guide = micro_batches(len(segment), clip.window), dual_guidance(weights.values())
         frames = start.expand(len(segment), -1, -1, -1)
-        return denoise(models, frames, scheduler, lambda _: windows, guide, segment.told)
+        return denoise(models, frames, scheduler, lambda _: windows, guide, segment.told, shortcuts)
 
     def check_size(self, clip: Clip) -> None:
         """Raise `Rejected` unless the adapter was trained on pictures of as many blocks of 16 × 16 pixels."""
@@ -173,7 +177,7 @@ class DreamPose:
 # key image ─┬─ CLIP + VAE ── adapter ── context ── keys and values of every layer ──┐
 #            └─ VAE + noise ──┐                                                      │
 # five poses, or zeros ───────┴── UNet, every branch of a frame by itself ───────────┴── noise prediction
-class ClipModel:
+class ClipModel(Shortened):
     """The window model of one clip, whose frames do not see each other: its windows are what one call holds."""
 
     def __init__(
@@ -189,6 +193,7 @@ class ClipModel:
 
         `equal_starts`: all frames start from the same latents, so at the first step only their poses differ.
         """
+        super().__init__()
         self._unet = unet
         self.device, dtype = unet.network.device, unet.network.dtype
         self._contexts = contexts.to(self.device, dtype)
@@ -199,41 +204,68 @@ class ClipModel:
         self._turns = Branches(together)
         self._steps = 0
         self._first: dict[Branch, torch.Tensor] = {}
+        self._first_deep = Deep()  # of the branches in `_first`
+        self._asked: Sequence[Branch] = branches  # at this step
+        self._of_deep: Sequence[Branch] = branches  # of which deep features are kept
 
     def begin_step(self, timestep: int, windows: Sequence[Window], share: range) -> None:
-        """Count the steps."""
+        """Count the steps; without guidance, the branch with image and pose is left."""
         self._steps += 1
+        self._asked = self._branches if self.shortcut.guided or FULL not in self._branches else [FULL]
+        if self.shortcut.deep != "reused":
+            self._of_deep = self._asked
 
     def predict(self, latents: torch.Tensor, timestep: int, window: Window) -> torch.Tensor:
         """(frames, 4, height, width) → (branches, window frames, 4, height, width)."""
-        frames = list(window.frames)
+        frames, deep, branches = list(window.frames), self.deep(window), self._asked
         latents = picked(latents, frames)
+        if deep and self.shortcut.deep == "reused":
+            return self._predicted_again(latents, timestep, frames, deep)
         if self._steps > 1 or not self._equal_starts:
-            return self._predicted(self._branches, latents, timestep, frames)
-        posed = [branch for branch in self._branches if branch.posed]
-        unposed = [branch for branch in self._branches if not branch.posed]
+            return self._predicted(branches, latents, timestep, frames, deep)
+        posed = [branch for branch in branches if branch.posed]
+        unposed = [branch for branch in branches if not branch.posed]
         if unposed and not self._first:
-            self._first = dict(zip(unposed, self._predicted(unposed, latents[:1], timestep, frames[:1]), strict=True))
+            made = self._predicted(unposed, latents[:1], timestep, frames[:1], self._first_deep)
+            self._first = dict(zip(unposed, made, strict=True))
         found = dict(self._first)
         if posed:
-            found |= zip(posed, self._predicted(posed, latents, timestep, frames), strict=True)
-        return torch.stack([found[branch].expand(latents.shape) for branch in self._branches])
+            found |= zip(posed, self._predicted(posed, latents, timestep, frames, deep), strict=True)
+        if deep:
+            kept = dict(zip(unposed, self._first_deep.by_branch(len(unposed)), strict=True)) if unposed else {}
+            kept |= dict(zip(posed, deep.by_branch(len(posed)), strict=True)) if posed else {}
+            deep.hidden = torch.cat([kept[branch].expand(len(frames), -1, -1, -1) for branch in branches])
+        return torch.stack([found[branch].expand(latents.shape) for branch in branches])
 
     def _predicted(
-        self, branches: Sequence[Branch], latents: torch.Tensor, timestep: int, frames: list[int]
+        self,
+        branches: Sequence[Branch],
+        latents: torch.Tensor,
+        timestep: int,
+        frames: list[int],
+        deep: Deep | None = None,
     ) -> torch.Tensor:
+        def predicted(which: range, part: Deep | None) -> torch.Tensor:
+            some = branches[which.start : which.stop]
+            sample, given = self._sample(some, latents, frames), self._conditioning(some, frames)
+            return self._unet.predict(sample, timestep, given, part).unflatten(0, (len(some), len(frames)))
+
+        return in_turns(self._turns, len(branches), deep, predicted)
+
+    def _predicted_again(self, latents: torch.Tensor, timestep: int, frames: list[int], deep: Deep) -> torch.Tensor:
+        """Around deep features, of which those of the branches that are asked for now are read."""
+        branches, of_branch = self._asked, dict(zip(self._of_deep, deep.by_branch(len(self._of_deep)), strict=True))
+        asked = Deep(torch.cat([of_branch[branch] for branch in branches]))
+        sample, given = self._sample(branches, latents, frames), self._conditioning(branches, frames)
+        return self._unet.predict_again(sample, timestep, given, asked).unflatten(0, (len(branches), len(frames)))
+
+    def _sample(self, branches: Sequence[Branch], latents: torch.Tensor, frames: list[int]) -> torch.Tensor:
+        """Latents beside their poses, all frames of the first branch first."""
         poses = self._poses[frames]
         latents = latents.to(poses.dtype)
-
-        def predicted(which: range) -> torch.Tensor:
-            some = branches[which.start : which.stop]
-            sample = torch.cat(
-                [torch.cat([latents, poses if branch.posed else torch.zeros_like(poses)], dim=1) for branch in some]
-            )
-            noise = self._unet.predict(sample, timestep, self._conditioning(some, frames))
-            return noise.unflatten(0, (len(some), len(frames)))
-
-        return self._turns.predict(len(branches), predicted)
+        return torch.cat(
+            [torch.cat([latents, poses if branch.posed else torch.zeros_like(poses)], dim=1) for branch in branches]
+        )
 
     def _conditioning(self, branches: Sequence[Branch], frames: list[int]) -> Conditioning:
         """Which context each sample reads, all frames of the first branch first.

@@ -30,6 +30,13 @@ def branch_weights(image: float, pose: float) -> dict[Branch, float]:
 
 
 def dual_guidance(weights: Iterable[float]) -> Callable[[torch.Tensor], torch.Tensor]:
-    """(branches, frames, channels, height, width) → (frames, …): the branches by their weights."""
+    """(branches, frames, channels, height, width) → (frames, …): the branches by their weights.
+
+    A single one is returned as it is: weights add up to 1.
+    """
     by_branch = torch.tensor(list(weights)).view(-1, 1, 1, 1, 1)
-    return lambda branches: (branches * sent(by_branch, branches.device)).sum(dim=0)
+
+    def guide(branches: torch.Tensor) -> torch.Tensor:
+        return branches[0] if len(branches) == 1 else (branches * sent(by_branch, branches.device)).sum(dim=0)
+
+    return guide

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from stages.diffusion.animator import Facts, Options, Segments, Shape
+from stages.diffusion.fast import Fast
 
 if TYPE_CHECKING:
     from manifests.clip import Clip
@@ -63,6 +64,9 @@ DREAMPOSE = Facts(
     lora=True,
     options=DreamPoseOptions,
     deals_windows=True,
+    modes=("parity", "standard", "fast"),
+    fast=Fast(),
+    fast_steps=48,
     parameters=1_032,
     checkpoint_settings=("vae_*.pth",),
     own_defaults=own_defaults,

@@ -22,10 +22,9 @@ from stages.diffusion.networks.reference_attention import Features
 from stages.diffusion.sampling.noise import frame_noise
 
 if TYPE_CHECKING:
-    from diffusers import DDIMScheduler, PNDMScheduler
-
     from manifests.clip import Clip
     from stages.diffusion.animator import Segment
+    from stages.diffusion.sampling.schedulers import Scheduled
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ class KeyImages:
         )
 
     @staticmethod
-    def start_latents(seen: Features, draws: Draws, scheduler: PNDMScheduler | DDIMScheduler) -> torch.Tensor:
+    def start_latents(seen: Features, draws: Draws, scheduler: Scheduled) -> torch.Tensor:
         """The key image under the noise of the first timestep: float32 (1 or frames, 4, height/8, width/8)."""
         image = sampled(seen["start"], draws.start)
         return scheduler.add_noise(image, draws.noise.to(image.device), scheduler.timesteps[:1].to(image.device))

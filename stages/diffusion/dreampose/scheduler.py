@@ -13,7 +13,10 @@ from typing import Any
 from diffusers import DDIMScheduler, PNDMScheduler
 
 from manifests.errors import Problem
+from stages.diffusion.dreampose.facts import DREAMPOSE
+from stages.diffusion.fast import Fast
 from stages.diffusion.sampling.ddim import clips_unasked
+from stages.diffusion.sampling.schedulers import Scheduled, between, scheduled
 from stages.diffusion.weights.checkpoint import read_object
 
 KINDS = {"pndm": PNDMScheduler, "ddim": DDIMScheduler}
@@ -51,20 +54,20 @@ class PublishedScheduler:
         return published
 
     def prepared(
-        self, sampler: str, steps: int, strength: float = 1.0, parity: bool = False
-    ) -> PNDMScheduler | DDIMScheduler:
+        self, sampler: str, steps: int, strength: float = 1.0, parity: bool = False, fast: Fast | None = None
+    ) -> Scheduled:
         """A scheduler at its first timestep: of the checkpoint's kind ("checkpoint") or of the one asked for.
 
-        Below strength 1 its first timesteps are left out, but never all of them. The published code sets steps_offset,
-        and switches off that samples are clipped, unless DDIM is made of another scheduler's file that says nothing.
+        A recipe of mode fast may put another in its place. Below strength 1 its first timesteps are left out, but never
+        all of them. The published code sets steps_offset, and switches off that samples are clipped, unless DDIM is
+        made of another scheduler's file that says nothing.
         """
         kind = KINDS[self.sampler if sampler == "checkpoint" else sampler]
         converted = kind is DDIMScheduler and self.sampler != "ddim"
         clips = converted and clips_unasked(self.settings, parity)
         settings = {**self.settings, "steps_offset": 1, "clip_sample": clips}
         known = inspect.signature(kind).parameters
-        scheduler = kind(**{name: value for name, value in settings.items() if name in known})
-        scheduler.set_timesteps(steps)
+        own = kind(**{name: value for name, value in settings.items() if name in known})
+        scheduler = scheduled(own, steps, fast, DREAMPOSE.steps)
         kept = max(1, min(int(steps * strength), steps))
-        scheduler.timesteps = scheduler.timesteps[steps - kept :]
-        return scheduler
+        return between(scheduler, steps - kept)

@@ -11,7 +11,9 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
 
 from stages.diffusion.networks.attention_heads import KeysValues, attend, keys_values_of, split_heads
+from stages.diffusion.networks.shallow import ShortUNet
 from stages.diffusion.networks.timestep import timestep_on
+from stages.diffusion.sampling.shortcuts import Deep
 
 Projections = Mapping[str, KeysValues]  # of each cross-attention layer, (contexts, heads, tokens, channels/heads)
 
@@ -43,6 +45,7 @@ class ContextUNet:
 
     def __init__(self, network: UNet2DConditionModel) -> None:
         self.network = network
+        self._forwards = ShortUNet(network)
         self._readers = {name: layer for name, layer in network.named_modules() if name.endswith(".attn2")}
         for name, layer in self._readers.items():
             layer.set_processor(ContextAttention(name))
@@ -51,6 +54,14 @@ class ContextUNet:
         """(contexts, tokens, width) → for a `Conditioning`. 2.5 MB per context of CLIP ViT-B/32 in half precision."""
         return {name: keys_values_of(layer, contexts) for name, layer in self._readers.items()}
 
-    def predict(self, sample: torch.Tensor, timestep: int, conditioning: Conditioning) -> torch.Tensor:
-        """Noise prediction: (samples, in channels, height, width) → (samples, 4, height, width)."""
-        return self.network(sample, timestep_on(sample.device, timestep), conditioning, return_dict=False)[0]
+    def predict(
+        self, sample: torch.Tensor, timestep: int, conditioning: Conditioning, deep: Deep | None = None
+    ) -> torch.Tensor:
+        """Noise prediction: (samples, in channels, height, width) → (samples, 4, height, width); fills `deep`."""
+        return self._forwards.whole(deep, sample, timestep_on(sample.device, timestep), conditioning)
+
+    def predict_again(
+        self, sample: torch.Tensor, timestep: int, conditioning: Conditioning, deep: Deep
+    ) -> torch.Tensor:
+        """As `predict`, around what deep layers made at an earlier step."""
+        return self._forwards.short(deep, sample, timestep, encoder_hidden_states=conditioning)

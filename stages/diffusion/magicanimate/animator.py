@@ -16,6 +16,7 @@ import torch
 from diffusers import ControlNetModel, DDIMScheduler
 
 from stages.diffusion.animator import Denoised, Driving, Parts, PosePictures, Segment
+from stages.diffusion.fast import fast_of
 from stages.diffusion.magicanimate.facts import (
     LONGEST_WINDOW,
     MAGICANIMATE,
@@ -36,6 +37,8 @@ from stages.diffusion.sampling.branches import Branches
 from stages.diffusion.sampling.cross_fade import cross_faded
 from stages.diffusion.sampling.denoise import Step, classifier_free_guidance, denoise
 from stages.diffusion.sampling.noise import frame_noise, tiled_noise
+from stages.diffusion.sampling.schedulers import scheduled
+from stages.diffusion.sampling.shortcuts import Shortened, in_turns, shortcuts_of
 from stages.diffusion.sampling.transfer import picked
 from stages.diffusion.sampling.windows import Window, window_plan
 from stages.diffusion.weights.checkpoint import load_network, load_strictly, read_config, read_state, weights_file
@@ -143,8 +146,7 @@ class MagicAnimate:
         for place, frame in enumerate(shown):  # beside the fitted ones, one pose is in memory
             fitted[place] = fit(poses[frame], clip.width, clip.height, clip.fit)
 
-        scheduler = DDIMScheduler(**SCHEDULER)
-        scheduler.set_timesteps(clip.steps)
+        scheduler = scheduled(DDIMScheduler(**SCHEDULER), clip.steps, fast_of(clip), self.facts.steps)
         scale = options.controlnet_conditioning_scale
         return denoise(
             [ClipModel(one, clip, reference, fitted, scale) for one in (self, *self.others)],
@@ -154,13 +156,14 @@ class MagicAnimate:
             window_plan(clip, len(start), options.context_stride, segment.start, segment.whole),
             classifier_free_guidance(clip.guidance[0]),
             segment.told,
+            shortcuts_of(clip),
         )
 
 
 # reference ── VAE ── appearance encoder ── tokens of every block ──┐
 # poses ── ControlNet ── residuals of every frame ──┐               │
 # noise + text ── UNet with motion modules ─────────┴───────────────┴── noise prediction
-class ClipModel:
+class ClipModel(Shortened):
     """The window model of one clip: text, reference features and pose residuals around the shared networks."""
 
     def __init__(
@@ -171,6 +174,7 @@ class ClipModel:
         poses: np.ndarray,
         control_scale: float,
     ) -> None:
+        super().__init__()
         self._animator = animator
         self._picture = reference
         self.device = animator.unet.network.device
@@ -179,6 +183,7 @@ class ClipModel:
         self._text = animator.text.encode(prompts)
         self._shared_text = len(set(prompts)) == 1
         self._words: Words = {}
+        self._words_alone: Words = {}  # of the conditional branch, where guidance is left out
         self._reference_key = hashlib.sha256(reference.tobytes() + clip.prompt.encode()).hexdigest()
         self._turns = Branches(animator.together)
         embedded = EmbeddedPoses(animator.pose_embedding, poses, self._text.dtype)
@@ -190,23 +195,35 @@ class ClipModel:
         return self._animator.images.encode(self._picture)
 
     def begin_step(self, timestep: int, windows: Sequence[Window], share: range) -> None:
-        """Reference features of this timestep: from an earlier clip of the same reference, or computed (section 4)."""
-        features = self._animator.features.get(
-            (self._reference_key, self._picture.shape, timestep),
-            # the conditional branch alone reads it (section 5)
-            lambda: self._animator.reference.features(self._reference, timestep, self._text[-1:]),
-        )
-        reference = self._animator.unet.project(features)
-        self._conditioning = Conditioning(self._text, self._shared_text, reference, self._words)
+        """Reference features of this timestep: from an earlier clip of the same reference, or computed (section 4).
+
+        A step that reuses deep features reads the reference as the step that made them did.
+        """
+        if self.shortcut.deep != "reused":
+            features = self._animator.features.get(
+                (self._reference_key, self._picture.shape, timestep),
+                # the conditional branch alone reads it (section 5)
+                lambda: self._animator.reference.features(self._reference, timestep, self._text[-1:]),
+            )
+            self._read = self._animator.unet.project(features)
+        text, words = (self._text, self._words) if self.shortcut.guided else (self._text[-1:], self._words_alone)
+        self._conditioning = Conditioning(text, self._shared_text or len(text) == 1, self._read, words)
         self._control.begin_step(windows, share)
 
     def predict(self, latents: torch.Tensor, timestep: int, window: Window) -> torch.Tensor:
         """(frames, 4, height, width) → (branches, window frames, 4, height, width)."""
+        unet, conditioning, deep = self._animator.unet, self._conditioning, self.deep(window)
+        if deep and self.shortcut.deep == "reused":
+            first = self._control.first_residuals(latents, timestep)
+            seen = picked(latents, window.frames).to(self._text.dtype)
+            return unet.predict_again(seen, timestep, conditioning, first, deep)
         residuals = self._control.residuals(latents, timestep)
         seen = picked(latents, window.frames).to(self._text.dtype)
-        unet, conditioning = self._animator.unet, self._conditioning
-        return self._turns.predict(
-            conditioning.branches, lambda which: unet.predict(seen, timestep, conditioning.of(which), residuals)
+        return in_turns(
+            self._turns,
+            conditioning.branches,
+            deep,
+            lambda which, part: unet.predict(seen, timestep, conditioning.of(which), residuals, part),
         )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from stages.diffusion.animator import Facts, Options, Segments
+from stages.diffusion.fast import Fast
 
 # Whatever the VAE's config says (quirk 10).
 VAE_SCALE = 0.18215
@@ -59,6 +60,9 @@ MAGICANIMATE = Facts(
     text=True,
     options=MagicAnimateOptions,
     deals_windows=True,
+    modes=("parity", "standard", "fast"),
+    fast=Fast(),
+    fast_steps=12,
     parameters=2_702,
     segments=Segments(240, halo=16),
 )

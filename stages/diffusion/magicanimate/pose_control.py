@@ -10,6 +10,7 @@ import torch
 from diffusers import ControlNetModel
 from torch import nn
 
+from stages.diffusion.networks.shallow import first_residuals
 from stages.diffusion.networks.timestep import timestep_on
 from stages.diffusion.sampling.shared_frames import SharedFrames
 from stages.diffusion.sampling.transfer import picked, sent
@@ -85,6 +86,18 @@ class PoseControl:
         down = [torch.cat(layer) for layer in zip(*(one[0] for one in frames), strict=True)]
         mid = torch.cat([one[1] for one in frames])
         return down, mid
+
+    def first_residuals(self, latents: torch.Tensor, timestep: int) -> list[torch.Tensor]:
+        """Those of them that a short forward reads, without the layers below."""
+        frames = self._shared.of(partial(self._compute_first, latents, timestep))
+        return [torch.cat(layer) for layer in zip(*(down for down, _ in frames), strict=True)]
+
+    def _compute_first(self, latents: torch.Tensor, timestep: int, frames: list[int]) -> list[Residuals]:
+        embedded = self._poses.of(frames)
+        text = self._text.expand(len(frames), -1, -1)
+        seen = picked(latents, frames).to(self._text.dtype)
+        down = first_residuals(self._network, seen, timestep, embedded, self._scale, encoder_hidden_states=text)
+        return [([layer[[at]] for layer in down], down[-1][[at]]) for at in range(len(frames))]
 
     def _compute(self, latents: torch.Tensor, timestep: int, frames: list[int]) -> list[Residuals]:
         down, mid = self._network(

@@ -5,7 +5,7 @@ Source: SPEC.md sections 3 and 5, "Wasted work" 1 and 2.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from stages.diffusion.networks.attention_heads import KeysValues, attend, keys_v
 from stages.diffusion.networks.motion_unet import LayerInputs, MotionUNet
 from stages.diffusion.networks.reference_attention import for_each_frame, transformer_blocks
 from stages.diffusion.networks.timestep import timestep_on
+from stages.diffusion.sampling.shortcuts import Deep
 
 # Keys and values that each block makes of the text, a row for each branch or one for all. Empty, it is filled before a
 # forward; later ones of the same text read it.
@@ -84,9 +85,14 @@ class ControlledUNet(MotionUNet):
         return {name: keys_values_of(block.attn2, text) for name, block in blocks.items()}
 
     def predict(
-        self, latents: torch.Tensor, timestep: int, conditioning: Conditioning, residuals: Residuals | None = None
+        self,
+        latents: torch.Tensor,
+        timestep: int,
+        conditioning: Conditioning,
+        residuals: Residuals | None = None,
+        deep: Deep | None = None,
     ) -> torch.Tensor:
-        """Noise prediction of one window.
+        """Noise prediction of one window; fills `deep` on its way.
 
         `latents` (frames, channels, height, width), the same for all branches; `residuals` the ControlNet's, added to
         every branch. → (branches, frames, channels, height, width).
@@ -94,11 +100,8 @@ class ControlledUNet(MotionUNet):
         Branches of one text differ from the middle block's attention on: everything before it is computed once.
         """
         network, branches = self.network, conditioning.branches
-        if not conditioning.words:
-            conditioning.words.update(self.words(conditioning.text[: 1 if conditioning.shared_text else None]))
         self.layout.frames = len(latents)
-        emb = self._embedding(timestep_on(latents.device, timestep), latents.dtype)
-        given = LayerInputs(emb, conditioning)
+        given = self._given(latents, timestep, conditioning)
 
         below = 1 if conditioning.shared_text else branches
         skips = [network.conv_in(latents).repeat(below, 1, 1, 1)]
@@ -114,7 +117,31 @@ class ControlledUNet(MotionUNet):
         hidden = self._middle(hidden, given)
         if residuals is not None:
             hidden = self._plus(hidden, residuals[1])
-        return self._up(hidden, skips, given)
+        return self._up(hidden, skips, given, deep)
+
+    def predict_again(
+        self,
+        latents: torch.Tensor,
+        timestep: int,
+        conditioning: Conditioning,
+        residuals: Sequence[torch.Tensor] | None,
+        deep: Deep,
+    ) -> torch.Tensor:
+        """As `predict`, around what deep layers made at an earlier step; `residuals` are the ControlNet's first."""
+        branches = conditioning.branches
+        self.layout.frames = len(latents)
+        given = self._given(latents, timestep, conditioning)
+        below = 1 if conditioning.shared_text else branches
+        skips = self._entry(self.network.conv_in(latents).repeat(below, 1, 1, 1), given)
+        if residuals is not None:
+            skips = [self._plus(skip, more) for skip, more in zip(skips, residuals, strict=True)]
+        skips = [skip.repeat(branches // below, 1, 1, 1) for skip in skips]
+        return self._last(deep.of_last(branches * len(latents)), skips, given)
+
+    def _given(self, latents: torch.Tensor, timestep: int, conditioning: Conditioning) -> LayerInputs:
+        if not conditioning.words:
+            conditioning.words.update(self.words(conditioning.text[: 1 if conditioning.shared_text else None]))
+        return LayerInputs(self._embedding(timestep_on(latents.device, timestep), latents.dtype), conditioning)
 
     def _plus(self, hidden: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
         """Add frames (frames, channels, height, width) to those of every branch."""

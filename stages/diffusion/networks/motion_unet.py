@@ -23,6 +23,8 @@ from stages.diffusion.networks.reference_attention import (
     ReferenceReader,
     transformer_blocks,
 )
+from stages.diffusion.networks.shallow import SHALLOW_LAYERS
+from stages.diffusion.sampling.shortcuts import Deep
 from stages.diffusion.weights.bounds import on_meta
 
 # The same in every published system, whatever the UNet's own number of groups is.
@@ -114,14 +116,42 @@ class MotionUNet:
             hidden = self._resnet(block.resnets[layer + 1], hidden, given)
         return hidden
 
-    def _up(self, hidden: torch.Tensor, skips: Sequence[torch.Tensor], given: LayerInputs) -> torch.Tensor:
-        """The up path and the output → (branches, frames, channels, height, width)."""
-        network, skips = self.network, list(skips)
-        for block in network.up_blocks:
+    def _up(
+        self, hidden: torch.Tensor, skips: Sequence[torch.Tensor], given: LayerInputs, deep: Deep | None = None
+    ) -> torch.Tensor:
+        """The up path and the output → (branches, frames, channels, height, width); fills `deep` on its way."""
+        skips = list(skips)
+        # named nowhere, what comes before the last layers is given free by them
+        return self._last(self._before_last(hidden, skips, given, deep), skips, given)
+
+    def _before_last(
+        self, hidden: torch.Tensor, skips: list[torch.Tensor], given: LayerInputs, deep: Deep | None
+    ) -> torch.Tensor:
+        """The up path up to its last layers, whose skips are left over."""
+        *others, last = self.network.up_blocks
+        for block in others:
             for layer in range(len(block.resnets)):
                 hidden = self._layer(block, layer, torch.cat([hidden, skips.pop()], dim=1), given)
             for upsampler in block.upsamplers or ():
                 hidden = upsampler(hidden, output_size=skips[-1].shape[2:])
+        for layer in range(len(last.resnets) - SHALLOW_LAYERS):
+            hidden = self._layer(last, layer, torch.cat([hidden, skips.pop()], dim=1), given)
+        if deep is not None:
+            deep.hidden = hidden
+        return hidden
+
+    def _entry(self, hidden: torch.Tensor, given: LayerInputs) -> list[torch.Tensor]:
+        """What the first layers leave to the last ones: `hidden`, behind `conv_in`, and the results of layers."""
+        first, skips = self.network.down_blocks[0], [hidden]
+        for layer in range(SHALLOW_LAYERS - 1):
+            skips.append(self._layer(first, layer, skips[-1], given))
+        return skips
+
+    def _last(self, hidden: torch.Tensor, skips: Sequence[torch.Tensor], given: LayerInputs) -> torch.Tensor:
+        """The last layers and the output: all that a short forward makes of deep features."""
+        network, block, skips = self.network, self.network.up_blocks[-1], list(skips)
+        for layer in range(len(block.resnets) - len(skips), len(block.resnets)):
+            hidden = self._layer(block, layer, torch.cat([hidden, skips.pop()], dim=1), given)
         hidden = network.conv_out(network.conv_act(network.conv_norm_out(hidden)))
         return hidden.unflatten(0, (-1, self.layout.frames))
 

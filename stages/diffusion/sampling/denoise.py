@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 
 from manifests.errors import NotFinite
 from stages.diffusion.sampling.replicas import Replicas
+from stages.diffusion.sampling.shortcuts import Shortcut, Shortcuts
 from stages.diffusion.sampling.windows import Fusion, Window
 
 
@@ -36,6 +37,13 @@ class WindowModel(Protocol):
         """
 
 
+class Shortenable(WindowModel, Protocol):
+    """A window model that can take the shortcuts of mode fast."""
+
+    def shorten(self, shortcut: Shortcut) -> None:
+        """Take this one at the step that begins next."""
+
+
 @dataclass(frozen=True)
 class Step:
     """One finished step: `noise` is the fused and guided prediction, both (frames, channels, height, width)."""
@@ -53,18 +61,22 @@ def denoise(
     windows: Callable[[int], Sequence[Window]],
     guide: Callable[[torch.Tensor], torch.Tensor],
     told: Callable[[float, int], None] = lambda done, steps: None,
+    shortcuts: Shortcuts | None = None,
 ) -> Iterator[Step]:
     """Denoise (frames, channels, height, width) over the scheduler's timesteps, yielding after every one of them.
 
     `models` is one, or replicas of it; `latents` are on the first one's device, and stay there. `windows(step index)`
     covers all frames; overlapping predictions are fused in the order of the windows, then guided, then one scheduler
-    step is taken on the whole clip. After each window `told` is called with the steps done and their number. Raises
-    `NotFinite` where the first step leaves values that are not finite.
+    step is taken on the whole clip. After each window `told` is called with the steps done and their number. With
+    `shortcuts`, of which every model knows how to take them, steps leave something out. Raises `NotFinite` where the
+    first step leaves values that are not finite.
     """
     timesteps = scheduler.timesteps.tolist()
     with Replicas(models) as replicas:
         for index, timestep in enumerate(timesteps):
-            plan, fusion = windows(index), Fusion(len(latents))
+            if shortcuts:
+                _shorten(models, shortcuts.at(index))
+            plan, fusion = windows(shortcuts.grid(index) if shortcuts else index), Fusion(len(latents))
             progress = partial(_tell, told, index, len(timesteps), len(plan))
             for window, prediction in zip(plan, replicas.predictions(latents, timestep, plan, progress), strict=True):
                 fusion.add(prediction.to(latents.device, latents.dtype), window)
@@ -73,6 +85,11 @@ def denoise(
             if index == 0:  # what overflows does so at once: better found now than after the whole work
                 _require_finite(latents, timestep)
             yield Step(index, timestep, noise, latents)
+
+
+def _shorten(models: Sequence[WindowModel], shortcut: Shortcut) -> None:
+    for model in cast(Sequence[Shortenable], models):
+        model.shorten(shortcut)
 
 
 def _tell(told: Callable[[float, int], None], step: int, steps: int, windows: int, predicted: int) -> None:

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
-from diffusers import ControlNetModel, DDIMScheduler, UNet2DConditionModel
+from diffusers import ControlNetModel, UNet2DConditionModel
 
 from manifests.errors import Problem
 from stages.diffusion.animator import Denoised, Driving, Parts, PosePictures, Segment, StepsTold
+from stages.diffusion.fast import fast_of
 from stages.diffusion.networks.latent_images import LatentImages
 from stages.diffusion.networks.text import TextEncoder
 from stages.diffusion.sampling.branches import Branches
@@ -24,6 +25,8 @@ from stages.diffusion.sampling.ddim import ddim, read_scheduler_config
 from stages.diffusion.sampling.denoise import Step, classifier_free_guidance, denoise
 from stages.diffusion.sampling.micro_batches import micro_batches
 from stages.diffusion.sampling.noise import tiled_noise
+from stages.diffusion.sampling.schedulers import Scheduled, scheduled
+from stages.diffusion.sampling.shortcuts import Deep, Shortened, in_turns, shortcuts_of
 from stages.diffusion.sampling.transfer import picked
 from stages.diffusion.sampling.windows import Window
 from stages.diffusion.text2video_zero.control import AnchoredControl
@@ -36,6 +39,7 @@ from stages.diffusion.text2video_zero.facts import (
     POSE_SUFFIX,
     TEXT2VIDEO_ZERO,
     TEXT_SUFFIX,
+    UNDRIVEN,
     VAE_SCALE,
     Text2VideoZeroOptions,
 )
@@ -125,7 +129,7 @@ class Text2VideoZero:
         models = [ClipModel(one, words, embedded, scale, wiring) for one in (self, *self.others)]
         start = tiled_noise(clip.seed, 1, _shape(clip), block=1)  # one draw that all frames start from (section 5)
         start = start.expand(len(frames), -1, -1, -1)
-        return self._denoise(models, clip, segment.told, start, self._schedule(clip))
+        return self._denoise(models, clip, segment.told, start, self._schedule(clip, self.facts.steps), 0)
 
     def text_path(self, clip: Clip, segment: Segment) -> TextPath:
         """What one segment without poses goes through. In its batch, the anchor stands before the frames."""
@@ -133,16 +137,26 @@ class Text2VideoZero:
         models = [ClipModel(one, words) for one in (self, *self.others)]
         first, rest = starting_noise(clip, segment, _shape(clip))
         noise = first.to(device), rest.to(device)
-        return TextPath(clip, segment, self._schedule(clip), noise, partial(self._denoise, models, clip, segment.told))
+        schedule, denoising = (
+            self._schedule(clip, UNDRIVEN["steps"]),
+            partial(self._denoise, models, clip, segment.told),
+        )
+        return TextPath(clip, segment, schedule, noise, denoising)
 
-    def _schedule(self, clip: Clip) -> DDIMScheduler:
-        scheduler = ddim(self.scheduler, published=clip.mode == "parity")
-        scheduler.set_timesteps(clip.steps)
-        return scheduler
+    def _schedule(self, clip: Clip, standard_steps: int) -> Scheduled:
+        own = ddim(self.scheduler, published=clip.mode == "parity")
+        return scheduled(own, clip.steps, fast_of(clip), standard_steps)
 
     def _denoise(
-        self, models: Sequence[ClipModel], clip: Clip, told: StepsTold, start: torch.Tensor, scheduler: DDIMScheduler
+        self,
+        models: Sequence[ClipModel],
+        clip: Clip,
+        told: StepsTold,
+        start: torch.Tensor,
+        scheduler: Scheduled,
+        done: int,
     ) -> Iterator[Step]:
+        """Over the scheduler's timesteps, of which `done` of the clip's lie before."""
         batches = micro_batches(len(start), clip.window)
         return denoise(
             models,
@@ -152,6 +166,7 @@ class Text2VideoZero:
             lambda step: batches,
             classifier_free_guidance(clip.guidance[0]),
             told,
+            shortcuts_of(clip, done=done),
         )
 
 
@@ -185,7 +200,7 @@ def _shape(clip: Clip) -> tuple[int, int, int]:
 # frame 0, the anchor ── keys and values of every self-attention, in either network ──┐
 # poses, embedded once ── ControlNet ── residuals of every frame ──┐                  │
 # noise + text ── UNet ────────────────────────────────────────────┴──────────────────┴── noise prediction
-class ClipModel:
+class ClipModel(Shortened):
     """The window model of one clip: text, poses where it has some, and the anchor around the shared networks."""
 
     def __init__(
@@ -197,6 +212,7 @@ class ClipModel:
         wiring: Wiring = "modern",
     ) -> None:
         """`embedded` (frames, channels, h, w) are the poses as the ControlNet embeds them."""
+        super().__init__()
         self._unet, self._control = animator.unet, animator.control
         self.device = animator.unet.network.device
         self._text = animator.text.encode(words)
@@ -211,6 +227,7 @@ class ClipModel:
         """The anchor is another at every timestep. The first window of a step holds it, and the others read it."""
         self._first = windows[0]
         self._anchors = {}
+        self._asked = self._text if self.shortcut.guided else self._text[-1:]
 
     def predict(self, latents: torch.Tensor, timestep: int, window: Window) -> torch.Tensor:
         """(frames, 4, height, width) → (branches, window frames, 4, height, width)."""
@@ -220,18 +237,28 @@ class ClipModel:
         return self._predicted(latents, timestep, window)
 
     def _predicted(self, latents: torch.Tensor, timestep: int, window: Window) -> torch.Tensor:
-        seen = picked(latents, window.frames).to(self._text.dtype)
+        seen, deep, text = picked(latents, window.frames).to(self._text.dtype), self.deep(window), self._asked
+        poses = None if self._embedded is None else self._embedded[list(window.frames)]
+        control = cast(AnchoredControl, self._control)  # is there where there are poses
+        if deep and self.shortcut.deep == "reused":
+            anchor, control_anchor = self._anchors_of(range(len(text)), window)
+            sample, first = seen.repeat(len(text), 1, 1, 1), None
+            if poses is not None:
+                conditioning = Conditioning(text, control_anchor)
+                first = control.first_residuals(sample, timestep, conditioning, poses, self._control_scale)
+            noise = self._unet.predict_again(sample, timestep, Conditioning(text, anchor), first, deep)
+            return noise.unflatten(0, (len(text), -1))
 
-        def predicted(which: range) -> torch.Tensor:
-            text, (anchor, control_anchor) = self._text[which.start : which.stop], self._anchors_of(which, window)
+        def predicted(which: range, part: Deep | None) -> torch.Tensor:
+            text, (anchor, control_anchor) = self._asked[which.start : which.stop], self._anchors_of(which, window)
             sample, residuals = seen.repeat(len(text), 1, 1, 1), None
-            if self._embedded is not None:
-                poses, conditioning = self._embedded[list(window.frames)], Conditioning(text, control_anchor)
-                residuals = self._control.residuals(sample, timestep, conditioning, poses, self._control_scale)
+            if poses is not None:
+                conditioning = Conditioning(text, control_anchor)
+                residuals = control.residuals(sample, timestep, conditioning, poses, self._control_scale)
             conditioning = Conditioning(text, anchor, residuals, self._wiring)
-            return self._unet.predict(sample, timestep, conditioning).unflatten(0, (len(text), -1))
+            return self._unet.predict(sample, timestep, conditioning, part).unflatten(0, (len(text), -1))
 
-        return self._turns.predict(len(self._text), predicted)
+        return in_turns(self._turns, len(text), deep, predicted)
 
     def _anchors_of(self, which: range, window: Window) -> tuple[Anchor, Anchor]:
         """Of some branches: to be filled by the window that holds the anchor, else what that one left."""
@@ -241,7 +268,7 @@ class ClipModel:
             part = slice(which.start, which.stop)
             unet, control = (
                 {layer: (key[part], value[part]) for layer, (key, value) in anchor.items()}
-                for anchor in self._anchors[range(len(self._text))]
+                for anchor in self._anchors[range(len(self._asked))]
             )
             self._anchors[which] = unet, control
         return self._anchors[which]

@@ -11,6 +11,7 @@ import torch
 from diffusers import ControlNetModel
 from torch import nn
 
+from stages.diffusion.networks.shallow import first_residuals
 from stages.diffusion.networks.timestep import timestep_on
 from stages.diffusion.sampling.transfer import sent
 from stages.diffusion.text2video_zero.cross_frame_attention import Conditioning, Residuals, attend_across_frames
@@ -49,3 +50,11 @@ class AnchoredControl:
             return_dict=False,
         )
         return down, mid
+
+    def first_residuals(
+        self, sample: torch.Tensor, timestep: int, conditioning: Conditioning, embedded: torch.Tensor, scale: float
+    ) -> list[torch.Tensor]:
+        """Those of them that a short forward reads, without the layers below."""
+        poses = sent(embedded, sample.device).repeat(len(conditioning.text), 1, 1, 1)
+        given = {"encoder_hidden_states": conditioning.text, "cross_attention_kwargs": {"conditioning": conditioning}}
+        return first_residuals(self.network, sample, timestep, poses, scale, **given)

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from manifests.errors import Rejected
 from stages.diffusion.animator import Facts, Options, Segments, Shape
+from stages.diffusion.fast import Fast
 from stages.video.timing import select_evenly
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ POSE_NEGATIVE = (
     "low quality, deformed body, bloated, ugly, unrealistic"
 )
 TEXT_SUFFIX = "high quality, HD, 8K, trending on artstation, high focus, dramatic lighting"
-UNDRIVEN = {"fps": Fraction(4), "steps": 50, "guidance": (7.5,)}  # from a prompt alone (section 7)
+UNDRIVEN: dict[str, Any] = {"fps": Fraction(4), "steps": 50, "guidance": (7.5,)}  # from a prompt alone (section 7)
+UNDRIVEN_FAST_STEPS = 24
 RESOLUTION, MULTIPLE = 512, 64  # of the longer side, and of both (section 5)
 
 
@@ -54,7 +56,7 @@ class Text2VideoZeroOptions(Options):
 def own_defaults(clip: Clip, shape: Shape | None) -> dict[str, Any]:
     """What a film from a prompt alone is; in parity mode, the size that the published code brings poses to."""
     if shape is None:
-        return UNDRIVEN
+        return UNDRIVEN | ({"steps": UNDRIVEN_FAST_STEPS} if clip.mode == "fast" else {})
     if clip.mode != "parity":
         return {}
     height, width = size_of_long_side(shape["height"], shape["width"])
@@ -109,6 +111,9 @@ TEXT2VIDEO_ZERO = Facts(
     text=True,
     options=Text2VideoZeroOptions,
     deals_windows=True,
+    modes=("parity", "standard", "fast"),
+    fast=Fast(),
+    fast_steps=10,
     parameters=1_428,
     checkpoint_settings=("stable-diffusion-v1-5-controlnet-openpose",),
     driving="optional",

@@ -5,18 +5,17 @@ Source: SPEC.md section 7. The batch is the anchor, which is never shown, then t
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from diffusers import DDIMScheduler
 
 from manifests.errors import Rejected
 from stages.diffusion.animator import Segment
 from stages.diffusion.sampling.denoise import Step
 from stages.diffusion.sampling.noise import chunked_noise, frame_noise
+from stages.diffusion.sampling.schedulers import Scheduled, between
 from stages.diffusion.text2video_zero.facts import Text2VideoZeroOptions
 from stages.diffusion.text2video_zero.motion_field import STILL, MotionField
 
@@ -34,9 +33,10 @@ class TextPath:
 
     clip: Clip
     segment: Segment
-    scheduler: DDIMScheduler  # with the clip's timesteps set
+    scheduler: Scheduled  # with the clip's timesteps set
     noise: Noise
-    denoise: Callable[[torch.Tensor, DDIMScheduler], Iterator[Step]]  # anchor and frames over those timesteps
+    # anchor and frames over those timesteps, before which so many of the clip's are done
+    denoise: Callable[[torch.Tensor, Scheduled, int], Iterator[Step]]
 
     def steps(self) -> Iterator[tuple[Pass, Step]]:
         """Every step, with the pass it belongs to. The last one's latents are the anchor and the finished frames."""
@@ -49,14 +49,14 @@ class TextPath:
             return 0, torch.cat(self.noise)
         later, earlier = self.jump
         seen = [self.noise[0]]
-        for step in self.denoise(seen[0], between(self.scheduler, 0, later)):
+        for step in self.denoise(seen[0], between(self.scheduler, 0, later), 0):
             seen.append(step.latents)
             yield "single_frame", step
         return earlier, torch.cat([seen[earlier], self._moved(seen[later][0])])
 
     def batch(self, latents: torch.Tensor, begin: int) -> Iterator[tuple[Pass, Step]]:
         """The anchor and the frames from a step on."""
-        for step in self.denoise(latents, between(self.scheduler, begin)):
+        for step in self.denoise(latents, between(self.scheduler, begin), begin):
             yield "batch", step
 
     @property
@@ -100,13 +100,6 @@ class TextPath:
         # from t0 itself on, where the textbook begins one later (quirk 12)
         kept = self.scheduler.alphas[t0:t1].prod().to(scene.device)
         return kept.sqrt() * torch.stack(warped) + (1 - kept).sqrt() * self.noise[1].to(scene)
-
-
-def between(scheduler: DDIMScheduler, begin: int, end: int | None = None) -> DDIMScheduler:
-    """The same scheduler for steps [begin, end) of its timesteps alone."""
-    part = copy.copy(scheduler)
-    part.timesteps = scheduler.timesteps[begin:end]
-    return part
 
 
 def starting_noise(clip: Clip, segment: Segment, shape: tuple[int, int, int]) -> Noise:

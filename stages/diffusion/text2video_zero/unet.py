@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from diffusers import UNet2DConditionModel
 
+from stages.diffusion.networks.shallow import ShortUNet
 from stages.diffusion.networks.timestep import timestep_on
+from stages.diffusion.sampling.shortcuts import Deep
 from stages.diffusion.text2video_zero.cross_frame_attention import Conditioning, attend_across_frames
 
 
@@ -19,21 +21,36 @@ class AnchoredUNet:
 
     def __init__(self, network: UNet2DConditionModel) -> None:
         self.network = network
+        self._forwards = ShortUNet(network)
         attend_across_frames(network)
         network.mid_block.register_forward_pre_hook(_enter_middle, with_kwargs=True)
 
-    def predict(self, sample: torch.Tensor, timestep: int, conditioning: Conditioning) -> torch.Tensor:
-        """Noise prediction (branches · frames, 4, height, width) of a `sample` of that shape."""
+    def predict(
+        self, sample: torch.Tensor, timestep: int, conditioning: Conditioning, deep: Deep | None = None
+    ) -> torch.Tensor:
+        """Noise prediction (branches · frames, 4, height, width) of a `sample` of that shape; fills `deep`."""
         down, mid = conditioning.residuals or (None, None)
-        return self.network(
+        return self._forwards.whole(
+            deep,
             sample,
             timestep_on(sample.device, timestep),
             conditioning.text,
             cross_attention_kwargs={"conditioning": conditioning},
             down_block_additional_residuals=down,
             mid_block_additional_residual=mid,
-            return_dict=False,
-        )[0]
+        )
+
+    def predict_again(
+        self,
+        sample: torch.Tensor,
+        timestep: int,
+        conditioning: Conditioning,
+        residuals: list[torch.Tensor] | None,
+        deep: Deep,
+    ) -> torch.Tensor:
+        """As `predict`, around what deep layers made at an earlier step; `residuals` are the ControlNet's first."""
+        given = {"encoder_hidden_states": conditioning.text, "cross_attention_kwargs": {"conditioning": conditioning}}
+        return self._forwards.short(deep, sample, timestep, residuals, **given)
 
 
 def _enter_middle(

@@ -37,6 +37,12 @@ FILMS: list[tuple[str, dict[str, Any]]] = [
     ("text2video_zero", {"window": 4, "mode": "parity"}),
     ("text2video_zero", {"window": 4, "driven": False, "steps": 3}),
     ("text2video_zero", {"window": 4, "driven": False, "mode": "parity", "steps": 10, "options": {"t0": 35, "t1": 40}}),
+    ("magicanimate", {"mode": "fast", "steps": 4, "options": {"fast": {"guided": 0.5}}}),
+    ("animate_anyone", {"mode": "fast", "steps": 3, "options": {"fast": {}}}),
+    ("dreampose", {"window": 4, "mode": "fast", "steps": 3, "options": {"fast": {}}}),
+    ("text2video_zero", {"window": 3, "mode": "fast", "steps": 4, "options": {"fast": {"guided": 0.5}}}),
+    ("text2video_zero", {"window": 4, "driven": False, "steps": 4, "mode": "fast", "options": {"fast": {}}}),
+    ("drawn", {"mode": "fast", "steps": 3, "options": {"fast": {}}}),
     ("drawn", {}),
     ("drawn", {"loop": True}),
 ]
