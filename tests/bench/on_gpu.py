@@ -264,7 +264,12 @@ def parts(bench: Bench) -> Iterator[tuple[str, Callable[[], Measured]]]:
     yield "film/64 frames, 1 step, published", lambda: film(bench, "published", 20 if bench.tiny else 64, 1)
     yield "film/1500 frames, 1 step", lambda: film(bench, "ours", 40 if bench.tiny else 1500, 1)
     yield "faster/fast mode", lambda: fast_mode(bench)
-    settings: list[dict[str, Any]] = [{"channels_last": True}, {"attention": "xformers"}, {"compile": True}]
+    settings: list[dict[str, Any]] = [
+        {"channels_last": True},
+        {"attention": "xformers"},
+        {"compile": True},
+        {"low_vram": True},
+    ]
     for setting in settings:
         if setting.keys() <= Acceleration.model_fields.keys():
             yield f"faster/{json.dumps(setting)}", lambda s=setting: faster(bench, s)
