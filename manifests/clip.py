@@ -104,7 +104,7 @@ def _mapping(value: Any, *, lossless: bool = False) -> dict[str, Any]:
         raise _fault(str(error), 'write a JSON object such as {"sku": "A-17"}, or use a struct or map column') from None
 
 
-Uri = Annotated[str, AfterValidator(_uri), Field(min_length=1, max_length=4096)]
+Uri = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_uri)]
 Prompt = Annotated[str, Field(max_length=20_000)]
 Pixels = Annotated[int, Field(ge=16, le=4096), BeforeValidator(_number)]
 FrameNumber = Annotated[int, Field(ge=0, le=10**9), BeforeValidator(_number)]

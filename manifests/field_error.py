@@ -113,9 +113,8 @@ def describe(raised: Mapping[str, Any], schema: Mapping[str, Any], uris: frozens
 def expected(schema: Mapping[str, Any]) -> str:
     """What a field may hold, from its JSON schema: 'a whole number from 16 to 4096'."""
     shape = _not_null(schema)
-    name = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}.get(
-        str(shape.get("type")), "text"
-    )
+    kinds = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "array": "numbers"}
+    name = kinds.get(str(shape.get("type")), "text")
     if "exclusiveMinimum" in shape:
         name += f" above {shape['exclusiveMinimum']:g}"
     elif "minimum" in shape:
@@ -124,6 +123,8 @@ def expected(schema: Mapping[str, Any]) -> str:
         name += f" to {shape['maximum']}"
     elif "minimum" in shape:
         name += " up"
+    if "maxLength" in shape:
+        name += f" of at most {shape['maxLength']} characters"
     return name
 
 

@@ -300,3 +300,16 @@ sys.exit(" ".join({"pyarrow", "pandas", "numpy", "torch", "fsspec", "ray"} & set
 """
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
+
+
+def test_guidance_beyond_all_numbers_is_told_to_be_numbers() -> None:
+    _, errors = parse_clip({"id": "a", "animator": "drawn", "guidance": "9" * 400})
+    assert [(one.error, one.remedy) for one in errors] == [("is not a finite number", "give numbers")]
+
+
+@pytest.mark.parametrize(("field", "most"), [("reference", 4096), ("lora", 4096), ("animator", 128)])
+def test_text_that_is_too_long_is_called_too_long(field: str, most: int) -> None:
+    _, errors = parse_clip({"id": "a", "animator": "drawn", field: "a" * (most + 1)})
+    assert [(one.field, one.error, one.remedy) for one in errors] == [
+        (field, f"is longer than {most} characters", f"give text of at most {most} characters")
+    ]
