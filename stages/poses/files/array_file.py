@@ -35,7 +35,7 @@ class ArrayHeader:
 
 
 def read_header(member: IO[bytes]) -> ArrayHeader:
-    """The header of an array; the member is left at its first value. Raises `ValueError` for one that is too long."""
+    """The header of an array; the member is left at its first value. Raises `ValueError` for one that is none."""
     version = np.lib.format.read_magic(member)
     if version not in _LENGTHS:
         raise ValueError(f"an array of format {version}")
@@ -43,7 +43,10 @@ def read_header(member: IO[bytes]) -> ArrayHeader:
     length = int.from_bytes(field, "little")
     if length > _LONGEST_HEADER:
         raise ValueError(f"an array's header of {length} bytes, at most {_LONGEST_HEADER} are read")
-    shape, fortran, dtype = _READERS[version](BytesIO(field + member.read(length)))
+    try:
+        shape, fortran, dtype = _READERS[version](BytesIO(field + member.read(length)))
+    except Exception as broken:  # NumPy gives text to Python's own parser, whose errors are of many kinds
+        raise ValueError(f"an array's header that is none: {broken}") from None
     if any(side < 0 for side in shape):
         raise ValueError(f"an array of shape {list(shape)}")
     return ArrayHeader(shape, dtype, fortran)

@@ -21,6 +21,7 @@ from manifests.work import Source, Work
 from pipelines.clip import StageChain
 from pipelines.configuration import RunConfig
 from stages.extract_pose import ExtractPose
+from stages.poses.files.array_file import read_header
 from stages.poses.files.keypoint_file import import_keypoints
 from stages.poses.files.sequence import PoseSequence, write_poses
 from stages.poses.files.uv_file import UVFacts, probe_uv, read_uv
@@ -124,6 +125,13 @@ def test_a_long_header_is_refused_before_it_is_read(
         with pytest.raises(Rejected, match=f"header of {length} bytes" if version < (3, 0) else "format"):
             look(tmp_path / "d.npz", LIMITS)
     assert sum(unpacked) < 100
+
+
+@pytest.mark.parametrize("text", ["{'descr': '<f8', (", "{'descr': '<f8'}", "[" * 200, "{'descr': 'V9', **1}", "\0\0"])
+def test_a_header_that_is_no_dictionary_is_an_error_of_one_kind(text: str) -> None:
+    header = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+    with pytest.raises(ValueError, match="an array's header that is none"):
+        read_header(BytesIO(header))
 
 
 @pytest.mark.parametrize("shape", [(-1, 2, -8, 8), (-3, 2, 8, 8), (3, 2, -8, -8)])
