@@ -91,7 +91,8 @@ def main() -> int:
         make: Callable[[], Iterator[Specimen]] = getattr(specimens, what)
         originals = list(make())
         tried = [*specimens.bombs(), *mutants(originals, count, given.seed)] if what == "files" else None
-        tally = Session(Trials).try_all(tried or mutants(originals, count, given.seed), until)
+        session = Session(Trials, told=lambda line: print(line, file=sys.stderr, flush=True))
+        tally = session.try_all(tried or mutants(originals, count, given.seed), until)
         print("\n".join(lines(what, tally, given.seed)), flush=True)
         if given.words:
             print("\n".join(f"{count:6} {said}" for said, count in tally.words.most_common()))

@@ -64,9 +64,17 @@ class Tally:
 class Session:
     """Tries files one after the other in a process of its own; one that dies or is killed is replaced."""
 
-    def __init__(self, make: Callable[[Path], Callable[[Specimen], Outcome]], limit: float = LIMIT) -> None:
-        """`make` is given a folder, in that process, and answers what tries a file within `limit` seconds."""
-        self._make, self._limit = make, limit
+    def __init__(
+        self,
+        make: Callable[[Path], Callable[[Specimen], Outcome]],
+        limit: float = LIMIT,
+        told: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        """`make` is given a folder, in that process, and answers what tries a file within `limit` seconds.
+
+        `told` hears of every fault, and how far it is.
+        """
+        self._make, self._limit, self._told = make, limit, told
         self.tally = Tally()
         self._folder = Path(tempfile.mkdtemp(prefix="catwalk-fuzzing-"))
         self._begun = time.monotonic()
@@ -114,6 +122,10 @@ class Session:
         self._connection.send(specimen)
         outcome = self._answer(begun)
         self.tally.note(specimen, outcome, time.monotonic() - begun)
+        if outcome.status == "fault":
+            self._told(f"{specimen.kind} {specimen.name}: {outcome.said}")
+        if self.tally.tried % 100 == 0:
+            self._told(f"{self.tally.tried} after {time.monotonic() - self._begun:.0f} s")
         if not self._process.is_alive():
             self._start()
 
