@@ -146,7 +146,7 @@ def _keypoints(media: Path) -> list[Attack]:
     for name in ("x", "y", "score"):
         far = far.append_column(name, pa.array([0.0, 0.0]))
     pq.write_table(far.replace_schema_metadata(facts), media / "far.parquet")
-    told = {"bomb.npz": "unpacked", "nested.json": "cannot be read", "far.parquet": "shape"}
+    told = {"bomb.npz": "unpacked", "nested.json": "cannot be read", "far.parquet": "cannot be read"}
     return [
         Attack(_row(name.replace(".", "-"), driving=name, driving_kind="keypoints"), "rejected", said)
         for name, said in told.items()
@@ -160,7 +160,7 @@ def _cells() -> list[Attack]:
         Attack(_row("tensors", checkpoint="/root/.ssh"), "rejected", "outside the allowed folders"),
         Attack(_row("digits", guidance="9" * 400), "rejected", "guidance"),
         Attack(_row("deep", options=json.loads('{"a":' * 40 + "1" + "}" * 40)), "rejected", "nested"),
-        Attack(_row("formula", metadata={"sku": "=HYPERLINK(1)", "<script>": "\u202e"}), "done", ""),
+        Attack(_row("formula", seed=77, metadata={"sku": "=HYPERLINK(1)", "<script>": "\u202e"}), "done", ""),
     ]
 
 

@@ -60,7 +60,9 @@ def files() -> Iterator[Specimen]:
     yield from _sources()
     yield Specimen("config", "run.yaml", RunConfig().to_yaml().encode())
     yield Specimen("config", "run.json", json.dumps(RunConfig().model_dump(mode="json")).encode())
-    yield Specimen("config", "short.yaml", b"limits: {seconds: 60}\nestimators:\n  dwpose: &a {pose: x}\nlogs: {}\n")
+    yield Specimen(
+        "config", "short.yaml", b"limits: {seconds: 60}\nestimators:\n  dwpose: &a {pose: x, detector: y}\nlogs: {}\n"
+    )
     yield Specimen("cluster", "cluster.yaml", (CHECKOUT / "cluster" / "example.yaml").read_bytes())
 
 
@@ -213,8 +215,8 @@ def _programs() -> Iterator[Specimen]:
 def _lora() -> dict[str, torch.Tensor]:
     layer = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"
     return {
-        f"{layer}.lora_down.weight": torch.zeros(2, 8),
-        f"{layer}.lora_up.weight": torch.zeros(8, 2),
+        f"{layer}.lora_down.weight": torch.zeros(2, 32),
+        f"{layer}.lora_up.weight": torch.zeros(32, 2),
         f"{layer}.alpha": torch.tensor(2.0),
     }
 

@@ -55,6 +55,13 @@ def test_mutated_files_and_those_that_once_did_harm_end_in_words_and_leave_nothi
     assert {"accepted", "rejected"} <= ends, "it tries one side alone"
 
 
+def test_every_good_file_is_taken_as_it_is(tmp_path: Path) -> None:
+    """Or its mutants would be refused for what nobody mutated."""
+    trials = Trials(tmp_path)
+    refused = {one.name: end.said for one in [*media(), *files()] if (end := trials(one)).status != "accepted"}
+    assert set(refused) == {"moving.gif", "floats.tif", "program.ckpt", "bare.ckpt"}, refused
+
+
 def test_mutators_know_how_every_format_is_built_and_repeat_themselves() -> None:
     originals = [*media(), *files()]
     unknown = {one.name for one in originals if not spans(one.data)}

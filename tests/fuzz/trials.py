@@ -93,7 +93,7 @@ class Trials:
         if specimen.kind == "image":
             self.row(**STILL, **{**good, "reference": path.name})
         elif specimen.kind == "keypoints":
-            self.row(**{**STILL, "driving_kind": "keypoints"}, **{**good, "driving": path.name})
+            self.row(**{**STILL, "driving_kind": "keypoints", "fps": 25}, **{**good, "driving": path.name})
         elif specimen.kind == "densepose_uv":
             if not (self._folder / "dreampose").exists():
                 dreampose_media.write_checkpoint(self._folder / "dreampose")
