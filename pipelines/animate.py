@@ -124,10 +124,11 @@ def branch(settings: RunSettings, groups: Sequence[Sequence[PlannedClip]], attem
     # a clip is a block of its own as soon as it leaves the pose worker; repartitioning would take tasks of a whole CPU,
     # which may never come free, and wait for the last clip of a video
     videos.context.target_max_block_size = 1
+    animators = sorted({clip.animator for group in groups for clip in group})
     return (
         videos.flat_map(PoseWorker, fn_constructor_args=[settings, attempts], **actors(config.pose_pool))
         .map(InputsWorker, fn_constructor_args=[settings, attempts], **actors(config.inputs_pool))
-        .map(AnimateWorker, fn_constructor_args=[settings, attempts], **actors(config.animate_pool))
+        .map(AnimateWorker, fn_constructor_args=[settings, attempts, animators], **actors(config.animate_pool))
     )
 
 

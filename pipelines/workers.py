@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -38,6 +38,7 @@ from pipelines.planned_clip import cost
 from pipelines.settings import RunSettings
 from pipelines.stopping import NotReached, Stopping
 from pipelines.watchdog import watched
+from stages.diffusion.animators import import_ahead
 from stages.driving import keeps_sound
 from stages.latents_cache import all_stored, segments
 
@@ -174,7 +175,8 @@ class InputsWorker:
 class AnimateWorker:
     """A clip → its result. Holds the models."""
 
-    def __init__(self, settings: RunSettings, attempts: int) -> None:
+    def __init__(self, settings: RunSettings, attempts: int, animators: Sequence[str] = ()) -> None:
+        """`animators` are imported already now, while the first clip's poses are made elsewhere."""
         import torch
 
         from stages.animate import Machine
@@ -193,6 +195,7 @@ class AnimateWorker:
         self._deadline = Deadline(settings.until)
         self._claims = Claims(settings.layout, settings.run_id, settings.session)
         self._layout = settings.layout
+        import_ahead(animators)
 
     def __call__(self, row: Row) -> Row:
         """Never raises; rows that have ended pass through."""

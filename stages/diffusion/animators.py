@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -82,6 +83,13 @@ def _facts_from_outside(name: str, implementation: str) -> Facts:
         remedy = "write it as stages/diffusion/animator.py describes an Animator"
         raise Problem(f"{what}: is no animator: it lacks {', '.join(missing)}", remedy)
     return replace(animator.facts, name=name, implementation=implementation)
+
+
+def import_ahead(names: Iterable[str]) -> None:
+    """Import what these animators are made of, torch and diffusers with it, before a clip waits for that."""
+    for name in names:
+        with suppress(Exception):  # whoever loads the animator says what is wrong
+            importlib.import_module(facts_of(name).implementation.partition(":")[0])
 
 
 def load_animator(

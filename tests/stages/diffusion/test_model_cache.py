@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from manifests.errors import Problem, Rejected
-from stages.diffusion.animators import ANIMATORS
+from stages.diffusion.animators import ANIMATORS, import_ahead
 from stages.diffusion.model_cache import ModelCache
 
 
@@ -129,3 +130,14 @@ def test_an_animator_that_deals_no_windows_is_loaded_once_and_without_replicas(
     alone = ModelCache("cpu", "float32", max_bytes=100, others=["meta"]).get("sized", Path("30"), "digest 30")
     assert len(ALIVE) == 1
     assert not hasattr(alone, "others")
+
+
+def test_animators_are_imported_ahead_and_what_is_wrong_with_one_is_left_to_its_clip(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module = "stages.diffusion.drawn.animator"
+    broken = replace(ANIMATORS["drawn"], name="broken", implementation="no_such_package:Animator")
+    monkeypatch.setitem(ANIMATORS, "broken", broken)
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    import_ahead(["nobody", "broken", "drawn"])
+    assert module in sys.modules
