@@ -15,6 +15,9 @@ import argparse
 import logging
 import os
 import tempfile
+import threading
+import time
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,10 +49,39 @@ class Night(NamedTuple):
     in_worker: float
 
 
-def used() -> float:
-    """Processor seconds so far of this process and of all below it, those that have ended too."""
-    this = psutil.Process()
-    return sum(sum(one.cpu_times()[:4]) for one in (this, *this.children(recursive=True)))
+class Meter:
+    """Processor seconds of this process and of all below it, those that have ended too."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, float], float] = {}  # by process, so its end takes nothing back
+        threading.Thread(target=self._look_again, daemon=True).start()
+
+    def used(self) -> float:
+        """So far."""
+        this = psutil.Process()
+        self._note(this, 4)
+        for own in this.children():
+            # Ray's own process forgets what its workers used, who count what they have started
+            self._note(own, 2)
+            for worker in _children(own):
+                self._note(worker, 4)
+        return sum(dict(self._known).values())
+
+    def _note(self, process: psutil.Process, parts: int) -> None:
+        """`parts`: user and system, and of ended children user and system."""
+        with suppress(psutil.Error):
+            self._known[process.pid, process.create_time()] = sum(process.cpu_times()[:parts])
+
+    def _look_again(self) -> None:
+        while True:
+            self.used()
+            time.sleep(0.5)
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    with suppress(psutil.Error):
+        return process.children()
+    return []
 
 
 def rows(clips: int, frames: int, size: int) -> list[dict[str, Any]]:
@@ -60,29 +92,29 @@ def rows(clips: int, frames: int, size: int) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def bare(folder: Path, frames: int, size: int, clips: int) -> float:
+def bare(folder: Path, frames: int, size: int, clips: int, meter: Meter) -> float:
     """Processor seconds of a clip that is painted and encoded, and nothing else."""
     from stages.video.image import read_image
     from stages.video.limits import Limits
 
     poses = list(Frames(folder / f"driving{frames}.mp4", Limits()).read())
     reference, painter = read_image(folder / "reference.png", Limits()), Painted()
-    begun = used()
+    begun = meter.used()
     for row in rows(clips, frames, size):
         clip, segment = Clip.model_validate(row), Segment(0, frames)
         made = painter.segment(clip, reference, Driving(poses), segment)
         pictures = painter.frames([(segment, made.latents)], clip)
         write_film(folder / "bare.mp4", folder / "bare.jpg", pictures, FPS, EncodeRecipe())
-    return (used() - begun) / clips
+    return (meter.used() - begun) / clips
 
 
-def night(folder: Path, clips: int, frames: int, size: int, config: RunConfig) -> Night:
+def night(folder: Path, clips: int, frames: int, size: int, config: RunConfig, meter: Meter) -> Night:
     """A run of its own, whose poses are there."""
     manifest = write_manifest(folder / f"{clips}-{frames}.parquet", rows(clips, frames, size))
-    begun = used()
+    begun = meter.used()
     outcome = run(config, manifest, str(folder / f"out-{clips}-{frames}"))
     assert outcome.exit_code == 0, outcome.summary
-    return Night(used() - begun, sum(result.cpu_seconds or 0.0 for result in outcome.results))
+    return Night(meter.used() - begun, sum(result.cpu_seconds or 0.0 for result in outcome.results))
 
 
 def main() -> None:
@@ -100,7 +132,7 @@ def main() -> None:
     config = RunConfig.load(
         None, {"animators": {NAME: IMPLEMENTATION}, **workers, "animate_pool": {"size": 1, "threads": 1}}
     )
-    loops, around = [], []
+    loops, around, meter = [], [], Meter()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         write_reference(folder / "reference.png")
@@ -108,8 +140,8 @@ def main() -> None:
         try:
             for frames in (options.frames, MORE * options.frames):
                 write_driving(folder / f"driving{frames}.mp4", frames=frames, fps=FPS)
-                few, many = (night(folder, count, frames, size, config) for count in (clips, MORE * clips))
-                loops.append(bare(folder, frames, size, clips))
+                few, many = (night(folder, count, frames, size, config, meter) for count in (clips, MORE * clips))
+                loops.append(bare(folder, frames, size, clips, meter))
                 whole, worker = (np.subtract(many, few) / ((MORE - 1) * clips)).tolist()
                 around.append(whole - loops[-1])
                 print(
