@@ -52,7 +52,7 @@ HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 VACE = {"num_attention_heads": 12, "ffn_dim": 8960, "num_layers": 30, "vace_layers": list(range(0, 30, 2))}
 WAN = {  # by the name of diffusers' class: (production size, tiny)
     "WanVACETransformer3DModel": (VACE, {**VACE, "num_attention_heads": 2, "num_layers": 2, "vace_layers": [0]}),
-    "WanAnimateTransformer3DModel": ({"added_kv_proj_dim": 5120}, {"num_attention_heads": 2, "num_layers": 2}),
+    "WanAnimateTransformer3DModel": ({"added_kv_proj_dim": 5120}, {"num_attention_heads": 2, "num_layers": 5}),
 }
 
 
