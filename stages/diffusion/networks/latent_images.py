@@ -139,8 +139,8 @@ class LatentImages:
         """The weights widened while the block lasts, which loses nothing: all values of a half type are float32's."""
         kept = self.autoencoder.dtype
         convert = torch.nn.Module.to  # diffusers' own warns of layers to be kept in float32, of which there are none
-        convert(self.autoencoder, torch.float32)
         try:
+            convert(self.autoencoder, torch.float32)  # within: out of memory, it stops halfway
             yield
         finally:
             convert(self.autoencoder, kept)

@@ -22,8 +22,8 @@ def at_work(network: nn.Module) -> Iterator[None]:
     if device is None:
         yield
         return
-    _move(network, device)
     try:
+        _move(network, device)  # within: out of memory, it stops halfway
         yield
     finally:
         _move(network, torch.device("cpu"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pytest
@@ -125,6 +126,24 @@ def test_a_reference_that_overflows_half_precision_is_encoded_in_float32() -> No
     found = made.encode(picture)
     assert found.dtype == torch.float16
     torch.testing.assert_close(found.float(), precise.encode(picture), rtol=1e-3, atol=1e-3)
+
+
+def test_memory_that_runs_out_halfway_into_float32_leaves_the_weights_as_they_were() -> None:
+    made = images(torch.bfloat16)
+    before, late = film(made, latents(1)), made.autoencoder.decoder.conv_out
+    convert, calls = late._apply, []
+
+    def poor(*asked: Any) -> torch.nn.Module:
+        calls.append(asked)
+        if len(calls) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3.00 GiB.")
+        return convert(*asked)
+
+    late._apply = poor
+    with pytest.raises(torch.OutOfMemoryError):
+        made.posterior(torch.zeros(1, 3, 16, 16))
+    assert {one.dtype for one in made.autoencoder.state_dict().values()} == {torch.bfloat16}
+    assert np.array_equal(film(made, latents(1)), before)
 
 
 @pytest.mark.parametrize(

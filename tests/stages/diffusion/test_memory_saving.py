@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from stages.diffusion.acceleration import Acceleration
 from stages.diffusion.animators import load_animator
+from stages.diffusion.networks.offload import at_work, offload
 from stages.diffusion.sampling.denoise import Step
 from tests.made.small_clips import WRITE, steps_of
 
@@ -88,6 +89,21 @@ def listened(network: nn.Module) -> list[str]:
     layer = next(one for one in network.modules() if isinstance(one, nn.Conv2d | nn.Linear))
     layer.register_forward_pre_hook(lambda *_: events.append("computes"))
     return events
+
+
+def test_a_network_whose_way_to_its_device_ends_halfway_is_back_in_main_memory() -> None:
+    network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    offload(network, "cpu")
+    events, move = listened(network), network[1]._apply
+
+    def poor(*asked: Any) -> nn.Module:
+        network[1]._apply = move  # once
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3.00 GiB.")
+
+    network[1]._apply = poor
+    with pytest.raises(torch.OutOfMemoryError), at_work(network):
+        events.append("entered")
+    assert events == ["moves", "moves"], "there, and back"
 
 
 def test_low_vram_without_poses_draws_the_same_film(load: Load) -> None:
