@@ -214,7 +214,7 @@ class Animate:
                 return Stills(drawn, shown, given.reference, given.report, took)
 
     def _with_room(self, work: Work, call: Callable[[], Done]) -> Done:
-        """What `call` does, twice where the device's memory did not suffice and other models could make room.
+        """What `call` does, twice where the device's memory did not suffice and the cache of models could make room.
 
         Raises `Problem` where there is too little.
         """
@@ -229,7 +229,7 @@ class Animate:
             # behind the handler: the error's traceback held what had been computed
             if last or not self._models.keep_one():
                 break
-            log.warning("row %d (%s): %s; once more, without other models", work.row, work.clip.id, reason)
+            log.warning("row %d (%s): %s; once more, without what is kept for others", work.row, work.clip.id, reason)
         raise Problem(reason, _NO_ROOM)
 
     def _finite(self, work: Work, scratch: Path, timings: Timings) -> Made:

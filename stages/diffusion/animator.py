@@ -231,6 +231,13 @@ class SavesMemory(ShowsModules, Protocol):
     together: bool  # branches of guidance go through the networks at once; set before the first film
 
 
+class Remembers(Animator, Protocol):
+    """An animator that keeps on its device what it has made of one clip and later ones may need."""
+
+    def forget(self) -> int:
+        """Drop it, for another thing's sake → its bytes. It is made anew where it is needed."""
+
+
 class DealsWindows(Animator, Protocol):
     """An animator whose replicas deal the windows of every step among themselves, with the result of one alone.
 

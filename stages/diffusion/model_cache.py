@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import gc
+import logging
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import cast
 
 import torch
 
 from manifests.errors import Problem
+from manifests.out_of_memory import first_line, out_of_memory
 from stages.diffusion.acceleration import DEFAULT, Acceleration
-from stages.diffusion.animator import Animator, DealsWindows, compute_dtype
+from stages.diffusion.animator import Animator, DealsWindows, Remembers, compute_dtype
 from stages.diffusion.animators import ANIMATORS, load_animator
 from stages.diffusion.weights.lora_file import LoraFile
+
+log = logging.getLogger(__name__)
 
 Key = tuple[str | float | None, ...]
 
@@ -72,7 +77,7 @@ class ModelCache:
         if key not in self._loaded and key not in self._refused:
             self._make_room(self._sizes.get(kind) or self._expected(name, dtype), keep=0)
             try:
-                self._loaded[key] = self._load(name, checkpoint, DTYPES[dtype or self.dtype(name)], lora)
+                self._loaded[key] = self._load_with_room(name, checkpoint, DTYPES[dtype or self.dtype(name)], lora)
             except Problem as refused:
                 self._refused[key] = type(refused), refused.error, refused.remedy
             else:
@@ -88,12 +93,31 @@ class ModelCache:
         return self._loaded[key][0]
 
     def keep_one(self) -> bool:
-        """Drop all but the animator used last, for its sake: its device is out of memory. Whether there were others."""
-        others = len(self._loaded) > 1
+        """Drop all but the animator used last, for its sake: its device is out of memory; and what it remembers.
+
+        Whether there was anything to drop.
+        """
+        dropped = len(self._loaded) > 1
         while len(self._loaded) > 1:
             self._loaded.popitem(last=False)
+        for one in chain.from_iterable(self._loaded.values()):
+            if hasattr(one, "forget"):
+                dropped = cast(Remembers, one).forget() > 0 or dropped
         self._collect()
-        return others
+        return dropped
+
+    def _load_with_room(self, name: str, checkpoint: Path, dtype: torch.dtype, lora: LoraFile | None) -> list[Animator]:
+        """Load it, once more without all others where it did not fit beside them."""
+        try:
+            return self._load(name, checkpoint, dtype, lora)
+        except Exception as error:
+            if not self._loaded or not out_of_memory(error):
+                raise
+            log.warning("loading %s: %s; once more, without other models", name, first_line(error))
+        # behind the handler: the error's traceback held what had been loaded
+        self._loaded.clear()
+        self._collect()
+        return self._load(name, checkpoint, dtype, lora)
 
     def _load(self, name: str, checkpoint: Path, dtype: torch.dtype, lora: LoraFile | None) -> list[Animator]:
         devices = self._devices(name)

@@ -108,6 +108,22 @@ class Greedy(Plain):
         return super().segment(*asked)
 
 
+class Hoarder(Plain):
+    """It keeps of its clips what leaves no room for the next one."""
+
+    kept = 0
+
+    def segment(self, *asked: Any) -> Denoised:
+        if self.kept:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3.00 GiB.")
+        self.kept = 1
+        return super().segment(*asked)
+
+    def forget(self) -> int:
+        dropped, self.kept = self.kept, 0
+        return dropped
+
+
 class TooLarge(Plain):
     """No memory is enough for its pictures."""
 
@@ -118,7 +134,8 @@ class TooLarge(Plain):
 @pytest.fixture
 def plain_animators(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are known by their names in lower case."""
-    for kind in (Plain, OverflowingDenoiser, OverflowingDecoder, BlackInHalf, AlwaysNaN, AlwaysBlack, Greedy, TooLarge):
+    short = (Greedy, Hoarder, TooLarge)
+    for kind in (Plain, OverflowingDenoiser, OverflowingDecoder, BlackInHalf, AlwaysNaN, AlwaysBlack, *short):
         name = kind.__name__.lower()
         facts = replace(FACTS, name=name, implementation=f"{__name__}:{kind.__name__}")
         monkeypatch.setitem(ANIMATORS, name, facts)

@@ -258,6 +258,15 @@ def test_a_film_that_does_not_fit_beside_other_models_is_made_without_them(media
     assert np.array_equal(pictures(alone.film), pictures(calm.film))
 
 
+def test_a_film_that_does_not_fit_beside_what_is_kept_of_others_is_made_without_it(media: Path) -> None:
+    stages = chain(media)
+    works = [stages.work(row(media, "hoarder", seed=seed)) for seed in (1, 2)]
+    for work in works:
+        stages.prepare(work)
+    animate = stages.animate()
+    assert [animate(work).status for work in works] == ["done", "done"]
+
+
 def test_a_film_that_fits_nowhere_fails_with_what_would_help(media: Path) -> None:
     with pytest.raises(Problem, match="CUDA out of memory") as failed:
         made(media, "toolarge")

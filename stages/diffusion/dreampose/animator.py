@@ -123,6 +123,10 @@ class DreamPose:
         low, high = (0.5, 1.0) if levels == "trained" else extremes(decoded())
         return ranged_frames(decoded(), low, high)
 
+    def forget(self) -> int:
+        """Drop the tokens and latents of key images that are kept for later clips → their bytes."""
+        return self.keys.features.clear()
+
     def steps(
         self,
         clip: Clip,

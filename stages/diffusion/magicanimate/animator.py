@@ -122,6 +122,10 @@ class MagicAnimate:
         """Decode in batches: uint8 (n, height, width, 3), scaled to 255 and truncated as published."""
         return self.images.frames(cross_faded(parts))
 
+    def forget(self) -> int:
+        """Drop the features of references that are kept for later clips → their bytes."""
+        return self.features.clear()
+
     def steps(
         self,
         clip: Clip,

@@ -33,6 +33,12 @@ class FeatureCache:
             self._bytes -= _size(oldest)
         return features
 
+    def clear(self) -> int:
+        """Drop all of them → their bytes."""
+        dropped, self._bytes = self._bytes, 0
+        self._kept.clear()
+        return dropped
+
 
 def _size(features: Features) -> int:
     return sum(tensor.nbytes for tensor in features.values())

@@ -106,6 +106,16 @@ def test_a_network_whose_way_to_its_device_ends_halfway_is_back_in_main_memory()
     assert events == ["moves", "moves"], "there, and back"
 
 
+@pytest.mark.parametrize("name", ["magicanimate", "animate_anyone", "dreampose"])
+def test_what_is_kept_of_a_reference_is_dropped_for_room_and_made_anew(name: str, load: Load) -> None:
+    one = load(name)
+    before = steps_of(one, 2, steps=1)
+    assert one.forget() > 0
+    assert one.forget() == 0
+    assert_same(steps_of(one, 2, steps=1), before)
+    assert one.forget() > 0
+
+
 def test_low_vram_without_poses_draws_the_same_film(load: Load) -> None:
     fields: dict[str, Any] = {"driven": False, "steps": 10, "options": {"t0": 30, "t1": 40}}
     small = load("text2video_zero", low_vram=True)

@@ -48,12 +48,37 @@ class Sized:
         return cls(int(checkpoint.name), device)
 
 
+class Greedy(Sized):
+    """Its weights fit beside no other's; `endless` ones nowhere."""
+
+    @classmethod
+    def load(cls, checkpoint: Path, device: str, dtype: torch.dtype) -> Sized:
+        half = Network()
+        NETWORKS.add(half)
+        if ALIVE or checkpoint.name == "endless":
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3.00 GiB.")
+        return super().load(checkpoint, device, dtype)
+
+
+class Mindful(Sized):
+    """It keeps so many bytes of its clips."""
+
+    kept = 8
+
+    def forget(self) -> int:
+        dropped, self.kept = self.kept, 0
+        return dropped
+
+
 @pytest.fixture
 def cache(monkeypatch: pytest.MonkeyPatch) -> ModelCache:
     for name, parameters in (("sized", 0.0), ("other", 0.0), ("described", 50 / 4e6)):
         own = {"name": name, "implementation": f"{__name__}:Sized", "parameters": parameters, "deals_windows": True}
         facts = replace(ANIMATORS["magicanimate"], **own)
         monkeypatch.setitem(ANIMATORS, name, facts)
+    for kind in (Greedy, Mindful):
+        facts = replace(ANIMATORS["sized"], name=kind.__name__.lower(), implementation=f"{__name__}:{kind.__name__}")
+        monkeypatch.setitem(ANIMATORS, facts.name, facts)
     for kept in (ALIVE, NETWORKS, BESIDE):
         kept.clear()
     return ModelCache("cpu", "float32", max_bytes=100)
@@ -106,6 +131,34 @@ def test_a_model_alone_above_the_limit_is_kept_until_the_next_one_comes(cache: M
     load(cache, 10, "other")
     assert BESIDE == [[], []]
     assert [one.nbytes for one in ALIVE] == [10]
+
+
+def test_a_model_that_fits_beside_no_other_is_loaded_without_them(cache: ModelCache) -> None:
+    load(cache, 10)
+    load(cache, 20)
+    load(cache, 30, "greedy")
+    assert [one.nbytes for one in ALIVE] == [30]
+    assert len(NETWORKS) <= 2, "both of the last load: what the first try had loaded is gone"
+
+
+def test_a_model_that_fits_nowhere_is_no_reason_to_refuse_it_later_nor_others(cache: ModelCache) -> None:
+    load(cache, 10)
+    for _ in range(2):
+        with pytest.raises(torch.OutOfMemoryError):
+            load(cache, "endless", "greedy")
+        load(cache, 10)
+    assert [one.nbytes for one in ALIVE] == [10]
+
+
+def test_for_room_the_one_in_use_forgets_with_its_replicas_what_it_remembers(cache: ModelCache) -> None:
+    together = ModelCache("cpu", "float32", max_bytes=100, others=["meta"])
+    load(together, 5)
+    load(together, 10, "mindful")
+    assert together.keep_one()
+    assert sorted((one.nbytes, one.kept) for one in ALIVE) == [(10, 0), (10, 0)]
+    assert not together.keep_one(), "nothing is left that could make room"
+    next(iter(ALIVE)).kept = 1
+    assert together.keep_one(), "without any other model"
 
 
 def test_replicas_stand_on_their_devices_and_are_counted_and_dropped_with_the_animator(cache: ModelCache) -> None:
