@@ -167,6 +167,19 @@ _DENIED = {
     "pidfd_send_signal": (424, 424),
     "kill": (62, 129),
     "tkill": (200, 130),
+    "rt_sigqueueinfo": (129, 138),
+    "rt_tgsigqueueinfo": (297, 240),
+    "setpriority": (141, 140),
+    "sched_setaffinity": (203, 122),
+    "sched_setscheduler": (144, 119),
+    "sched_setattr": (314, 274),
+    "sched_setparam": (142, 118),
+    "ioprio_set": (251, 30),
+    "migrate_pages": (256, 238),
+    "move_pages": (279, 239),
+    "process_madvise": (440, 440),
+    "process_mrelease": (448, 448),
+    "kcmp": (312, 272),
     "setrlimit": (160, 164),
     "setsid": (112, 157),
     "setpgid": (109, 154),
@@ -189,6 +202,7 @@ _DENIED = {
     "finit_module": (313, 273),
     "kexec_load": (246, 104),
     "memfd_create": (319, 279),
+    "memfd_secret": (447, 447),
     "shmget": (29, 194),
     "msgget": (68, 186),
     "semget": (64, 190),
@@ -210,7 +224,29 @@ _DENIED = {
     "lsetxattr": (189, 6),
     "fsetxattr": (190, 7),
     "removexattr": (197, 14),
+    "lremovexattr": (198, 15),
+    "fremovexattr": (199, 16),
+    # where there is no Landlock
+    "unlink": (87, None),
+    "unlinkat": (263, 35),
+    "rmdir": (84, None),
+    "rename": (82, None),
+    "renameat": (264, 38),
+    "renameat2": (316, 276),
+    "truncate": (76, 45),
+    "link": (86, None),
+    "linkat": (265, 37),
+    "symlink": (88, None),
+    "symlinkat": (266, 36),
+    "mkdir": (83, None),
+    "mkdirat": (258, 34),
+    "mknod": (133, None),
+    "mknodat": (259, 33),
 }
+# Denied as well where no program is to write: to open a file in any way but to read it.
+_WRITING = {"creat": (85, None), "ftruncate": (77, 46), "fallocate": (285, 47), "openat2": (437, 437)}
+_OPEN = {"x86_64": ((2, 24), (257, 32)), "aarch64": ((56, 32),)}  # numbers, and where the low half of the flags lies
+_TO_WRITE = 0o3 | 0o100 | 0o1000 | 0o20000000  # O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_TMPFILE
 _LOAD, _EQUAL, _AT_LEAST, _SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _DENY, _END = 0x7FFF0000, 0x00050001, 0x80000000  # errno EPERM; the process is ended
 
@@ -233,7 +269,7 @@ _OWN = struct.pack("=I", 0xFEEDBEEF)  # stands for the number of the process
 def _filter(machine: str, program: bool) -> bytes:
     """Instructions on struct seccomp_data."""
     column = 0 if machine == "x86_64" else 1
-    denied = dict(_DENIED) | ({} if program else _STARTING)
+    denied = dict(_DENIED) | ({} if program else _STARTING | _WRITING)
     steps = [(_LOAD, 0, 0, 4), (_EQUAL, 1, 0, _AUDIT[machine]), (_RETURN, 0, 0, _END), (_LOAD, 0, 0, 0)]
     if machine == "x86_64":
         steps += [(_AT_LEAST, 0, 1, _X32), (_RETURN, 0, 0, _DENY)]
@@ -248,7 +284,11 @@ def _filter(machine: str, program: bool) -> bytes:
     steps += [(_LOAD, 0, 0, 0)]
     if not program:
         steps += [(_EQUAL, 0, 1, _CLONE3), (_RETURN, 0, 0, 0x00050000 | _NO_SUCH_CALL)]
-        steps += [(_EQUAL, 0, 3, _CLONE[machine]), (_LOAD, 0, 0, 16), (_SET, 1, 0, _THREAD), (_RETURN, 0, 0, _DENY)]
+        steps += [(_EQUAL, 0, 4, _CLONE[machine]), (_LOAD, 0, 0, 16), (_SET, 1, 0, _THREAD), (_RETURN, 0, 0, _DENY)]
+        steps += [(_LOAD, 0, 0, 0)]
+        for number, flags in _OPEN[machine]:
+            steps += [(_EQUAL, 0, 4, number), (_LOAD, 0, 0, flags), (_SET, 0, 1, _TO_WRITE), (_RETURN, 0, 0, _DENY)]
+            steps += [(_LOAD, 0, 0, 0)]
     return b"".join(_STEP.pack(*step) for step in [*steps, (_RETURN, 0, 0, _ALLOW)])
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import mmap
 import os
+import platform
 import resource
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -95,6 +98,56 @@ def _kill(process: int) -> Answer:
     return _tried(lambda: os.kill(process, signal.SIGKILL))
 
 
+def _reach(process: int) -> Answer:
+    """By way of attempt, what became of each that reaches another process without `kill`."""
+    libc, information = ctypes.CDLL(None, use_errno=True), ctypes.create_string_buffer(128)
+    information[0:12] = struct.pack("=3i", signal.SIGTERM, 0, -1)  # signal, error, SI_QUEUE
+    numbers = {"rt_sigqueueinfo": (129, 138), "rt_tgsigqueueinfo": (297, 240), "sched_setattr": (314, 274)}
+    numbers |= {"ioprio_set": (251, 30), "kcmp": (312, 272), "memfd_secret": (447, 447)}
+    column = 0 if platform.machine() == "x86_64" else 1
+
+    def call(name: str, *arguments: object) -> None:
+        if libc.syscall(numbers[name][column], *arguments) < 0:
+            raise OSError(ctypes.get_errno(), name)
+
+    attempts: dict[str, Callable[[], object]] = {
+        "queued": lambda: call("rt_sigqueueinfo", process, signal.SIGTERM, information),
+        "queued for a thread": lambda: call("rt_tgsigqueueinfo", process, process, signal.SIGTERM, information),
+        "priority": lambda: os.setpriority(os.PRIO_PROCESS, process, 19),
+        "processors": lambda: os.sched_setaffinity(process, {0}),
+        "scheduler": lambda: os.sched_setscheduler(process, os.SCHED_IDLE, os.sched_param(0)),
+        "attributes": lambda: call("sched_setattr", process, ctypes.create_string_buffer(struct.pack("=I", 48), 48), 0),
+        "disk": lambda: call("ioprio_set", 1, process, 3 << 13),
+        "comparison": lambda: call("kcmp", process, process, 1, 0, 0),
+        "unseen memory": lambda: call("memfd_secret", 0),
+    }
+    return Answer({name: _tried(attempt).data for name, attempt in attempts.items()})
+
+
+def _spoil(folder: str) -> Answer:
+    """By way of attempt, what became of each that changes what lies in a folder: `file`, and `empty`, a folder."""
+    file, new = os.path.join(folder, "file"), os.path.join(folder, "new")
+
+    def map_it() -> None:
+        with open(file, "r+b") as opened, mmap.mmap(opened.fileno(), 0) as mapped:
+            mapped[:1] = b"!"
+
+    attempts: dict[str, Callable[[], object]] = {
+        "link": lambda: os.link(file, new),
+        "symlink": lambda: os.symlink(file, new),
+        "mkdir": lambda: os.mkdir(new),
+        "mknod": lambda: os.mkfifo(new),
+        "create": lambda: os.open(new, os.O_CREAT),
+        "map": map_it,
+        "open and truncate": lambda: os.open(file, os.O_TRUNC),
+        "truncate": lambda: os.truncate(file, 0),
+        "rename": lambda: os.rename(file, new),
+        "remove": lambda: os.unlink(file),
+        "rmdir": lambda: os.rmdir(os.path.join(folder, "empty")),
+    }
+    return Answer({name: _tried(attempt).data for name, attempt in attempts.items()})
+
+
 def _look_around() -> Answer:
     """(environment, descriptors, threads' libraries' thread): a thread may still be started, as decoders do."""
     seen: list[str] = []
@@ -171,7 +224,22 @@ def _imported() -> Answer:
 
 _ALL: list[Callable[..., Answer | Answers | None]] = [
     *(_fill, _spin, _raise_limit, _signal, _connect, _datagram, _write, _write_to_input, _read, _remove),
-    *(_change_mode, _run, _fork, _kill, _look_around, _name, _count, _sleep, _process, _reject, _fail, _claim),
+    *(
+        _change_mode,
+        _run,
+        _fork,
+        _kill,
+        _reach,
+        _spoil,
+        _look_around,
+        _name,
+        _count,
+        _sleep,
+        _process,
+        _reject,
+        _fail,
+        _claim,
+    ),
     *(_garbage, _imported, _decord),
 ]
 READERS = {call.__name__.strip("_"): Reader(call) for call in _ALL}

@@ -36,6 +36,13 @@ def sandbox() -> Iterator[Sandbox]:
     made.stop()
 
 
+@pytest.fixture(scope="module")
+def unlocked() -> Iterator[Sandbox]:
+    made = Sandbox("tests.stages.sandbox.unlocked")
+    yield made
+    made.stop()
+
+
 def asking(
     reader: str,
     *files: HeldFile | Path,
@@ -95,7 +102,7 @@ def test_nothing_outside_can_be_written_removed_or_read(sandbox: Sandbox, tmp_pa
     other.chmod(0o600)
     for attempt in ("write", "remove", "read", "change_mode"):
         assert data(sandbox, attempt, path=str(other)) in ("EACCES", "EPERM"), attempt
-    assert data(sandbox, "write", path=str(new)) == "EACCES"
+    assert data(sandbox, "write", path=str(new)) == "EPERM"
     assert data(sandbox, "read", path="/etc/passwd") == "EACCES"
     assert (other.read_text(), other.stat().st_mode & 0o777) == ("another tenant's", 0o600)
     assert not new.exists()
@@ -108,7 +115,7 @@ def test_a_file_that_was_handed_over_is_read_under_its_own_name_and_not_written(
     (tmp_path / "film.mov").write_text("frames")
     held = HeldFile(tmp_path / "film.mov")
     assert data(sandbox, "name", held) == ["film.mov", ".mov", "frames", True]
-    assert data(sandbox, "write_to_input", held) == "EACCES"
+    assert data(sandbox, "write_to_input", held) == "EPERM"
     assert (tmp_path / "film.mov").read_text() == "frames"
 
 
@@ -148,6 +155,23 @@ def test_no_program_and_no_process_is_started_and_nobody_else_is_signalled(sandb
     finally:
         bystander.kill()
         bystander.wait()
+
+
+@linux_only
+def test_without_landlock_nobody_is_reached_and_nothing_written_or_removed(unlocked: Sandbox, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("another tenant's")
+    (tmp_path / "empty").mkdir()
+    bystander = subprocess.Popen(["sleep", "60"])
+    try:
+        for reader, asked in (("reach", {"process": bystander.pid}), ("spoil", {"folder": str(tmp_path)})):
+            became = data(unlocked, reader, **asked)
+            assert became == dict.fromkeys(became, "EPERM")
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()
+    assert (tmp_path / "file").read_text() == "another tenant's"
+    assert sorted(os.listdir(tmp_path)) == ["empty", "file"]
 
 
 @linux_only
