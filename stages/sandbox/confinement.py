@@ -85,7 +85,14 @@ def readable_places() -> list[Path]:
     paths |= {path for path in sys.path if path.endswith(("site-packages", "dist-packages"))}
     own = Path(__file__).resolve().parents[2]
     system = ("/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/dev/urandom", "/sys/devices/system/cpu")
-    places = [*map(Path, paths), own / "stages", own / "manifests", Path(sys.base_prefix) / "lib", *map(Path, system)]
+    more = [path for path in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep) if os.path.isabs(path)]
+    places = [
+        *map(Path, [*paths, *more]),
+        own / "stages",
+        own / "manifests",
+        Path(sys.base_prefix) / "lib",
+        *map(Path, system),
+    ]
     return sorted({place.resolve() for place in places if place.exists()})
 
 

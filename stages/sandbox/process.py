@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import socket
 import struct
@@ -26,7 +27,8 @@ from stages.sandbox.template import ENDED, NAME_BYTES
 log = logging.getLogger(__name__)
 
 # All that the reading process finds in its environment: no credential of the worker's is among it.
-PASSED_ON = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "SYSTEMROOT")
+PASSED_ON = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "SYSTEMROOT", "LD_LIBRARY_PATH")
+FFMPEG = "IMAGEIO_FFMPEG_EXE"  # passed on as well: which ffmpeg to start
 SINGLE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
 # What a frame took is kept for the next one: given back, it would be mapped and cleared for each anew.
 KEEPING = {"MALLOC_MMAP_THRESHOLD_": str(32 * 2**20), "MALLOC_TRIM_THRESHOLD_": str(256 * 2**20)}
@@ -183,6 +185,8 @@ SANDBOX = Sandbox(registry="stages.sandbox.readers")
 
 def _environment() -> dict[str, str]:
     kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    if program := os.environ.get(FFMPEG):
+        kept[FFMPEG] = os.path.abspath(shutil.which(program) or program)
     places = [os.path.abspath(path) for path in sys.path if path or os.getcwd()]
     return kept | SINGLE | KEEPING | {"PYTHONPATH": os.pathsep.join(dict.fromkeys(places))}
 
@@ -230,6 +234,8 @@ def _raise_end(reading: Reading, ended: socket.socket) -> NoReturn:
     """Say how a reading ended that gave no answer."""
     try:
         told = ended.recv(ENDED.size)
+    except (BlockingIOError, TimeoutError):  # which the template would tell: it has not ended, but answers no more
+        raise Rejected(f"{reading.what} made its reader close without an answer", SAY_OTHERWISE) from None
     except OSError:
         told = b""
     if len(told) < ENDED.size:

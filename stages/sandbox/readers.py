@@ -105,9 +105,9 @@ def _lora(path: Path) -> Answer:
 
 
 def _ffmpeg() -> str:
-    import imageio_ffmpeg
+    from stages.video.ffmpeg_process import program
 
-    return imageio_ffmpeg.get_ffmpeg_exe()
+    return program()
 
 
 def _tries(active: Mapping[str, str]) -> Answer:

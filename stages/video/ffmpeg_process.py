@@ -13,6 +13,7 @@ import imageio_ffmpeg
 from manifests.errors import Problem
 
 ERROR_LINES = 8
+GIVE_FFMPEG = "unset IMAGEIO_FFMPEG_EXE or let it name an ffmpeg, or install imageio-ffmpeg again: see `catwalk doctor`"
 
 
 class FfmpegProcess:
@@ -23,10 +24,13 @@ class FfmpegProcess:
     ) -> None:
         self._remedy = remedy
         command = command.global_args("-hide_banner", "-loglevel", "error").overwrite_output()
-        arguments = command.compile(cmd=imageio_ffmpeg.get_ffmpeg_exe())
-        self._process = subprocess.Popen(  # noqa: S603 (built word by word by ffmpeg-python, no shell)
-            arguments, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
+        arguments = command.compile(cmd=program())
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 (built word by word by ffmpeg-python, no shell)
+                arguments, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            )
+        except (FileNotFoundError, PermissionError) as error:
+            raise Problem(f"ffmpeg ({arguments[0]}) does not start: {error.strerror}", GIVE_FFMPEG) from None
         self._input, self._errors = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stderr)
         self._messages: deque[bytes] = deque(maxlen=ERROR_LINES)
         self._drain = Thread(target=self._messages.extend, args=(self._errors,), name="ffmpeg", daemon=True)
@@ -58,6 +62,14 @@ class FfmpegProcess:
         for pipe in (self._input, self._errors):
             with suppress(BrokenPipeError):
                 pipe.close()
+
+
+def program() -> str:
+    """The ffmpeg to start. Raises Problem where there is none."""
+    try:
+        return imageio_ffmpeg.get_ffmpeg_exe()
+    except RuntimeError as error:
+        raise Problem(f"no ffmpeg: {error}", GIVE_FFMPEG) from None
 
 
 def local_file(path: Path) -> str:

@@ -199,6 +199,11 @@ def _garbage(data: str) -> Answer:
     os._exit(0)
 
 
+def _close() -> Answer:
+    _socket().close()
+    return _sleep(600)
+
+
 def _socket() -> socket.socket:
     """The one to who asked, as who took over a process finds it."""
     found = [int(name) for name in os.listdir("/proc/self/fd") if _is_socket(int(name))]
@@ -224,22 +229,7 @@ def _imported() -> Answer:
 
 _ALL: list[Callable[..., Answer | Answers | None]] = [
     *(_fill, _spin, _raise_limit, _signal, _connect, _datagram, _write, _write_to_input, _read, _remove),
-    *(
-        _change_mode,
-        _run,
-        _fork,
-        _kill,
-        _reach,
-        _spoil,
-        _look_around,
-        _name,
-        _count,
-        _sleep,
-        _process,
-        _reject,
-        _fail,
-        _claim,
-    ),
-    *(_garbage, _imported, _decord),
+    *(_change_mode, _run, _fork, _kill, _reach, _spoil, _look_around, _name, _count, _sleep, _process, _reject),
+    *(_fail, _claim, _garbage, _close, _imported, _decord),
 ]
 READERS = {call.__name__.strip("_"): Reader(call) for call in _ALL}

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from manifests.errors import Rejected
+from manifests.errors import Problem, Rejected
 from manifests.storage import Allowed
 from stages.poses.files import keypoint_file, uv_file
 from stages.poses.recipes import Estimators
@@ -50,6 +50,15 @@ def lied(liars: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cal
         return tmp_path / "lie.mp4"
 
     return write
+
+
+@pytest.fixture
+def afresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """A sandbox that begins with the environment as the test has set it."""
+    made = Sandbox("stages.sandbox.readers")
+    monkeypatch.setattr(reading, "SANDBOX", made)
+    yield made
+    made.stop()
 
 
 # The same as without
@@ -260,3 +269,17 @@ def test_nothing_but_the_sandbox_reads_a_stranger_s_file() -> None:
     }
     raw = {who for who, module, name in imports if name in RAW.get(module, ())}
     assert raw == {"stages/sandbox/readers.py"}
+
+
+def test_the_ffmpeg_that_the_environment_names_is_the_one_that_takes_the_sound(
+    afresh: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, film = tmp_path / "own ffmpeg", made_film(tmp_path / "film.mp4", "-f", "lavfi", "-i", "sine=d=0.4")
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", os.path.relpath(own))
+    with pytest.raises(Problem, match=r"own ffmpeg.* does not start: No such file") as none:
+        reading.extract_sound(film, tmp_path / "sound.flac", 0.0, LIMITS)
+    assert type(none.value) is Problem, "which is not the film's fault"
+    real = Path(imageio_ffmpeg.__file__).parent / "binaries"
+    own.symlink_to(next(real.glob("ffmpeg*")))
+    reading.extract_sound(film, tmp_path / "sound.flac", 0.0, LIMITS)
+    assert (tmp_path / "sound.flac").read_bytes()[:4] == b"fLaC"

@@ -86,6 +86,19 @@ def test_a_crash_of_the_decoder_costs_the_file_alone(sandbox: Sandbox, number: s
 
 
 @linux_only
+def test_a_reader_that_closes_its_answers_and_lives_on_costs_the_file_alone(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert data(sandbox, "sleep", seconds=0)
+    template = sandbox._template
+    monkeypatch.setattr("stages.sandbox.process.END_SECONDS", 0.5)
+    assert "close without an answer" in rejection(sandbox, "close").error
+    assert sandbox._template is template
+    assert template is not None
+    assert template.poll() is None
+
+
+@linux_only
 def test_no_connection_leaves_the_sandbox(sandbox: Sandbox) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.3)
@@ -192,6 +205,23 @@ def test_a_reading_process_knows_no_secret_of_the_worker_s(sandbox: Sandbox, mon
     assert seen["thread"] == ["thread"], "decoders have threads"
     if LINUX:
         assert seen["sockets"] == 1, "its own answers"
+
+
+@linux_only
+def test_libraries_that_are_named_by_the_environment_are_found_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "libraries").mkdir()
+    for name in ("libraries/libown.so", "other"):
+        (tmp_path / name).write_text("own")
+    monkeypatch.setenv("LD_LIBRARY_PATH", f"{tmp_path / 'libraries'}:")
+    fresh = Sandbox(ATTACKS)
+    try:
+        assert data(fresh, "look_around")["environment"]["LD_LIBRARY_PATH"] == os.environ["LD_LIBRARY_PATH"]
+        assert data(fresh, "read", path=str(tmp_path / "libraries/libown.so")) == "done"
+        assert data(fresh, "read", path=str(tmp_path / "other")) == "EACCES"
+    finally:
+        fresh.stop()
 
 
 def test_readers_load_nothing_of_models_and_clusters(sandbox: Sandbox) -> None:
