@@ -6,18 +6,23 @@ import csv
 import itertools
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 from manifests.errors import Problem
 from manifests.field_error import FieldError
+from manifests.table_limits import MOST_COLUMNS, MOST_ROWS
 
 CSV = (".csv", ".tsv")
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 
 # Line number from 1 and the fields there, or why there are none.
 SourceRow = tuple[int, dict[str, Any] | FieldError]
+
+MOST_CHARACTERS = 128 * 2**20  # of a source; as Python's own values they take up to twenty times the memory
+MOST_OF_ROW = 4 * 2**20
 
 _SEPARATOR = re.compile(r'"?sep=(.)"?[,;\t]*', re.IGNORECASE)  # Excel's own first line
 
@@ -27,6 +32,42 @@ class SourceRows(NamedTuple):
 
     rows: list[SourceRow]
     notes: list[str]
+
+
+class _Lines:
+    """The lines of a source, which is given up where they, or those of one row, are too long."""
+
+    def __init__(self, source: Path, stream: TextIO) -> None:
+        self._source, self._stream = source, stream
+        self._read = self._of_row = self._rows = 0
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        line = self._stream.readline(MOST_OF_ROW + 1)
+        self._read += len(line)
+        self._of_row += len(line)
+        self._require(self._of_row, MOST_OF_ROW, "characters in one row", "look for an unclosed quote")
+        self._require(self._read, MOST_CHARACTERS, "characters", "cut it into several")
+        if not line:
+            raise StopIteration
+        return line
+
+    def end_row(self) -> None:
+        """What comes next is of another row. The first may be the names."""
+        self._of_row = 0
+        self._rows += 1
+        self._require(self._rows - 1, MOST_ROWS, "rows", "cut it into several")
+
+    def require_few(self, names: Iterable[str]) -> None:
+        """Raise Problem for more columns than a manifest may have; those without a name are none."""
+        remedy = "put values of your own into one column, metadata, as JSON objects"
+        self._require(sum(map(bool, names)), MOST_COLUMNS, "columns", remedy)
+
+    def _require(self, found: int, most: int, what: str, remedy: str) -> None:
+        if found > most:
+            raise Problem(f"source {self._source}: has more than {most:,} {what}, which is what is read", remedy)
 
 
 def read_source(source: Path) -> SourceRows:
@@ -39,7 +80,8 @@ def read_source(source: Path) -> SourceRows:
     if kind not in CSV + JSON_LINES:
         raise Problem(f"source {source}: is neither CSV nor JSON Lines", f"name it {', '.join(CSV + JSON_LINES)}")
     try:
-        with source.open(encoding="utf-8-sig", newline="" if kind in CSV else None) as lines:
+        with source.open(encoding="utf-8-sig", newline="" if kind in CSV else None) as stream:
+            lines = _Lines(source, stream)
             return _csv_rows(source, lines) if kind in CSV else SourceRows(list(_json_rows(lines)), [])
     except UnicodeDecodeError as error:
         raise Problem(f"source {source}: is not UTF-8 text (byte {error.start})", "save it as UTF-8") from error
@@ -47,14 +89,17 @@ def read_source(source: Path) -> SourceRows:
         raise Problem(f"source {source}: cannot be read ({error.strerror})", "check the path") from error
 
 
-def _csv_rows(source: Path, lines: Iterator[str]) -> SourceRows:
+def _csv_rows(source: Path, lines: _Lines) -> SourceRows:
     before, header, delimiter = _header(lines)
     reader = csv.reader(itertools.chain([header], lines), delimiter=delimiter, skipinitialspace=True, strict=True)
     line, found = before + 1, []
     try:
         names = [name.strip() for name in next(reader)]
+        lines.require_few(names)
+        lines.end_row()
         line = before + reader.line_num + 1
         for values in reader:
+            lines.end_row()
             if any(values):
                 found.append((line, values))
             line = before + reader.line_num + 1  # a quoted cell may span lines
@@ -62,6 +107,7 @@ def _csv_rows(source: Path, lines: Iterator[str]) -> SourceRows:
         raise Problem(f"source {source}, line {line}: is not CSV ({error})", "look for an unclosed quote") from error
     _require_names(f"source {source}: line {before + 1}", names)
     names = _named(names, [values for _, values in found])
+    lines.require_few(names)
     rows = [(line, _csv_row(names, values, delimiter)) for line, values in found]
     beyond = max((len(values) - len(names) for _, values in found if not any(values[len(names) :])), default=0)
     empty = names.count("") + max(0, beyond)
@@ -81,7 +127,7 @@ def _header(lines: Iterator[str]) -> tuple[int, str, str]:
 
 
 def _require_names(place: str, names: Sequence[str]) -> None:
-    twice = [name for name in names if name and names.count(name) > 1]
+    twice = [name for name, count in Counter(names).items() if name and count > 1]
     if twice or not any(names):
         error = f"names column '{twice[0]}' more than once" if twice else "names no column"
         raise Problem(f"{place} {error}", "begin with a line that names every column once")
@@ -90,11 +136,11 @@ def _require_names(place: str, names: Sequence[str]) -> None:
 def _named(names: list[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """The names with 'Unnamed: 0' and so on for columns without one that hold anything."""
     used = {number for values in rows for number, value in enumerate(values[: len(names)]) if value.strip()}
-    named = list(names)
+    named, given = list(names), set(names)
     for number in sorted(used):
         if not names[number]:
             name = f"Unnamed: {number}"
-            while name in names:
+            while name in given:
                 name += ".1"  # as pandas does
             named[number] = name
     return named
@@ -117,8 +163,9 @@ def _unguarded(value: str) -> str:
     return value[1:] if _GUARDED.match(value) else value
 
 
-def _json_rows(lines: Iterable[str]) -> Iterator[SourceRow]:
+def _json_rows(lines: _Lines) -> Iterator[SourceRow]:
     for line, text in enumerate(lines, 1):
+        lines.end_row()
         if text.strip():
             yield line, _json_row(text)
 

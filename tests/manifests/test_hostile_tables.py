@@ -7,16 +7,18 @@ from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from random import Random
+from time import process_time
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from manifests import check, table_limits
+from manifests import check, source_rows, table_limits
 from manifests.errors import Problem
 from manifests.field_error import shown
 from manifests.row_text import plain_cells
+from manifests.source_rows import read_source
 from manifests.table import read_file, rows
 from tests.conftest import CHECKOUT
 
@@ -81,6 +83,43 @@ def test_texts_are_counted_as_often_as_they_stand(tmp_path: Path, monkeypatch: p
     with pytest.raises(Problem, match="bytes unpacked") as refused:
         read_file(uri)
     assert "column '" in refused.value.remedy
+
+
+COLUMNS = 50_000
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("wide.csv", ",".join(f"c{at}" for at in range(COLUMNS)), "more than 2,000 columns"),
+        ("nameless.csv", "id" + "," * COLUMNS + "\na" + ",1" * COLUMNS, "more than 2,000 columns"),
+        ("line.csv", "id\n" + "x" * 5 * MIB, "more than 4,194,304 characters in one row"),
+        ("quoted.csv", "id\na" + ',"\n"' * MIB, "more than 4,194,304 characters in one row"),
+        ("line.jsonl", '{"id": "' + "x" * 5 * MIB + '"}', "more than 4,194,304 characters in one row"),
+    ],
+)
+def test_a_source_made_to_cost_is_refused_for_little(tmp_path: Path, name: str, content: str, said: str) -> None:
+    (tmp_path / name).write_text(content)
+    begun = process_time()
+    with pytest.raises(Problem, match=said):
+        read_source(tmp_path / name)
+    assert process_time() - begun < 8
+
+
+def test_a_source_is_given_up_where_it_becomes_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "m.csv").write_text("id\n" + "a\n" * 100)
+    monkeypatch.setattr(source_rows, "MOST_CHARACTERS", 203)
+    assert len(read_source(tmp_path / "m.csv").rows) == 100
+    for name, most, said in (("CHARACTERS", 202, "202 characters"), ("ROWS", 99, "99 rows")):
+        with monkeypatch.context() as patched:
+            patched.setattr(source_rows, f"MOST_{name}", most)
+            with pytest.raises(Problem, match=f"more than {said}"):
+                read_source(tmp_path / "m.csv")
+
+
+def test_columns_without_name_or_value_are_none_however_many_a_spreadsheet_writes(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("id" + "," * 16_383 + "\na" + "," * 16_383)
+    assert read_source(tmp_path / "m.csv").rows == [(2, {"id": "a"})]
 
 
 CELLS = {
