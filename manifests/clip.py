@@ -106,7 +106,8 @@ def _mapping(value: Any, *, lossless: bool = False) -> dict[str, Any]:
 
 Uri = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_uri)]
 Prompt = Annotated[str, Field(max_length=20_000)]
-Pixels = Annotated[int, Field(ge=16, le=4096), BeforeValidator(_number)]
+SHORTEST_SIDE, LONGEST_SIDE = 16, 4096  # of a film, in pixels
+Pixels = Annotated[int, Field(ge=SHORTEST_SIDE, le=LONGEST_SIDE), BeforeValidator(_number)]
 FrameNumber = Annotated[int, Field(ge=0, le=10**9), BeforeValidator(_number)]
 FrameCount = Annotated[int, Field(ge=1, le=10**9), BeforeValidator(_number)]
 Priority = Annotated[int, Field(ge=-1000, le=1000), BeforeValidator(_number)]

@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple, cast
 
 from manifests import storage, table
-from manifests.clip import Clip, parse_clip, rejection
+from manifests.clip import LONGEST_SIDE, SHORTEST_SIDE, Clip, parse_clip, rejection
 from manifests.errors import Rejected
 from manifests.frame_rate import FASTEST
 from manifests.source_memo import SourceMemo
@@ -26,7 +26,7 @@ from stages.video.limits import Limits
 from stages.video.timing import EvenTimestamps, KeptTimestamps
 
 # Raised by one when probing finds out more, or other things, about the same file.
-PROBE_ALGORITHM = 3
+PROBE_ALGORITHM = 4
 
 MOST_REMEMBERED = 20_000  # files of which a process keeps in memory what it found
 
@@ -293,6 +293,8 @@ def _resolved(
     shape = reference if real and clip.retarget != "none" else driving or reference
     own = facts.own_defaults(clip, shape)
     width, height = film_size(clip, facts, shape)
+    if not clip.width:
+        _require_sides(width, height)
     native_fps = Fraction(driving["fps"]) if driving and "fps" in driving else clip.fps
     fps = clip.fps or facts.native_fps or native_fps or own.get("fps")
     if fps is None:
@@ -338,6 +340,15 @@ def _options(clip: Clip, facts: Facts) -> Options:
         return options
     given = options.fast.model_dump(include=options.fast.model_fields_set) if options.fast else {}
     return options.model_copy(update={"fast": facts.fast.model_copy(update=given)})
+
+
+def _require_sides(width: int, height: int) -> None:
+    """What a row may ask for bounds what is made of its files' shape too: a strip keeps the area, not the sides."""
+    if not SHORTEST_SIDE <= min(width, height) <= max(width, height) <= LONGEST_SIDE:
+        error = (
+            f"in the shape of its file a film is {width}×{height} pixels, a side is {SHORTEST_SIDE} to {LONGEST_SIDE}"
+        )
+        raise Rejected(f"width, height: {error}", "give width and height in the row")
 
 
 def film_size(clip: Clip, facts: Facts, shape: Shape | None) -> tuple[int, int]:

@@ -230,14 +230,13 @@ def _picture(given: Answer, pixels: int) -> Answer:
 def _sizes(given: Answer, limits: Limits) -> tuple[int, int, int, Fraction | None]:
     frames, width, height, fps = given.data
     sizes = _whole(frames, limits.frames), _whole(width), _whole(height)
+    if not 0 < width * height <= limits.frame_pixels:
+        raise ValueError(f"frames of {width}×{height}")
     return (*sizes, None if fps is None else _ratio(fps))
 
 
 def _uv_facts(given: Answer, limits: Limits) -> UVFacts:
-    facts = UVFacts(*_sizes(given, limits))
-    if facts.width * facts.height > limits.frame_pixels:
-        raise ValueError(f"maps of {facts.width}×{facts.height}")
-    return facts
+    return UVFacts(*_sizes(given, limits))
 
 
 def _facts(given: Answer, limits: Limits) -> tuple[VideoFacts, list[Fraction]]:

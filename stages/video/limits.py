@@ -6,7 +6,8 @@ from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
 class Limits(BaseModel):
     """Bounds on one reference image, driving video or keypoint file, checked from headers before pixels are decoded.
 
-    bytes: size of the file; pixels: width × height of an image; frame_pixels: the same of a video's frame;
+    bytes: size of the file; pixels: width × height of an image; frame_pixels: the same of a video's frame,
+    and of the pictures that keypoints lie in;
     frames and seconds: length of a video or keypoint file; people: in a frame of a keypoint file; unpacked_bytes: of
     all its keypoints in memory; memory_bytes and cpu_seconds: what the process that reads a file may take, of processor
     time 2 s more for each MiB of the file and 1 s for each frame that is decoded.

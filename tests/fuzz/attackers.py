@@ -146,9 +146,15 @@ def _keypoints(media: Path) -> list[Attack]:
     for name in ("x", "y", "score"):
         far = far.append_column(name, pa.array([0.0, 0.0]))
     pq.write_table(far.replace_schema_metadata(facts), media / "far.parquet")
+    document = {"people": [{"pose_keypoints_2d": [0.5, 0.5, 1.0] * 18}]}
+    for name, height in (("tall.json", 2**61), ("strip.json", 9_000_000)):  # one alone once ended the night
+        stated = {"width": 1, "height": height, "fps": 24, "frames": [document] * 24}
+        (media / name).write_text(json.dumps(stated))
     told = {"bomb.npz": "unpacked", "nested.json": "cannot be read", "far.parquet": "cannot be read"}
+    keypoints = {"driving_kind": "keypoints"}
+    told |= {"tall.json": "the limit is", "strip.json": "a side is 16 to 4096"}
     return [
-        Attack(_row(name.replace(".", "-"), driving=name, driving_kind="keypoints"), "rejected", said)
+        Attack(_row(name.replace(".", "-"), driving=name, width=None, height=None, **keypoints), "rejected", said)
         for name, said in told.items()
     ]
 

@@ -70,6 +70,37 @@ def test_a_large_driving_video_is_scaled_to_the_native_area_in_its_own_shape(med
     assert width / height == pytest.approx(9 / 16, rel=0.03)
 
 
+def strip(folder: Path, width: int, height: int) -> dict[str, Any]:
+    """The fields of a row whose keypoints lie in such a picture."""
+    person = {"pose_keypoints_2d": [0.5, 0.5, 1.0] * 18}
+    stated = {"width": width, "height": height, "fps": 24, "frames": [{"people": [person]}] * 2}
+    (folder / "strip.json").write_text(json.dumps(stated))
+    return {"animator": "drawn", "driving": "strip.json", "driving_kind": "keypoints", "steps": None}
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 9_000_000), (9_000_000, 1), (2, 5000)])
+def test_a_film_in_the_shape_of_a_file_has_no_sides_that_a_row_could_not_give_it(
+    media: Path, width: int, height: int
+) -> None:
+    row = strip(media, width, height)
+    with pytest.raises(Rejected, match="a side is 16 to 4096") as caught:
+        validate(media, **row, width=None, height=None)
+    assert caught.value.remedy == "give width and height in the row"
+    clip = validate(media, **row, width=64, height=32).clip
+    assert (clip.width, clip.height) == (64, 32)
+
+
+def test_a_narrow_film_within_bounds_is_made_as_it_is(media: Path) -> None:
+    clip = validate(media, **strip(media, 640, 64), width=None, height=None).clip
+    assert clip.width >= 2 * clip.height
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 2**61), (2**40, 2**40)])
+def test_keypoints_in_a_picture_larger_than_any_video_s_are_refused(media: Path, width: int, height: int) -> None:
+    with pytest.raises(Rejected, match=r"strip.json' is of pictures of [\d,]+ pixels, the limit is 9,437,184"):
+        validate(media, **strip(media, width, height), width=64, height=64)
+
+
 @pytest.mark.parametrize(
     ("range_", "frames"),
     [

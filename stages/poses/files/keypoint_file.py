@@ -123,6 +123,9 @@ def import_keypoints(path: Path, limits: Limits) -> tuple[Keypoints, Fraction | 
     if min(keypoints.width, keypoints.height) < 1:
         size = f"{keypoints.width}×{keypoints.height}"
         raise Rejected(f"keypoint file {path.name!r} is of pictures of {size} pixels", _REMEDY)
+    if (pixels := keypoints.width * keypoints.height) > limits.frame_pixels:
+        error = f"is of pictures of {pixels:,} pixels, the limit is {limits.frame_pixels:,}"
+        raise Rejected(f"keypoint file {path.name!r} {error}", "scale width, height and its points down")
     return keypoints, fps
 
 

@@ -161,7 +161,7 @@ def test_pictures_and_keypoints_of_another_form_are_refused(lied: Callable[[str]
     arrays = "np.zeros((3, 1, 134, 2)), np.zeros((3, 1, 134)), np.zeros((3, 1, 5))"
     with pytest.raises(Rejected, match="answer nonsense"):
         reading.import_keypoints(lied(f"[3, 64, 64, None], {arrays}"), LIMITS)
-    with pytest.raises(Rejected, match="answer nonsense: maps of"):
+    with pytest.raises(Rejected, match="answer nonsense: frames of"):
         reading.probe_uv(lied("[3, 2**40, 2**20, None]"), LIMITS)
 
 
