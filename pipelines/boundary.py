@@ -68,7 +68,7 @@ def explained(error: Exception) -> tuple[str, str]:
         return storage.redact_text(error.error), storage.redact_text(error.remedy)
     lines = str(error).strip().splitlines() or [""]
     text = visible(f"{type(error).__name__}: {storage.redact_text(lines[0])}")
-    if isinstance(error, MemoryError) or out_of_memory(error):
+    if out_of_memory(error):
         return text, "use a smaller size or window, set animate_pool.low_vram, or take a worker with more memory"
     if fault := storage_fault(error):
         return fault
