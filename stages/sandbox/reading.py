@@ -32,10 +32,14 @@ from stages.video.quality.container import Wanted
 File = Path | HeldFile
 Made = TypeVar("Made")
 
-# Of processor time, at most, beside `limits.cpu_seconds`; half of what the row is given on the clock.
+# Of processor time, at most, beside `limits.cpu_seconds`.
 SECONDS_PER_FRAME = 1.0
 SECONDS_PER_MIB = 2.0
-SILENT_TIMES = 3  # as often may that time pass on the clock before something comes
+# On the clock, before something comes: so often that time, but less than a row is given (`pipelines/time_limits.py`),
+# for a row over its time costs the worker, a file over its own that file alone.
+SILENT_TIMES = 3
+SILENT_BASE = 540.0
+SILENT_PER_MIB = 3.6
 LONGEST_TEXT = 300
 LARGEST = 2**62
 
@@ -190,14 +194,17 @@ def _reading(
 ) -> Reading:
     opened = _opened(file)
     size = opened.size if isinstance(opened, HeldFile) else 0
-    seconds = math.ceil(limits.cpu_seconds + size / 2**20 * SECONDS_PER_MIB + frames * SECONDS_PER_FRAME)
+    mib = size / 2**20
+    seconds = math.ceil(
+        min(limits.cpu_seconds + mib * SECONDS_PER_MIB + frames * SECONDS_PER_FRAME, limits.most_cpu_seconds)
+    )
     return Reading(
         reader,
         [opened],
         asked if reader in _WITHOUT_LIMITS else {**asked, "limits": limits.model_dump()},
         Bounds(limits.memory_bytes, seconds),
         f"{kind} {file.name!r}",
-        SILENT_TIMES * seconds,
+        min(SILENT_TIMES * seconds, SILENT_BASE + mib * SILENT_PER_MIB),
         most_bytes,
     )
 

@@ -10,7 +10,8 @@ class Limits(BaseModel):
     and of the pictures that keypoints lie in;
     frames and seconds: length of a video or keypoint file; people: in a frame of a keypoint file; unpacked_bytes: of
     all its keypoints in memory; memory_bytes and cpu_seconds: what the process that reads a file may take, of processor
-    time 2 s more for each MiB of the file and 1 s for each frame that is decoded.
+    time 2 s more for each MiB of the file and 1 s for each frame that is decoded, but never more than most_cpu_seconds.
+    Nothing reserves that memory: beside a pool's own, each of its workers may have such a process.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -22,5 +23,6 @@ class Limits(BaseModel):
     seconds: PositiveFloat = 900.0
     memory_bytes: PositiveInt = 4 * 1024**3
     cpu_seconds: PositiveFloat = 120.0
+    most_cpu_seconds: PositiveFloat = 3600.0
     people: PositiveInt = 100
     unpacked_bytes: PositiveInt = 512 * 1024**2

@@ -16,11 +16,12 @@ from PIL import Image
 
 from manifests.errors import Problem, Rejected
 from manifests.storage import Allowed
+from pipelines.time_limits import MIB, TimeLimits
 from stages.poses.files import keypoint_file, uv_file
 from stages.poses.recipes import Estimators
 from stages.sandbox import reading
 from stages.sandbox.held_file import HeldFile
-from stages.sandbox.process import Sandbox
+from stages.sandbox.process import Reading, Sandbox
 from stages.validate import Validate
 from stages.video import image, read, sound
 from stages.video.limits import Limits
@@ -243,6 +244,38 @@ def test_a_file_that_is_written_to_while_it_is_read_is_not_taken_for_either(
     monkeypatch.setattr(HeldFile, "sha256", write_after)
     with pytest.raises(Rejected, match="changed while it was read"):
         validated(tmp_path)(0, clip_row("a"))
+
+
+def asked_for(monkeypatch: pytest.MonkeyPatch, path: Path, size: int, limits: Limits = LIMITS) -> Reading:
+    """What a film of so many bytes is given."""
+    asked: list[Reading] = []
+
+    class Asked:
+        def read(self, one: Reading) -> None:
+            asked.append(one)
+            raise Rejected("enough", "look")
+
+    with path.open("wb") as file:
+        file.truncate(size)  # a hole, which takes no room
+    monkeypatch.setattr(reading, "SANDBOX", Asked())
+    with pytest.raises(Rejected, match="enough"):
+        reading.Frames(path, limits)
+    return asked[0]
+
+
+@pytest.mark.parametrize("mib", [0, 1, 30, 119, 121, 500, 1000, 2048])
+def test_a_silent_file_is_given_up_before_its_row_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mib: int) -> None:
+    silence = asked_for(monkeypatch, tmp_path / "film.mp4", mib * MIB).silence
+    assert 300 < silence <= 0.95 * TimeLimits().probing(mib * MIB)
+
+
+def test_however_large_a_file_is_its_processor_time_has_a_ceiling(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert asked_for(monkeypatch, tmp_path / "film.mp4", 100 * MIB).bounds.cpu_seconds == 120 + 2 * 100
+    assert asked_for(monkeypatch, tmp_path / "film.mp4", LIMITS.bytes).bounds.cpu_seconds == 3600
+    lower = Limits(most_cpu_seconds=60)
+    assert asked_for(monkeypatch, tmp_path / "film.mp4", 1, lower).bounds.cpu_seconds == 60
 
 
 # Who may read
