@@ -235,6 +235,37 @@ def test_a_prompt_counts_only_for_animators_that_take_text(media: Path, animator
     assert len(keys) == (3 if told else 1)
 
 
+OPTIONS_IN_KEYS: dict[str, dict[str, Any]] = {  # one more, by default too, and no film of that animator is found again
+    "magicanimate": {"context_stride": 1, "controlnet_conditioning_scale": 1.0},
+    "animate_anyone": {"context_stride": 1, "interpolation_factor": 1, "interpolation_method": "linear"},
+    "dreampose": {"sampler": "checkpoint", "strength": 1.0, "image_tokens": "published", "levels": None},
+    "text2video_zero": {
+        "controlnet_conditioning_scale": 1.0,
+        "midblock_wiring": None,
+        "use_motion_field": True,
+        "motion_field_strength_x": 12.0,
+        "motion_field_strength_y": 12.0,
+        "t0": 44,
+        "t1": 47,
+        "prompt_suffix": None,
+        "default_negative_prompt": None,
+    },
+    "drawn": {"noise": "shared", "motion": True},
+}
+
+
+@pytest.mark.parametrize("name", ANIMATORS)
+def test_options_of_a_standard_clip_are_those_that_its_key_has_always_held(name: str) -> None:
+    def key(options: dict[str, Any]) -> str:
+        clip = Clip(id="a", animator=name, width=64, height=64, steps=4, options=options)
+        return latents_key(clip, "r", ["p"], "c", "d", (0, 6))
+
+    resolved = ANIMATORS[name].options().model_dump()
+    assert "fast" not in resolved
+    assert resolved == OPTIONS_IN_KEYS[name]
+    assert key(resolved) == key(OPTIONS_IN_KEYS[name])
+
+
 def test_a_recipe_of_mode_fast_is_filled_in_and_part_of_the_key_of_that_mode_alone(media: Path) -> None:
     def key(clip: Clip) -> str:
         return latents_key(clip, "r", ["p"], "c", "d", (0, 6))
