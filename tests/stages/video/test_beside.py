@@ -49,7 +49,7 @@ def test_the_next_batches_are_made_while_one_is_in_use_and_no_more_than_may_wait
     assert used_beside(batches(), use_up) == [0]
 
 
-def test_where_no_more_can_be_made_the_user_is_told_and_the_reason_raised() -> None:
+def test_where_no_more_can_be_made_the_user_is_told_and_the_reason_raised(caplog: pytest.LogCaptureFixture) -> None:
     told: list[type] = []
 
     def broken() -> Iterator[int]:
@@ -66,6 +66,34 @@ def test_where_no_more_can_be_made_the_user_is_told_and_the_reason_raised() -> N
     with pytest.raises(ValueError, match="not finite"):
         used_beside(broken(), use_up)
     assert told == [Abandoned]
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("first", ["maker", "user"])
+def test_where_both_fail_one_is_raised_and_the_other_logged(first: str, caplog: pytest.LogCaptureFixture) -> None:
+    used = threading.Event()
+
+    def broken() -> Iterator[int]:
+        yield 0
+        if first == "user":
+            assert used.wait(PATIENCE)
+        raise ValueError("not finite")
+
+    def use_up(given: Iterator[int]) -> None:
+        try:
+            next(given)
+            if first == "maker":
+                next(given)
+        except Abandoned:  # while it ends what it has begun
+            pass
+        used.set()
+        raise OSError("no space left on device")
+
+    with pytest.raises(ValueError, match="not finite"):
+        used_beside(broken(), use_up)
+    assert [record.getMessage() for record in caplog.records] == [
+        "beside it, the use of what was made failed: OSError: no space left on device"
+    ]
 
 
 @pytest.mark.parametrize("taken", [0, 1, 5])
