@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
+from inspect import signature
+from typing import Any
 
 import torch
 from diffusers.models.attention import BasicTransformerBlock
@@ -25,8 +27,14 @@ def compile_blocks(networks: Iterable[nn.Module]) -> int:
     blocks = [block for network in networks for block in network.modules() if isinstance(block, BasicTransformerBlock)]
     for block in blocks:
         # a cache of its own: else all blocks would share one limit, since their code is the same
-        block.compile(backend=BACKEND, dynamic=True, isolate_recompiles=True, recompile_limit=MOST_GRAPHS)
+        block.compile(backend=BACKEND, dynamic=True, **known(isolate_recompiles=True, recompile_limit=MOST_GRAPHS))
     return len(blocks)
+
+
+def known(**wanted: Any) -> dict[str, Any]:
+    """Those of some arguments that this torch's compiler takes: an older one knows fewer, and has a limit of its own."""
+    there = signature(torch.compile).parameters
+    return {name: value for name, value in wanted.items() if name in there}
 
 
 @cache

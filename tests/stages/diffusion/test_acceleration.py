@@ -141,6 +141,24 @@ def test_a_block_that_meets_too_many_kinds_of_input_runs_as_it_is_written(
     assert compiling["unique_graphs"] == 1
 
 
+def test_an_older_torch_compiles_without_what_its_compiler_does_not_take(
+    compiling: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newer = torch.compile
+
+    def older(model: Any, *, dynamic: bool | None = None, backend: str = "inductor", disable: bool = False) -> Any:
+        return newer(model, dynamic=dynamic, backend=backend, disable=disable)
+
+    monkeypatch.setattr(torch, "compile", older)
+    block = BasicTransformerBlock(8, num_attention_heads=2, attention_head_dim=4).eval()
+    plain = copy.deepcopy(block)
+    assert compiled_blocks.compile_blocks([block]) == 1
+    with torch.inference_mode():
+        tokens = torch.randn(2, 6, 8)
+        torch.testing.assert_close(block(tokens), plain(tokens))
+    assert compiling["unique_graphs"] == 1
+
+
 def test_where_torch_cannot_compile_loading_is_refused(
     checkpoints: dict[str, Path], compiling: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
