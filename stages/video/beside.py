@@ -22,8 +22,9 @@ class Abandoned(Exception):
 def used_beside(batches: Iterable[Batch], use_up: Callable[[Iterator[Batch]], Done], ahead: int = 2) -> Done:
     """What `use_up` answers, in a thread of its own; this one makes the batches, `ahead` at most that nobody has taken.
 
-    Raises what either raises; what this one raises where both do, and the other is logged. Where `use_up` fails or has enough, no more are made; where no more can be made, it is
-    told by `Abandoned`, so that it leaves nothing half finished.
+    Raises what either raises; what this one raises where both do, and the other is logged. Where `use_up` fails or has
+    enough, no more are made; where no more can be made, it is told by `Abandoned`, so that it leaves nothing half
+    finished.
     """
     waiting: Queue[tuple[Batch] | type[Abandoned] | None] = Queue(ahead)
 

@@ -32,7 +32,7 @@ def compile_blocks(networks: Iterable[nn.Module]) -> int:
 
 
 def known(**wanted: Any) -> dict[str, Any]:
-    """Those of some arguments that this torch's compiler takes: an older one knows fewer, and has a limit of its own."""
+    """Those of some arguments that this torch's compiler takes: an older one knows fewer, and has its own limit."""
     there = signature(torch.compile).parameters
     return {name: value for name, value in wanted.items() if name in there}
 
