@@ -33,7 +33,7 @@ from stages.diffusion.sampling.denoise import Step, classifier_free_guidance, de
 from stages.diffusion.sampling.noise import frame_noise, tiled_noise
 from stages.diffusion.sampling.schedulers import scheduled
 from stages.diffusion.sampling.shared_frames import SharedFrames
-from stages.diffusion.sampling.shortcuts import Shortened, in_turns, shortcuts_of
+from stages.diffusion.sampling.shortcuts import Shortened, again_in_turns, in_turns, shortcuts_of
 from stages.diffusion.sampling.transfer import picked, sent
 from stages.diffusion.sampling.windows import Window, window_plan
 from stages.diffusion.weights.checkpoint import State, load_strictly, read_config, read_state
@@ -204,7 +204,13 @@ class ClipModel(Shortened):
         if deep and self.shortcut.deep == "reused":
             frames = list(window.frames)
             seen, pose = picked(latents, frames).to(self._pose.dtype), sent(picked(self._pose, frames), self.device)
-            return unet.predict_again(seen, timestep, conditioning, pose, deep)
+            return again_in_turns(
+                self._turns,
+                conditioning.branches,
+                deep,
+                lambda which, part: unet.predict_again(seen, timestep, conditioning.of(which), pose, part),
+                len(seen),
+            )
 
         def stems(frames: list[int]) -> list[Stem]:
             seen, pose = picked(latents, frames).to(self._pose.dtype), sent(picked(self._pose, frames), self.device)

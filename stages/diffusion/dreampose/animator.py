@@ -35,7 +35,7 @@ from stages.diffusion.networks.latent_images import LatentImages
 from stages.diffusion.sampling.branches import Branches
 from stages.diffusion.sampling.denoise import Step, denoise
 from stages.diffusion.sampling.micro_batches import micro_batches
-from stages.diffusion.sampling.shortcuts import Deep, Shortened, in_turns, shortcuts_of
+from stages.diffusion.sampling.shortcuts import Deep, Shortened, again_in_turns, in_turns, shortcuts_of
 from stages.diffusion.sampling.transfer import picked, sent
 from stages.diffusion.sampling.windows import Window
 from stages.video.image import fit
@@ -260,8 +260,13 @@ class ClipModel(Shortened):
         """Around deep features, of which those of the branches that are asked for now are read."""
         branches, of_branch = self._asked, dict(zip(self._of_deep, deep.by_branch(len(self._of_deep)), strict=True))
         asked = Deep(torch.cat([of_branch[branch] for branch in branches]))
-        sample, given = self._sample(branches, latents, frames), self._conditioning(branches, frames)
-        return self._unet.predict_again(sample, timestep, given, asked).unflatten(0, (len(branches), len(frames)))
+
+        def predicted(which: range, part: Deep) -> torch.Tensor:
+            some = branches[which.start : which.stop]
+            sample, given = self._sample(some, latents, frames), self._conditioning(some, frames)
+            return self._unet.predict_again(sample, timestep, given, part).unflatten(0, (len(some), len(frames)))
+
+        return again_in_turns(self._turns, len(branches), asked, predicted, len(frames))
 
     def _sample(self, branches: Sequence[Branch], latents: torch.Tensor, frames: list[int]) -> torch.Tensor:
         """Latents beside their poses, all frames of the first branch first."""

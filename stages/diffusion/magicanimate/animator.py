@@ -38,7 +38,7 @@ from stages.diffusion.sampling.cross_fade import cross_faded
 from stages.diffusion.sampling.denoise import Step, classifier_free_guidance, denoise
 from stages.diffusion.sampling.noise import frame_noise, tiled_noise
 from stages.diffusion.sampling.schedulers import scheduled
-from stages.diffusion.sampling.shortcuts import Shortened, in_turns, shortcuts_of
+from stages.diffusion.sampling.shortcuts import Shortened, again_in_turns, in_turns, shortcuts_of
 from stages.diffusion.sampling.transfer import picked
 from stages.diffusion.sampling.windows import Window, window_plan
 from stages.diffusion.weights.checkpoint import load_network, load_strictly, read_config, read_state, weights_file
@@ -220,7 +220,13 @@ class ClipModel(Shortened):
         if deep and self.shortcut.deep == "reused":
             first = self._control.first_residuals(latents, timestep)
             seen = picked(latents, window.frames).to(self._text.dtype)
-            return unet.predict_again(seen, timestep, conditioning, first, deep)
+            return again_in_turns(
+                self._turns,
+                conditioning.branches,
+                deep,
+                lambda which, part: unet.predict_again(seen, timestep, conditioning.of(which), first, part),
+                len(seen),
+            )
         residuals = self._control.residuals(latents, timestep)
         seen = picked(latents, window.frames).to(self._text.dtype)
         return in_turns(

@@ -97,6 +97,17 @@ def in_turns(
     return made
 
 
+def again_in_turns(
+    turns: Branches, branches: int, deep: Deep, call: Callable[[range, Deep], torch.Tensor], frames: int
+) -> torch.Tensor:
+    """(branches, …) of `call`, which is given the numbers of some branches, and their part of `deep`.
+
+    Those that are asked for are the last ones of `deep`, which holds `frames` of each.
+    """
+    hidden = deep.of_last(branches * frames)
+    return turns.predict(branches, lambda which: call(which, Deep(hidden[which.start * frames : which.stop * frames])))
+
+
 class Shortened:
     """A window model that can take shortcuts: all steps are whole until it is told otherwise.
 

@@ -26,7 +26,7 @@ from stages.diffusion.sampling.denoise import Step, classifier_free_guidance, de
 from stages.diffusion.sampling.micro_batches import micro_batches
 from stages.diffusion.sampling.noise import tiled_noise
 from stages.diffusion.sampling.schedulers import Scheduled, scheduled
-from stages.diffusion.sampling.shortcuts import Deep, Shortened, in_turns, shortcuts_of
+from stages.diffusion.sampling.shortcuts import Deep, Shortened, again_in_turns, in_turns, shortcuts_of
 from stages.diffusion.sampling.transfer import picked
 from stages.diffusion.sampling.windows import Window
 from stages.diffusion.text2video_zero.control import AnchoredControl
@@ -240,13 +240,14 @@ class ClipModel(Shortened):
         seen, deep, text = picked(latents, window.frames).to(self._text.dtype), self.deep(window), self._asked
         poses = None if self._embedded is None else self._embedded[list(window.frames)]
         control = cast(AnchoredControl, self._control)  # is there where there are poses
-        if deep and self.shortcut.deep == "reused":
-            anchor, control_anchor = self._anchors_of(range(len(text)), window)
+
+        def predicted_again(which: range, part: Deep) -> torch.Tensor:
+            text, (anchor, control_anchor) = self._asked[which.start : which.stop], self._anchors_of(which, window)
             sample, first = seen.repeat(len(text), 1, 1, 1), None
             if poses is not None:
                 conditioning = Conditioning(text, control_anchor)
                 first = control.first_residuals(sample, timestep, conditioning, poses, self._control_scale)
-            noise = self._unet.predict_again(sample, timestep, Conditioning(text, anchor), first, deep)
+            noise = self._unet.predict_again(sample, timestep, Conditioning(text, anchor), first, part)
             return noise.unflatten(0, (len(text), -1))
 
         def predicted(which: range, part: Deep | None) -> torch.Tensor:
@@ -258,6 +259,8 @@ class ClipModel(Shortened):
             conditioning = Conditioning(text, anchor, residuals, self._wiring)
             return self._unet.predict(sample, timestep, conditioning, part).unflatten(0, (len(text), -1))
 
+        if deep and self.shortcut.deep == "reused":
+            return again_in_turns(self._turns, len(text), deep, predicted_again, len(seen))
         return in_turns(self._turns, len(text), deep, predicted)
 
     def _anchors_of(self, which: range, window: Window) -> tuple[Anchor, Anchor]:

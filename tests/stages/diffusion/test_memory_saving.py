@@ -21,6 +21,9 @@ from tests.made.small_clips import WRITE, steps_of
 FRAMES, WINDOW = 8, 6
 CLOSE = 1e-6  # of latents near 1, in double precision: a batch of another size is summed in another order
 GUIDED = sorted(set(WRITE) - {"drawn"})
+# the second step reads what the first one's deep layers made
+FAST: dict[str, Any] = {"mode": "fast", "options": {"fast": {"sampler": "own", "guided": 1.0, "reuse": 2}}, "steps": 3}
+MODES: dict[str, dict[str, Any]] = {"standard": {}, "fast": FAST}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +46,7 @@ def load(checkpoints: dict[str, Path]) -> Load:
 @pytest.fixture(scope="module")
 def plain(load: Load) -> Load:
     """The steps of one clip, as they are with memory enough."""
-    return functools.cache(lambda name: steps_of(load(name), FRAMES))
+    return functools.cache(lambda name, mode="standard": steps_of(load(name), FRAMES, **MODES[mode]))
 
 
 def batches(network: nn.Module, most: int | None = None, error: RuntimeError | None = None) -> list[int]:
@@ -64,14 +67,15 @@ def assert_same(found: list[Step], expected: list[Step]) -> None:
         torch.testing.assert_close(one.latents, other.latents, rtol=0, atol=CLOSE)
 
 
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", WRITE)
 def test_low_vram_draws_the_same_film_with_one_branch_at_a_time_and_the_rest_elsewhere(
-    name: str, load: Load, plain: Load
+    name: str, mode: str, load: Load, plain: Load
 ) -> None:
     small = load(name, low_vram=True)
     moves = {part: listened(small.modules[part]) for part in small.waiting}
     sizes = batches(small.modules["unet"])
-    assert_same(steps_of(small, FRAMES), plain(name))
+    assert_same(steps_of(small, FRAMES, **MODES[mode]), plain(name, mode))
     assert max(sizes) == WINDOW
     for part, events in moves.items():
         if (name, part) == ("text2video_zero", "autoencoder"):
@@ -122,12 +126,35 @@ def test_low_vram_without_poses_draws_the_same_film(load: Load) -> None:
     assert_same(steps_of(small, FRAMES, **fields), steps_of(load("text2video_zero"), FRAMES, **fields))
 
 
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", GUIDED)
-def test_a_window_that_does_not_fit_goes_through_branch_by_branch(name: str, load: Load, plain: Load) -> None:
+def test_a_window_that_does_not_fit_goes_through_branch_by_branch(
+    name: str, mode: str, load: Load, plain: Load
+) -> None:
     poor = load(name)
     sizes = batches(poor.modules["unet"], most=WINDOW)
-    assert_same(steps_of(poor, FRAMES), plain(name))
+    assert_same(steps_of(poor, FRAMES, **MODES[mode]), plain(name, mode))
     assert sum(size > WINDOW for size in sizes) == 1, "one try, and no more"
+
+
+@pytest.mark.parametrize("name", GUIDED)
+def test_a_window_that_does_not_fit_beside_what_is_reused_does_so_too(name: str, load: Load, plain: Load) -> None:
+    """Windows of whole steps have fitted: the first of those that reuse deep features does not."""
+    poor, expected = load(name), plain(name, "fast")
+    unet, deep, failed = poor.modules["unet"], [0], []
+
+    def fail(*_: object) -> None:
+        deep[0] -= 1
+        if deep[0] < 0 and not failed:
+            failed.append(sizes[-1])
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3.00 GiB.")
+
+    unet.mid_block.resnets[0].register_forward_pre_hook(lambda *_: deep.append(deep.pop() + 1))
+    sizes = batches(unet)
+    unet.conv_out.register_forward_pre_hook(fail)
+    assert_same(steps_of(poor, FRAMES, **FAST), expected)
+    assert failed[0] > WINDOW
+    assert max(sizes[-4:]) == WINDOW
 
 
 def test_windows_behind_the_one_with_the_anchor_read_it_branch_by_branch(load: Load, plain: Load) -> None:
