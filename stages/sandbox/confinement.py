@@ -262,11 +262,20 @@ def _seccomp(program: bool) -> str:
     machine = platform.machine()
     if machine not in _AUDIT:
         return ""
-    code = _prepared().filters[program].replace(_OWN, struct.pack("=I", os.getpid()))
+    return "seccomp" if _filtered(_prepared().filters[program].replace(_OWN, struct.pack("=I", os.getpid()))) else ""
+
+
+def forbid_starting() -> None:
+    """In the process of a program that a reader starts, before it begins: no other process comes of it."""
+    if _LINUX and platform.machine() in _AUDIT:
+        _filtered(b"".join(_STEP.pack(*step) for step in [*_no_process(platform.machine()), (_RETURN, 0, 0, _ALLOW)]))
+
+
+def _filtered(code: bytes) -> bool:
     held = ctypes.create_string_buffer(code)
     given = struct.pack("@HP", len(code) // _STEP.size, ctypes.addressof(held))
     # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
-    return "seccomp" if _LIBC.prctl(22, 2, ctypes.c_char_p(given), 0, 0) == 0 else ""
+    return _LIBC.prctl(22, 2, ctypes.c_char_p(given), 0, 0) == 0
 
 
 _STEP = struct.Struct("=HBBI")  # code, jump if true, jump if false, value
@@ -290,13 +299,25 @@ def _filter(machine: str, program: bool) -> bytes:
     steps += [(_EQUAL, 0, 4, _TGKILL[machine]), (_LOAD, 0, 0, 16), (_EQUAL, 1, 0, 0xFEEDBEEF), (_RETURN, 0, 0, _DENY)]
     steps += [(_LOAD, 0, 0, 0)]
     if not program:
-        steps += [(_EQUAL, 0, 1, _CLONE3), (_RETURN, 0, 0, 0x00050000 | _NO_SUCH_CALL)]
-        steps += [(_EQUAL, 0, 4, _CLONE[machine]), (_LOAD, 0, 0, 16), (_SET, 1, 0, _THREAD), (_RETURN, 0, 0, _DENY)]
-        steps += [(_LOAD, 0, 0, 0)]
         for number, flags in _OPEN[machine]:
             steps += [(_EQUAL, 0, 4, number), (_LOAD, 0, 0, flags), (_SET, 0, 1, _TO_WRITE), (_RETURN, 0, 0, _DENY)]
             steps += [(_LOAD, 0, 0, 0)]
+        steps += _no_process(machine)
     return b"".join(_STEP.pack(*step) for step in [*steps, (_RETURN, 0, 0, _ALLOW)])
+
+
+def _no_process(machine: str) -> list[tuple[int, int, int, int]]:
+    """Threads may be made, processes not."""
+    steps = [(_LOAD, 0, 0, 0)]
+    for name in ("fork", "vfork"):
+        if (number := _STARTING[name][0 if machine == "x86_64" else 1]) is not None:
+            steps += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _DENY)]
+    steps += [(_EQUAL, 0, 1, _CLONE3), (_RETURN, 0, 0, 0x00050000 | _NO_SUCH_CALL)]
+    return [
+        *steps,
+        *[(_EQUAL, 0, 4, _CLONE[machine]), (_LOAD, 0, 0, 16), (_SET, 1, 0, _THREAD), (_RETURN, 0, 0, _DENY)],
+        (_LOAD, 0, 0, 0),
+    ]
 
 
 # What is the same for every reading

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import signal
 import socket
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeGuard
 
 from manifests.errors import Damaged, Problem, Rejected, visible
-from stages.sandbox.child import LONGEST_TRACEBACK, Answer
+from stages.sandbox.child import FIRST_FILE, LONGEST_TRACEBACK, Answer
 from stages.sandbox.confinement import Bounds
 from stages.sandbox.held_file import PROC, HeldFile
 from stages.sandbox.messages import Closed, Malformed, Message, Silent, receive, send
@@ -224,10 +225,21 @@ def _raise(reading: Reading, message: Message) -> NoReturn:
         case "memory", _:
             raise _too_much_memory(reading)
         case "problem", [str() as kind, str() as error, str() as remedy] if kind in _PROBLEMS:
-            raise _PROBLEMS[kind](error[:LONGEST_TEXT], remedy[:LONGEST_TEXT])
+            raise _PROBLEMS[kind](_named(reading, error)[:LONGEST_TEXT], remedy[:LONGEST_TEXT])
         case "fault", str() as text:
             raise Fault(visible(text[:LONGEST_TRACEBACK]))
     raise Malformed(f"{message.kind[:40]!r}")
+
+
+def _named(reading: Reading, text: str) -> str:
+    """The text with the files called by their names, where it calls them by their descriptors."""
+    names = [file.name for file in _all_files(reading) if _is_open(file)]
+
+    def name(found: re.Match[str]) -> str:
+        number = int(found[1]) - FIRST_FILE
+        return names[number] if 0 <= number < len(names) else "a file"
+
+    return re.sub(r"(?:file:)?/proc/\d{1,9}/fd/(\d{1,9})", name, text[: 4 * LONGEST_TEXT])
 
 
 def _raise_end(reading: Reading, ended: socket.socket) -> NoReturn:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from stages.sandbox.child import Answer, Answers, Reader
+from stages.sandbox.confinement import forbid_starting
 
 Json = Mapping[str, Any]
 
@@ -56,10 +57,17 @@ def _frames(path: Path, limits: Json, facts: Json, indices: Sequence[int]) -> An
     return None
 
 
-def _sound(video: Path, target: Path, begin: float) -> None:
+def _channels(video: Path) -> Answer:
+    from stages.video.stream import sound_channels
+
+    return Answer(sound_channels(video))
+
+
+def _sound(video: Path, target: Path, begin: float, layout: str, channels: list[str]) -> None:
+    """The file is first opened by ffmpeg, which can start no process: whoever takes this one over has none to gain."""
     from stages.video.sound import extract_sound
 
-    extract_sound(video, target, begin)
+    extract_sound(video, target, begin, (layout, channels), forbid_starting)
 
 
 def _keypoints(path: Path, limits: Json, whole: bool) -> Answer:
@@ -151,6 +159,7 @@ READERS: dict[str, Reader] = {
     "image": Reader(_image, _IMAGE),
     "video": Reader(_video, _VIDEO),
     "frames": Reader(_frames, _VIDEO),
+    "channels": Reader(_channels, _VIDEO),
     "sound": Reader(_sound, ("stages.video.sound", "imageio_ffmpeg.binaries", *_VIDEO), program=_ffmpeg),
     "keypoints": Reader(_keypoints, ("stages.poses.files.keypoint_file", "encodings.cp437")),
     "uv facts": Reader(_uv_facts, _UV),

@@ -28,6 +28,7 @@ from stages.sandbox.process import SANDBOX, SAY_OTHERWISE, Reading
 from stages.video.limits import Limits
 from stages.video.probe import VideoFacts
 from stages.video.quality.container import Wanted
+from stages.video.stream import MOST_CHANNELS
 
 File = Path | HeldFile
 Made = TypeVar("Made")
@@ -102,8 +103,18 @@ def probe(video: File, limits: Limits) -> VideoFacts:
 
 def extract_sound(video: File, target: Path, begin: float, limits: Limits) -> None:
     """Write the first sound track as FLAC, as `stages.video.sound.extract_sound` does."""
+
+    def channels(given: Answer) -> dict[str, Any]:
+        layout, names = given.data
+        if len(names) > MOST_CHANNELS:
+            raise ValueError(f"{len(names)} channels")
+        return {"layout": _text(layout), "channels": [_text(name) for name in names]}
+
+    video = _opened(video)
+    reading = _reading("channels", video, limits, {}, "sound of video", 0)
+    asked = {"begin": begin, **_checked(reading, SANDBOX.read(reading), channels)}
     target.touch()
-    reading = _reading("sound", video, limits, {"begin": begin}, "sound of video", 0)
+    reading = _reading("sound", video, limits, asked, "sound of video", 0)
     bounds = reading.bounds._replace(written_bytes=2 * limits.bytes)
     SANDBOX.read(replace(reading, target=HeldFile(target), bounds=bounds))
 
@@ -209,7 +220,7 @@ def _reading(
     )
 
 
-_WITHOUT_LIMITS = ("sound", "lora", "container")
+_WITHOUT_LIMITS = ("channels", "sound", "lora", "container")
 
 
 def _checked(reading: Reading, given: Answer, form: Callable[[Answer], Made]) -> Made:

@@ -2,6 +2,7 @@
 
 import subprocess
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
@@ -20,14 +21,22 @@ class FfmpegProcess:
     """One ffmpeg process whose messages are drained in a thread, as a full pipe of them would stop it."""
 
     def __init__(
-        self, command: ffmpeg.Stream, remedy: str = "see `catwalk doctor`, and whether the disk is full"
+        self,
+        command: ffmpeg.Stream,
+        remedy: str = "see `catwalk doctor`, and whether the disk is full",
+        confine: Callable[[], None] | None = None,
     ) -> None:
+        """`confine` is called in its process before it begins, and only where no other thread runs."""
         self._remedy = remedy
         command = command.global_args("-hide_banner", "-loglevel", "error").overwrite_output()
         arguments = command.compile(cmd=program())
         try:
             self._process = subprocess.Popen(  # noqa: S603 (built word by word by ffmpeg-python, no shell)
-                arguments, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+                arguments,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                preexec_fn=confine,
             )
         except (FileNotFoundError, PermissionError) as error:
             raise Problem(f"ffmpeg ({arguments[0]}) does not start: {error.strerror}", GIVE_FFMPEG) from None

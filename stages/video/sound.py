@@ -1,5 +1,6 @@
 """The sound of a driving video, taken out of it before it comes near a model."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -15,13 +16,21 @@ HIGH_IN_AAC = "5.1.2(back)"
 CENTRE = 0.7071  # of a loudspeaker in the middle, to either side
 
 
-def extract_sound(video: Path, target: Path, begin: float) -> None:
+def extract_sound(
+    video: Path,
+    target: Path,
+    begin: float,
+    told: tuple[str, list[str]] | None = None,
+    confine: Callable[[], None] | None = None,
+) -> None:
     """Write the first sound track as FLAC, from `begin` on: the second at which the video shows its first picture.
 
     A track that begins later than that is led by silence. What a film's sound cannot hold is mixed down to stereo:
     more than 8 channels, and loudspeakers under the ceiling. Raises Problem when it cannot be read.
+
+    told: what `sound_channels` has found; confine: called in ffmpeg's process before ffmpeg begins.
     """
-    layout, channels = sound_channels(video)
+    layout, channels = told or sound_channels(video)
     high = any(name.startswith(HIGH) for name in channels) and layout != HIGH_IN_AAC
     mixed = f"{_stereo(channels)}," if high or len(channels) > MOST_CHANNELS else ""
     source = ffmpeg.input(local_file(video), protocol_whitelist="file", format_whitelist=CONTAINERS)
@@ -32,7 +41,8 @@ def extract_sound(video: Path, target: Path, begin: float) -> None:
         af=f"{mixed}aresample=async=1:first_pts=0,atrim=start={begin:.6f},asetpts=PTS-STARTPTS",
         map_metadata=-1,
     )
-    process = FfmpegProcess(command.global_args("-nostdin"), "set audio to drop, or repair the driving video's sound")
+    remedy = "set audio to drop, or repair the driving video's sound"
+    process = FfmpegProcess(command.global_args("-nostdin"), remedy, confine)
     try:
         process.finish()
     finally:

@@ -17,6 +17,7 @@ from stages.video.sample_tables import check_tables
 # By content, not by name. Playlists (HLS, concat) stay out: they make a decoder open other files and hosts.
 CONTAINERS = "mov,matroska,avi,mpegts"
 DECODER_THREADS = 2
+MOST_CHANNELS = 64  # of a sound, which ffmpeg knows how to mix
 MOST_STREAMS = 64  # pictures, tracks of sound, subtitles, attachments
 UPLOAD_AGAIN = "upload it again; if it is damaged where it comes from, cut the damaged part out"
 CONVERT = "check that it plays, then convert it: ffmpeg -i INPUT -c:v libx264 -pix_fmt yuv420p OUTPUT.mp4"
@@ -73,12 +74,18 @@ def decoded(path: Path, limits: Limits) -> Generator[av.VideoFrame, None, None]:
 
 
 def sound_channels(path: Path) -> tuple[str, list[str]]:
-    """(name of its layout, name of each channel: "FL", "TBR" …, "NONE" if it is not told) of the first sound track."""
+    """(name of its layout, name of each channel: "FL", "TBR" …, "NONE" if it is not told) of the first sound track.
+
+    Raises Rejected where it cannot be read, or has more than `MOST_CHANNELS`.
+    """
     with _open(path) as container:
         track = container.streams.audio[0].codec_context
         if track is None:
             raise rejected(path, "has sound of a codec that this machine cannot decode", "set audio to drop")
         layout = track.layout
+        if layout.nb_channels > MOST_CHANNELS:
+            what = f"has sound of {layout.nb_channels} channels, at most {MOST_CHANNELS} are read"
+            raise rejected(path, what, "set audio to drop, or mix it down")
         return layout.name, [channel.name for channel in layout.channels]
 
 

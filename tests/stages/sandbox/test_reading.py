@@ -278,6 +278,37 @@ def test_however_large_a_file_is_its_processor_time_has_a_ceiling(
     assert asked_for(monkeypatch, tmp_path / "film.mp4", 1, lower).bounds.cpu_seconds == 60
 
 
+@linux_only
+def test_the_ffmpeg_that_takes_the_sound_starts_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    film, program = made_film(tmp_path / "film.mp4", "-f", "lavfi", "-i", "sine=d=0.4"), tmp_path / "taken over"
+    program.write_text("#!/bin/sh\n/bin/true\necho started one >&2\nexit 3\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(program))
+    unlocked = Sandbox("tests.stages.sandbox.unlocked")  # a script asks for a shell, which Landlock denies it
+    monkeypatch.setattr(reading, "SANDBOX", unlocked)
+    try:
+        with pytest.raises(Problem, match="ffmpeg failed with status") as caught:
+            reading.extract_sound(film, tmp_path / "sound.flac", 0.0, LIMITS)
+    finally:
+        unlocked.stop()
+    assert "started one" not in caught.value.error
+    assert "fork" in caught.value.error
+
+
+def sound_alone(path: Path, channels: int) -> Path:
+    source = ["-f", "s16le", "-ar", "8000", "-ch_layout", f"{channels}C", "-i", "-"]
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), *source, "-c", "copy", str(path)]
+    subprocess.run(command, check=True, capture_output=True, input=bytes(2000 * channels))
+    return path
+
+
+def test_sound_of_more_channels_than_can_be_mixed_is_refused_in_words(tmp_path: Path) -> None:
+    with pytest.raises(Rejected, match=r"^video 'many.mkv' has sound of 65 channels, at most 64"):
+        reading.extract_sound(sound_alone(tmp_path / "many.mkv", 65), tmp_path / "sound.flac", 0.0, LIMITS)
+    reading.extract_sound(sound_alone(tmp_path / "most.mkv", 64), tmp_path / "sound.flac", 0.0, LIMITS)
+    assert (tmp_path / "sound.flac").stat().st_size > 50
+
+
 # Who may read
 
 

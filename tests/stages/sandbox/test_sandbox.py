@@ -133,6 +133,14 @@ def test_a_file_that_was_handed_over_is_read_under_its_own_name_and_not_written(
 
 
 @linux_only
+def test_messages_call_a_file_by_its_name(sandbox: Sandbox, tmp_path: Path) -> None:
+    (tmp_path / "film.mov").write_text("frames")
+    with pytest.raises(Rejected) as caught:
+        sandbox.read(asking("quote", HeldFile(tmp_path / "film.mov")))
+    assert caught.value.error == "[mov @ 0x1] film.mov: Invalid data, see film.mov"
+
+
+@linux_only
 def test_what_is_held_is_read_whatever_its_name_has_come_to_stand_for(sandbox: Sandbox, tmp_path: Path) -> None:
     path, other = tmp_path / "film.mov", tmp_path / "secret"
     path.write_text("frames")

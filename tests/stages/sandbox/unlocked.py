@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from stages.sandbox import confinement
+from stages.sandbox import confinement, readers
 from tests.stages.sandbox import attacks
 
 confinement._landlock = lambda *_: ""
-READERS = attacks.READERS
+READERS = {**readers.READERS, **attacks.READERS}
