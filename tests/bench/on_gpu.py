@@ -10,7 +10,8 @@ In this order, each part written as soon as it is known and not done again where
 4. `faster`: fast mode, and what each setting of `Acceleration` brings to the window of 2.
 5. `wan`: a forward of Wan-VACE 1.3B and of Wan-Animate 14B at 480×832, 81 frames.
 
-A part that raises, or takes longer than `--limit` seconds, is noted as such and the next begins. No Ray. Needed beside
+A part that raises, or takes longer than `--limit` seconds, is noted as such and the next begins. After an error that
+leaves this process without its device it ends with 75: run again, it goes on behind that part. No Ray. Needed beside
 torch: diffusers, transformers, pydantic, tenacity, fsspec, pyarrow, av, imageio-ffmpeg, ffmpeg-python,
 opencv-python-headless, onnxruntime, psutil, PyYAML, pytest; xformers for its part. `--tiny --device cpu` goes
 through all of it in minutes, for its own sake.
@@ -24,6 +25,7 @@ import os
 import platform
 import signal
 import statistics
+import sys
 import tempfile
 import time
 import traceback
@@ -48,6 +50,7 @@ from tests.made.seam import frames_of
 from tests.made.small_clips import SIZES, WRITE, steps_of
 
 Measured = dict[str, Any]
+AGAIN = os.EX_TEMPFAIL
 HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 VACE = {"num_attention_heads": 12, "ffn_dim": 8960, "num_layers": 30, "vace_layers": list(range(0, 30, 2))}
 WAN = {  # by the name of diffusers' class: (production size, tiny)
@@ -302,13 +305,22 @@ def tried(run: Callable[[], Measured], limit: int) -> Measured:
     except Exception as wrong:
         traceback.print_exc()
         found = {"error": f"{type(wrong).__name__}: {wrong}".splitlines()[0]}
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
     return {**found, "took_s": round(time.perf_counter() - begun, 1)}
 
 
-def main() -> None:
-    """Measure what is not known yet."""
+def usable(device: str) -> bool:
+    """Whether this process can go on with its device, of which what is unused is freed: some errors of CUDA last."""
+    if device.startswith("cuda"):
+        try:
+            torch.cuda.synchronize()
+            torch.cuda.empty_cache()
+        except RuntimeError:
+            return False
+    return True
+
+
+def main() -> int:
+    """Measure what is not known yet: 0, or `AGAIN` where only another process can."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("on_gpu.json"))
     parser.add_argument("--earlier", type=Path, help="what an earlier run has written elsewhere")
@@ -337,7 +349,11 @@ def main() -> None:
         known[name] = {**tried(run, given.limit), **where, "diffusers": diffusers.__version__, "tiny": given.tiny}
         given.out.write_text(json.dumps(known, indent=1))
         print(name, json.dumps(known[name]), flush=True)
+        if not usable(given.device):
+            print("nothing works on this device any more in this process: run again for what follows", flush=True)
+            return AGAIN
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
