@@ -18,7 +18,7 @@ from stages.sandbox.confinement import Bounds, confine, die_with
 from stages.sandbox.messages import Closed, Malformed, Message, receive, send
 
 FIRST_FILE = 100  # the descriptor that the first file is given; decoders take theirs from below
-MOST_ARRAY_BYTES = 2**20  # in a request
+MOST_ARRAY_BYTES = 2**28  # in a request, which the worker has written
 LONGEST_TRACEBACK = 8000
 
 
@@ -34,7 +34,7 @@ Answers = Generator[Answer, None, Answer | None]
 
 
 class Reader(NamedTuple):
-    """`call` is given the paths of a request's files, then its arguments by name.
+    """`call` is given the paths of a request's files, then its arrays, and its arguments by name.
 
     modules: imported before the first copy of the process is made; program: whose path a reader asks for that starts
     it; told: whether `call` is told, as `active`, what the process is denied.
@@ -74,13 +74,14 @@ def read_one(asked: socket.socket, descriptors: list[int], registry: ModuleType,
     status = 1
     try:
         die_with(parent)
-        request = receive(asked, MOST_ARRAY_BYTES).data
+        message = receive(asked, MOST_ARRAY_BYTES)
+        request = message.data
         reader = registry.READERS[request["reader"]]
         files, read, write = _files(request["files"], descriptors)
         bounds = Bounds(*request["bounds"])._replace(program=reader.program is not None)
         active = confine(bounds, read, write, reader.program and reader.program())
         arguments = {**request["arguments"], **({"active": active} if reader.told else {})}
-        _answer(asked, reader.call(*files, **arguments))
+        _answer(asked, reader.call(*files, *message.arrays, **arguments))
         status = 0
     except Closed:
         pass

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeGuard
 
+import numpy as np
+
 from manifests.errors import Damaged, Problem, Rejected, visible
 from stages.sandbox.child import FIRST_FILE, LONGEST_TRACEBACK, Answer
 from stages.sandbox.confinement import Bounds
@@ -35,8 +37,14 @@ SINGLE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS"
 KEEPING = {"MALLOC_MMAP_THRESHOLD_": str(32 * 2**20), "MALLOC_TRIM_THRESHOLD_": str(256 * 2**20)}
 BUFFER = 4 * 2**20  # bytes on their way
 END_SECONDS = 10.0  # for the end of a reading to be told
+LEAVE_SECONDS = 2.0  # for the template, which nobody asks any more
 LONGEST_TEXT = 2000
-SAY_OTHERWISE = "encode or save it anew with another program; if it is meant to be so large, raise `limits`"
+WRITE_ANEW = "write it anew with another program"
+MORE_MEMORY = f"if it is meant to be so large, raise `limits.memory_bytes`; if not, {WRITE_ANEW}"
+MORE_TIME = (
+    "if it is meant to be so large, raise `limits.cpu_seconds` and `limits.most_cpu_seconds`; if not, " + WRITE_ANEW
+)
+LESS_BUSY = f"run again when the machine has less to do; if nothing comes then either, {WRITE_ANEW}"
 _PROBLEMS: dict[str, type[Problem]] = {kind.__name__: kind for kind in (Rejected, Damaged, Problem)}
 
 
@@ -63,6 +71,7 @@ class Reading:
     silence: float
     most_bytes: int
     target: HeldFile | None = None  # a file to write
+    arrays: tuple[np.ndarray, ...] = ()  # given to the reader after the files
 
 
 class Sandbox:
@@ -107,7 +116,7 @@ class Sandbox:
     def _once(self, reading: Reading) -> Iterator[Answer]:
         with self._begun(reading) as (asked, ended):
             try:
-                send(asked, Message("read", _request(reading)))
+                send(asked, Message("read", _request(reading), list(reading.arrays)))
                 while True:
                     message = receive(asked, reading.most_bytes)
                     if message.kind not in ("item", "end"):
@@ -119,9 +128,9 @@ class Sandbox:
                 _raise_end(reading, ended)
             except Silent:
                 text = f"{reading.what}: nothing came of reading it for {reading.silence:,.0f} s"
-                raise Rejected(text, SAY_OTHERWISE) from None
+                raise Rejected(text, LESS_BUSY) from None
             except Malformed as wrong:
-                raise Rejected(f"{reading.what} made its reader answer nonsense: {wrong}", SAY_OTHERWISE) from None
+                raise Rejected(f"{reading.what} made its reader answer nonsense: {wrong}", WRITE_ANEW) from None
 
     @contextmanager
     def _begun(self, reading: Reading) -> Iterator[tuple[socket.socket, socket.socket]]:
@@ -169,8 +178,11 @@ class Sandbox:
             self._control.close()
             self._control = None
         if self._template is not None:
-            self._template.kill()  # its copies end with it
-            self._template.wait()
+            try:
+                self._template.wait(LEAVE_SECONDS)  # it ends its copies, as not every kernel does
+            except subprocess.TimeoutExpired:
+                self._template.kill()
+                self._template.wait()
             self._template = None
 
     def _forget(self) -> None:
@@ -247,7 +259,7 @@ def _raise_end(reading: Reading, ended: socket.socket) -> NoReturn:
     try:
         told = ended.recv(ENDED.size)
     except (BlockingIOError, TimeoutError):  # which the template would tell: it has not ended, but answers no more
-        raise Rejected(f"{reading.what} made its reader close without an answer", SAY_OTHERWISE) from None
+        raise Rejected(f"{reading.what} made its reader close without an answer", WRITE_ANEW) from None
     except OSError:
         told = b""
     if len(told) < ENDED.size:
@@ -256,21 +268,21 @@ def _raise_end(reading: Reading, ended: socket.socket) -> NoReturn:
     number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
     if number == signal.SIGXCPU or (number == signal.SIGKILL and seconds >= reading.bounds.cpu_seconds):
         took = f"{reading.bounds.cpu_seconds:,} s of processor time"
-        raise Rejected(f"{reading.what}: reading it takes more than {took}", SAY_OTHERWISE)
+        raise Rejected(f"{reading.what}: reading it takes more than {took}", MORE_TIME)
     if not number:
-        raise Rejected(
-            f"{reading.what} ended its reader with status {os.waitstatus_to_exitcode(status)}", SAY_OTHERWISE
-        )
+        raise Rejected(f"{reading.what} ended its reader with status {os.waitstatus_to_exitcode(status)}", WRITE_ANEW)
     name = signal.Signals(number).name if number in set(signal.Signals) else str(number)
     log.warning("a reading of %s ended by %s after %.1f s, at most %.2f GB", reading.what, name, seconds, peak / 1e9)
+    remedy = WRITE_ANEW
     if number == signal.SIGABRT:  # so C++ answers both a broken promise and memory that is not to be had
         name = f"{name}; it may have asked for more than {_gigabytes(reading.bounds.memory_bytes)}"
-    raise Rejected(f"{reading.what} crashes its reader ({name})", SAY_OTHERWISE)
+        remedy = MORE_MEMORY
+    raise Rejected(f"{reading.what} crashes its reader ({name})", remedy)
 
 
 def _too_much_memory(reading: Reading) -> Rejected:
     most = f"{_gigabytes(reading.bounds.memory_bytes)} of memory"
-    return Rejected(f"{reading.what}: reading it takes more than {most}", SAY_OTHERWISE)
+    return Rejected(f"{reading.what}: reading it takes more than {most}", MORE_MEMORY)
 
 
 def _gigabytes(count: int) -> str:

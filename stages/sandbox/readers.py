@@ -43,7 +43,7 @@ def _plain(facts: Json) -> dict[str, Any]:
     return {**facts, **fractions}
 
 
-def _frames(path: Path, limits: Json, facts: Json, indices: Sequence[int]) -> Answers:
+def _frames(path: Path, indices: np.ndarray, limits: Json, facts: Json) -> Answers:
     from stages.video.limits import Limits
     from stages.video.probe import VideoFacts
     from stages.video.read import Frames
@@ -52,7 +52,7 @@ def _frames(path: Path, limits: Json, facts: Json, indices: Sequence[int]) -> An
     fractions = {name: Fraction(*facts[name]) for name in ("fps", "seconds", "start")}
     known = {**facts, **fractions, "stored": tuple(facts["stored"])}
     video = Frames(path, Limits(**limits), VideoFacts(**known))
-    for picture in video.read(indices):
+    for picture in video.read(indices.tolist()):
         yield Answer(None, (picture,))
     return None
 

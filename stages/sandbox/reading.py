@@ -24,7 +24,7 @@ from stages.poses.keypoints import Keypoints
 from stages.sandbox.child import Answer
 from stages.sandbox.confinement import Bounds
 from stages.sandbox.held_file import HeldFile
-from stages.sandbox.process import SANDBOX, SAY_OTHERWISE, Reading
+from stages.sandbox.process import SANDBOX, WRITE_ANEW, Reading
 from stages.video.limits import Limits
 from stages.video.probe import VideoFacts
 from stages.video.quality.container import Wanted
@@ -79,10 +79,11 @@ class Frames:
         repeats = [(index, len(list(group))) for index, group in groupby(chosen)]
         if not repeats:
             return
-        asked = {"facts": _plain(self.facts), "indices": [index for index, _ in repeats]}
+        distinct = np.array([index for index, _ in repeats], np.int64)
         size = self.facts.width * self.facts.height * 3
+        asked = {"facts": _plain(self.facts)}
         reading = _reading("frames", self._file, self._limits, asked, "video", size, chosen[-1] + 1)
-        with closing(SANDBOX.stream(reading)) as answers:
+        with closing(SANDBOX.stream(replace(reading, arrays=(distinct,)))) as answers:
             for _, times in repeats:
                 picture = _checked(reading, next(answers), self._frame)
                 for _ in range(times):
@@ -228,9 +229,7 @@ def _checked(reading: Reading, given: Answer, form: Callable[[Answer], Made]) ->
     try:
         return form(given)
     except (ValueError, TypeError, KeyError, IndexError, ArithmeticError) as wrong:
-        raise Rejected(
-            f"{reading.what} made its reader answer nonsense: {wrong}"[:LONGEST_TEXT], SAY_OTHERWISE
-        ) from wrong
+        raise Rejected(f"{reading.what} made its reader answer nonsense: {wrong}"[:LONGEST_TEXT], WRITE_ANEW) from wrong
 
 
 def _end(given: Answer) -> None:

@@ -183,6 +183,10 @@ def _reject(text: str) -> Answer:
     raise Rejected(text, "do otherwise")
 
 
+def _sum(given: Path, numbers: np.ndarray) -> Answer:
+    return Answer([given.read_text(), int(numbers.sum())])
+
+
 def _quote(given: Path) -> Answer:
     raise Rejected(f"[mov @ 0x1] file:{given.absolute()}: Invalid data, see {given}", "do otherwise")
 
@@ -234,6 +238,6 @@ def _imported() -> Answer:
 _ALL: list[Callable[..., Answer | Answers | None]] = [
     *(_fill, _spin, _raise_limit, _signal, _connect, _datagram, _write, _write_to_input, _read, _remove),
     *(_change_mode, _run, _fork, _kill, _reach, _spoil, _look_around, _name, _count, _sleep, _process, _reject),
-    *(_quote, _fail, _claim, _garbage, _close, _imported, _decord),
+    *(_sum, _quote, _fail, _claim, _garbage, _close, _imported, _decord),
 ]
 READERS = {call.__name__.strip("_"): Reader(call) for call in _ALL}

@@ -36,7 +36,7 @@ def _video(path: Path, limits: Any) -> Answer:
     return Answer({**FACTS, **lie.get("facts", {})}, (np.array(lie.get("seconds", [[0, 1], [1, 25]])),))
 
 
-def _frames(path: Path, limits: Any, facts: Any, indices: list[int]) -> Answers:
+def _frames(path: Path, indices: np.ndarray, limits: Any, facts: Any) -> Answers:
     for picture in _told(path)["pictures"]:
         yield Answer(None, (picture,))
     return None

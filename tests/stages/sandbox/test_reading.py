@@ -205,7 +205,7 @@ def test_a_row_whose_file_takes_too_much_is_rejected_and_the_next_one_goes_on(tm
     validate = validated(tmp_path, Limits(memory_bytes=30_000_000))
     with pytest.raises(Rejected, match=r"^reference .*large.png.*takes more than 0.03 GB of memory") as caught:
         validate(0, clip_row("a", reference="large.png"))
-    assert "raise `limits`" in caught.value.remedy
+    assert "raise `limits.memory_bytes`" in caught.value.remedy
     assert validate(1, clip_row("b")).frames == 6
 
 

@@ -11,9 +11,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from manifests.errors import Problem, Rejected
@@ -267,6 +270,33 @@ def test_answers_come_one_by_one_and_wait_for_who_asked(sandbox: Sandbox) -> Non
     assert [answer.data for answer in rest] == [*range(1, 300), "all"]
     assert rest[-1] == Answer("all", (), last=True)
     assert all((answer.arrays[0] == answer.data % 256).all() for answer in rest[:-1])
+
+
+def test_a_reader_is_told_a_million_numbers(sandbox: Sandbox, tmp_path: Path) -> None:
+    (tmp_path / "film.mov").write_text("frames")
+    asked = replace(asking("sum", HeldFile(tmp_path / "film.mov")), arrays=(np.arange(10**6),))
+    assert sandbox.read(asked).data == ["frames", 10**6 * (10**6 - 1) // 2]
+
+
+def test_whoever_stops_the_sandbox_ends_its_readings_also_where_the_kernel_does_not() -> None:
+    bare = Sandbox("tests.stages.sandbox.elsewhere")
+    answers = bare.stream(asking("process"))
+    process = next(answers).data
+    try:
+        bare.stop()
+        assert_gone(process)
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+
+
+def test_each_way_of_ending_has_a_remedy_of_its_own(sandbox: Sandbox) -> None:
+    large = rejection(sandbox, "fill", gigabytes=1, memory=3 * GB // 10).remedy
+    assert "raise `limits.memory_bytes`" in large
+    assert "raise `limits.cpu_seconds`" in rejection(sandbox, "spin", cpu=1).remedy
+    assert "run again" in rejection(sandbox, "sleep", seconds=600, silence=0.3).remedy
+    for reader, asked in (("signal", {"number": int(signal.SIGSEGV)}), ("garbage", {"data": "ff" * 8})):
+        assert rejection(sandbox, reader, **asked).remedy == "write it anew with another program"
 
 
 def test_whoever_gives_up_ends_the_reading(sandbox: Sandbox) -> None:
