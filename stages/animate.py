@@ -196,9 +196,11 @@ class Animate:
     def stills(self, work: Work, numbers: Sequence[int]) -> Stills:
         """Some of a film's frames, each drawn by itself at the film's size: how it will look, but for its motion.
 
-        In the mode `standard`. Where the animator has a rate of its own, the frames are counted at that.
+        In the film's mode; in `standard` where that is `parity`, whose rules are a whole film's. Where the animator has
+        a rate of its own, the frames are counted at that.
         """
-        clip, facts = work.clip.model_copy(update={"mode": "standard"}), facts_of(work.clip.animator)
+        mode = "standard" if work.clip.mode == "parity" else work.clip.mode
+        clip, facts = work.clip.model_copy(update={"mode": mode}), facts_of(work.clip.animator)
         with temporary_folder("stills") as folder:
             animator = self._animator(work, None)
             with self._denoise.inputs(work, folder) as given:

@@ -29,10 +29,11 @@ from pipelines.plan import make_plan
 from pipelines.planned_clip import planned_clip
 from stages.diffusion.animator import Parts
 from stages.diffusion.animators import ANIMATORS
+from stages.diffusion.fast import NOTHING_LEFT_OUT
 from stages.video.limits import Limits
 from stages.video.read import Frames
 from tests.made.plain_animators import FACTS, Plain
-from tests.made.sample_media import clip_row, write_reference
+from tests.made.sample_media import CHECKPOINT, clip_row, write_reference
 
 pytestmark = pytest.mark.usefixtures("plain_animators")
 
@@ -244,6 +245,23 @@ def test_what_no_precision_can_draw_fails_with_the_reason(animator: str, dtype: 
         made(media, animator, dtype)
     assert re.search(reason, failed.value.error)
     assert not list((media / "out").glob("films/*"))
+
+
+# Frames of a film that is not made
+
+
+def test_a_frame_for_a_look_is_drawn_by_the_recipe_of_its_film(media: Path) -> None:
+    stages = chain(media, checkpoints={"magicanimate": str(CHECKPOINT)})
+
+    def drawn(mode: str, **recipe: Any) -> np.ndarray:
+        fields = {"mode": mode, "steps": 2, "options": {"fast": recipe} if recipe else {}}
+        work = stages.work(row(media, "magicanimate", driving_kind="densepose", width=128, height=96, **fields))
+        stages.prepare(work)
+        return stages.animate().stills(work, [2]).drawn[0]
+
+    standard = drawn("standard")
+    assert np.array_equal(drawn("fast", **NOTHING_LEFT_OUT), standard)
+    assert not np.array_equal(drawn("fast", **{**NOTHING_LEFT_OUT, "sampler": "unipc"}), standard)
 
 
 # Short memory

@@ -97,6 +97,14 @@ def test_each_part_changes_the_film_and_the_whole_recipe_makes_one(
 
 
 @pytest.mark.parametrize(("name", "fields"), CLIPS, ids=str)
+def test_the_whole_recipe_draws_a_single_frame_too(
+    one: Callable[[str], Any], name: str, fields: dict[str, Any]
+) -> None:
+    for step in film(one(name), 1, sampler="unipc", guided=0.67, reuse=2, **fields):
+        assert torch.isfinite(step.latents).all()
+
+
+@pytest.mark.parametrize(("name", "fields"), CLIPS, ids=str)
 def test_reuse_leaves_out_the_deep_layers_of_every_other_step(
     one: Callable[[str], Any], name: str, fields: dict[str, Any]
 ) -> None:
