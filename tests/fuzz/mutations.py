@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from random import Random
 
+from tests.fuzz.retyping import may_be_retyped, retyped
 from tests.fuzz.structures import Span, mended, spans
 
 MOST_BYTES = 4 * 2**20  # of a mutated file
@@ -17,8 +18,11 @@ _WORDS = (
 def mutated(data: bytes, random: Random, others: Sequence[bytes] = ()) -> bytes:
     """The file after one to four mutations; two of three know its structure. `others` are spliced into it."""
     for _ in range(random.choice((1, 1, 1, 2, 3, 4))):
+        other = retyped(data, random) if may_be_retyped(data) and random.random() < 0.3 else None
         known = spans(data)
-        if known and random.random() < 0.67:
+        if other is not None:
+            data = other
+        elif known and random.random() < 0.67:
             data = _structured(data, known, random)
         else:
             data = random.choice(BLIND)(data, random, others)

@@ -11,12 +11,14 @@ import signal
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
 
 from tests.fuzz.__main__ import mutants
 from tests.fuzz.deadly import Deadly
+from tests.fuzz.retyping import retyped
 from tests.fuzz.rows import prepared, property_of
 from tests.fuzz.session import Session
 from tests.fuzz.specimen import Specimen
@@ -70,6 +72,16 @@ def test_mutators_know_how_every_format_is_built_and_repeat_themselves() -> None
     assert first == second
     changed = [one.data not in {original.data for original in originals} for one in first]
     assert np.mean(changed) > 0.9
+
+
+def test_values_of_another_type_stand_in_files_that_are_well_formed() -> None:
+    """As programs write them by mistake, and as blind damage hardly ever makes them."""
+    good = {one.name: one.data for one in files() if one.name in ("frames.json", "frames.zip", "clips.jsonl", "uv.npz")}
+    for name, data in good.items():
+        made = [retyped(data, Random(seed)) for seed in range(20)]
+        assert all(one and one != data for one in made), name
+    sides = [json.loads(retyped(good["frames.json"], Random(seed)) or b"")["fps"] for seed in range(100)]
+    assert {type(side) for side in sides} >= {int, str, list, type(None)}
 
 
 def test_a_session_sees_who_dies_who_hangs_and_what_is_left() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -21,6 +22,7 @@ from stages.extract_pose import ExtractPose
 from stages.poses.estimators.load import load_dwpose
 from stages.poses.estimators.yolox import PersonDetector
 from stages.poses.files import keypoint_file, openpose_json
+from stages.poses.files.array_file import read_header
 from stages.poses.files.keypoint_file import import_keypoints, read_keypoints, write_keypoints
 from stages.poses.files.sequence import PoseSequence
 from stages.poses.keypoints import Keypoints, People
@@ -202,6 +204,58 @@ def test_parquet_of_impossible_places_is_rejected_before_memory_is_taken(tmp_pat
     pq.write_table(pa.table(columns | wrong).replace_schema_metadata(facts), tmp_path / "k.parquet")
     with pytest.raises(Rejected, match=r"count from 0|have shape|expected numbers"):
         import_keypoints(tmp_path / "k.parquet", Limits())
+
+
+SHOWN = {"people": [{"pose_keypoints_2d": [5, 5, 1] * 18}]}
+
+
+@pytest.mark.parametrize("side", ["640", [1], {}, True, False, 640.5, float("nan"), float("inf"), 0, -5, 10**30, "é"])
+@pytest.mark.parametrize("where", ["beside", "canvas"])
+def test_a_picture_s_side_of_another_kind_is_told_by_its_name(tmp_path: Path, side: object, where: str) -> None:
+    told = {"width": side, "height": 9} if where == "beside" else {}
+    frame = SHOWN | ({"canvas_width": side, "canvas_height": 9} if where == "canvas" else {})
+    (tmp_path / "k.json").write_text(json.dumps({"frames": [frame], **told}))
+    with pytest.raises(Rejected, match=r"width × .*height is ") as caught:
+        import_keypoints(tmp_path / "k.json", Limits())
+    assert "whole numbers of pixels" in caught.value.remedy
+
+
+def test_sides_that_are_whole_are_taken_however_they_are_written(tmp_path: Path) -> None:
+    stated = {"a.json": {"width": 640.0, "height": 480}, "b.json": {"width": None, "height": None}}
+    stated["c.json"] = {"width": 640, "height": 480, "fps": None}
+    for name, facts in stated.items():
+        canvas = {"canvas_width": 640.0, "canvas_height": 480} if name == "b.json" else {}
+        (tmp_path / name).write_text(json.dumps({"frames": [SHOWN | canvas], **facts}))
+    np.savez(tmp_path / "d.npz", keypoints=np.ones((1, 1, 18, 3)), width="640", height=480.0)
+    columns = {"frame": [0], "person": [0], "point": [133], "x": [1.0], "y": [1.0], "score": [1.0]}
+    pq.write_table(
+        pa.table(columns).replace_schema_metadata({"width": "640.0", "height": "480"}), tmp_path / "e.parquet"
+    )
+    for path in sorted(tmp_path.iterdir()):
+        read, fps = import_keypoints(path, Limits())
+        assert [type(side) for side in (read.width, read.height)] == [int, int]
+        assert (read.width, read.height, fps) == (640, 480, None)
+
+
+@pytest.mark.parametrize("number", [1e300, -1e7, float("inf"), -float("inf")])
+def test_points_that_no_picture_has_are_refused_before_anyone_computes_with_them(tmp_path: Path, number: float) -> None:
+    for column in range(3):
+        triples = np.full((2, 1, 18, 3), 5.0)
+        triples[1, 0, 3, column] = number
+        np.savez(tmp_path / "k.npz", keypoints=triples, width=9, height=9)
+        frames = [{"people": [{"pose_keypoints_2d": frame[0].ravel().tolist()}]} for frame in triples]
+        (tmp_path / "k.json").write_text(json.dumps({"frames": frames, "width": 9, "height": 9}))
+        for name in ("k.npz", "k.json"):
+            with pytest.raises(Rejected, match=r"frame 1.*1000000"):
+                import_keypoints(tmp_path / name, Limits())
+
+
+def test_a_shape_of_truth_values_is_none() -> None:
+    stream = BytesIO()
+    np.save(stream, np.ones((1, 1, 18, 3)))
+    lying = stream.getvalue().replace(b"(1, 1, 18, 3)", b"(True,1,18,3)")
+    with pytest.raises(ValueError, match="an array of shape"):
+        read_header(BytesIO(lying))
 
 
 def test_sizes_and_rates_that_cannot_be_are_rejected(tmp_path: Path) -> None:

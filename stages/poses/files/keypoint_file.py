@@ -16,11 +16,11 @@ import pyarrow.parquet as pq
 from pyarrow.types import is_floating, is_integer
 
 from manifests.errors import Damaged, Rejected
-from manifests.frame_rate import FASTEST_CAMERA, frame_rate
 from stages.poses.files import openpose_json
 from stages.poses.files.archive import opened_archive
 from stages.poses.files.array_file import read_header, read_number, read_rate, read_rows
 from stages.poses.files.json_frames import LONGEST_FRAME, JsonFrames
+from stages.poses.files.stated_facts import FURTHEST, picture_size, stated_rate, written_number
 from stages.poses.keypoints import Keypoints, People
 from stages.poses.wholebody import BODY, POINTS, openpose_order, outlined
 from stages.video.limits import Limits
@@ -32,7 +32,7 @@ _COLUMNS = (*_INDICES, "x", "y", "score")
 _VALUE = 8  # bytes of a float64
 _BLOCK = 256  # frames written at once
 _ROWS = 65_536  # of a Parquet file, read at once
-_FURTHEST = 2**31  # no frame, person or point has such a number
+_HIGHEST = 2**31  # no frame, person or point has such a number
 _VALUES = pa.list_(pa.float64())
 _SCHEMA = pa.schema([("second", pa.string()), ("points", _VALUES), ("scores", _VALUES), ("boxes", _VALUES)])
 _PERSON = POINTS * 3 * _VALUE  # bytes of one person in one frame
@@ -120,9 +120,6 @@ def import_keypoints(path: Path, limits: Limits) -> tuple[Keypoints, Fraction | 
         ) from None
     if not len(keypoints):
         raise Rejected(f"keypoint file {path.name!r} has no frames", _REMEDY)
-    if min(keypoints.width, keypoints.height) < 1:
-        size = f"{keypoints.width}×{keypoints.height}"
-        raise Rejected(f"keypoint file {path.name!r} is of pictures of {size} pixels", _REMEDY)
     if (pixels := keypoints.width * keypoints.height) > limits.frame_pixels:
         error = f"is of pictures of {pixels:,} pixels, the limit is {limits.frame_pixels:,}"
         raise Rejected(f"keypoint file {path.name!r} {error}", "scale width, height and its points down")
@@ -146,7 +143,7 @@ def _check_extent(frames: int, people: int, limits: Limits) -> None:
 def _from_json(path: Path, limits: Limits) -> tuple[Keypoints, Fraction | None]:
     frames = JsonFrames(path)
     facts = frames.facts
-    fps = frame_rate(facts["fps"], FASTEST_CAMERA) if "fps" in facts else None
+    fps = stated_rate(facts.get("fps"))
     return openpose_json.read(_checked(frames, limits), facts.get("width"), facts.get("height")), fps
 
 
@@ -179,7 +176,8 @@ def _from_numpy(path: Path, limits: Limits) -> tuple[Keypoints, Fraction | None]
         _check_shape(header.shape)
         frames, people = header.shape[0], header.shape[1]
         _check_extent(frames, people, limits)
-        width, height = (int(read_number(archive, side)) for side in ("width", "height"))
+        sides = (written_number(read_number(archive, side)) for side in ("width", "height"))
+        width, height = picture_size(*sides)
         keypoints = Keypoints.empty(frames, people, width, height)
         for number, triples in enumerate(read_rows(member, header)):
             _put(keypoints, number, triples)
@@ -190,8 +188,8 @@ def _from_parquet(path: Path, limits: Limits) -> tuple[Keypoints, Fraction | Non
     """Rows (frame, person, point, x, y, score); width, height and perhaps fps in the schema's metadata."""
     with pq.ParquetFile(path) as file:
         facts = {name.decode(): value.decode() for name, value in (file.schema_arrow.metadata or {}).items()}
-        width, height = int(facts["width"]), int(facts["height"])
-        fps = frame_rate(facts["fps"], FASTEST_CAMERA) if "fps" in facts else None
+        width, height = picture_size(*(written_number(facts.get(side)) for side in ("width", "height")))
+        fps = stated_rate(facts.get("fps"))
         types = {name: file.schema_arrow.field(name).type for name in _COLUMNS}
         if wrong := [name for name, kind in types.items() if not (is_integer(kind) or is_floating(kind))]:
             raise ValueError(f"column {wrong[0]} is {types[wrong[0]]}, expected numbers")
@@ -216,7 +214,7 @@ def _blocks(file: pq.ParquetFile) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for batch in file.iter_batches(_ROWS, columns=list(_COLUMNS), use_threads=False):
         columns = [batch[name].to_numpy(zero_copy_only=False) for name in _COLUMNS]
         indices, values = columns[: len(_INDICES)], columns[len(_INDICES) :]
-        if any(not ((one >= 0) & (one < _FURTHEST)).all() for one in indices):  # nor NaN
+        if any(not ((one >= 0) & (one < _HIGHEST)).all() for one in indices):  # nor NaN
             raise ValueError(f"{', '.join(_INDICES)} count from 0")
         yield np.stack([one.astype(np.int64) for one in indices]), np.stack(values).astype(np.float64)
 
@@ -227,8 +225,13 @@ def _check_shape(shape: tuple[int, ...]) -> None:
 
 
 def _put(keypoints: Keypoints, number: int, triples: np.ndarray) -> None:
-    """Put (people, 134 | 133 | 18, 3) as x, y, score in pixels into a frame; a person of NaN is absent."""
+    """Put (people, 134 | 133 | 18, 3) as x, y, score in pixels into a frame; a person of NaN is absent.
+
+    Raises `ValueError` for infinite and other impossible numbers.
+    """
     frame = triples.astype(np.float64)
+    if (np.abs(frame) > FURTHEST).any():  # NaN is not
+        raise ValueError(f"frame {number} has coordinates or scores beyond ±{FURTHEST}")
     there = frame[~np.isnan(frame).all(axis=(1, 2))]
     points, scores = np.nan_to_num(there[..., :2]), np.nan_to_num(there[..., 2])
     if triples.shape[1] == POINTS - 1:

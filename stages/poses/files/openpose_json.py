@@ -7,7 +7,6 @@ body points (COCO-18), leave parts out as null, and some of their readers drop e
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from manifests.errors import Rejected
+from stages.poses.files.stated_facts import FURTHEST, picture_size
 from stages.poses.keypoints import Keypoints, People
 from stages.poses.wholebody import BODY, FACE, FEET, LEFT_HAND, POINTS, RIGHT_HAND
 
@@ -41,7 +41,7 @@ def frame_number(file: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def read(documents: Iterable[dict[str, Any]], width: int | None = None, height: int | None = None) -> Keypoints:
+def read(documents: Iterable[dict[str, Any]], width: Any = None, height: Any = None) -> Keypoints:
     """One parsed document per frame, in order, of either dialect → keypoints in pixels. They are looked at one by one.
 
     The picture is `width` × `height` pixels, or as large as the documents say. Pixels are told from fractions of the
@@ -49,11 +49,14 @@ def read(documents: Iterable[dict[str, Any]], width: int | None = None, height: 
     `Rejected` naming the frame and field that is not as it should be, and for fractions from −1 to 1.
     """
     frames: list[tuple[np.ndarray, np.ndarray]] = []
-    told: set[tuple[Any, Any]] = set()
+    told: set[tuple[int, int]] = set()
+    if not (width is None or height is None):
+        width, height = picture_size(width, height)
     for number, document in enumerate(documents):
         frames.append(_frame(document, f"frame {number}"))
-        told.add((document.get("canvas_width"), document.get("canvas_height")))
-    width, height = _size(told - {(None, None)}, width, height)
+        if width is None or height is None:
+            told |= _canvas(document, f"frame {number}")
+    width, height = _size(told, width, height)
     scale = _to_pixels(frames, width, height)
     made = Keypoints.empty(len(frames), max((len(points) for points, _ in frames), default=0), width, height)
     for number, (points, scores) in enumerate(frames):
@@ -137,25 +140,30 @@ def _numbers(listed: Any, where: str) -> np.ndarray:
     if listed is None:
         return np.empty(0)
     sound = isinstance(listed, list) and all(
-        isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number) for number in listed
+        type(number) in (int, float) and -FURTHEST <= number <= FURTHEST for number in listed
     )
     if not sound:
-        raise Rejected(f"{where} is not a list of finite numbers", "write x, y and confidence of every point")
+        told = f"is not a list of finite numbers from −{FURTHEST} to {FURTHEST}"
+        raise Rejected(f"{where} {told}", "write x, y and confidence of every point, in pixels")
     return np.array(listed, np.float64)
 
 
-def _size(told: set[tuple[Any, Any]], width: int | None, height: int | None) -> tuple[int, int]:
+def _canvas(document: dict[str, Any], where: str) -> set[tuple[int, int]]:
+    """The one size that a document states, or none."""
+    sides = document.get("canvas_width"), document.get("canvas_height")
+    return set() if sides == (None, None) else {picture_size(*sides, f"{where}: canvas_width × canvas_height")}
+
+
+def _size(told: set[tuple[int, int]], width: int | None, height: int | None) -> tuple[int, int]:
     if width is not None and height is not None:
         return width, height
     if len(told) != 1:
+        sizes = " and ".join(f"{one[0]}×{one[1]}" for one in sorted(told)[:2])
         raise Rejected(
-            "the pose documents name no size of the picture" if not told else f"the pose documents name sizes {told}",
+            f"the pose documents name {f'sizes {sizes}' if told else 'no size'} of the picture",
             "give the width and height of the driving picture",
         )
-    size = told.pop()
-    if not all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in size):
-        raise Rejected(f"canvas_width × canvas_height is {size[0]} × {size[1]}", "write whole numbers of pixels")
-    return size
+    return told.pop()
 
 
 def _to_pixels(frames: list[tuple[np.ndarray, np.ndarray]], width: int, height: int) -> np.ndarray:
