@@ -48,9 +48,25 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 # The scheme is bounded, or a long word would be searched once from each of its letters.
 _URI_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,15}://\S*")
 _QUOTED_QUERY = re.compile("%3f|%23", re.IGNORECASE)  # '?' and '#' of a URI that became a part of another's path
+# What stands behind these names and '=' or ':' is a secret in JSON, Python, a configuration or a header. Those behind
+# which prose has such signs as well need '=' without a space, quotes around them, or a query to stand in.
+_QUOTE = r"\\{0,4}['\"]"
+_PLAIN_NAME = (
+    r"AccountKey|(?:X-Amz|X-Goog)-[A-Za-z-]{0,24}(?:Token|Credential|Signature|Key)|passw(?:or)?d|x-api-key|api_?key"
+    r"|secret_?(?:access_?)?key|(?:client|api|app)_?secret"
+    r"|(?:session|security|access|refresh|auth|bearer|api|hf|id)_?token"
+)
+_AMBIGUOUS_NAME = (
+    r"Shared[A-Za-z]{0,16}|(?:X-Amz|X-Goog)-[A-Za-z-]{1,24}|AWSAccessKeyId|Signature|secret_[a-z_]{1,24}"
+    r"|(?:[a-z]{1,16}_)?token|secret"
+)
 _SECRET = re.compile(
-    r"\b((?:AccountKey|Shared[A-Za-z]{0,16}|(?:X-Amz|X-Goog)-[A-Za-z-]{1,24}|AWSAccessKeyId|Signature|sig|password"
-    r"|(?:aws_)?secret_[a-z_]{1,24}|(?:[a-z]{1,16}_)?token|api_?key)=|Bearer\s+)[^\s&;,'\"<>]+",
+    rf"((?<![A-Za-z0-9])(?:(?:{_PLAIN_NAME})(?:{_QUOTE})?[ \t]*[:=][ \t]*(?:b?{_QUOTE})?"
+    rf"|(?:{_AMBIGUOUS_NAME})=(?:{_QUOTE})?)"
+    rf"|{_QUOTE}(?:token|secret|signature|sig){_QUOTE}[ \t]*:[ \t]*{_QUOTE}|(?:[?&;]|%3F|%26)sig="
+    rf"|\bAuthorization(?:{_QUOTE})?[ \t]*[:=][ \t]*(?:b?{_QUOTE})?(?:[A-Za-z0-9-]{{1,32}}[ \t]+)?"
+    r"|\bBearer[ \t]+(?=\S{8})|\bBasic[ \t]+(?=[A-Za-z0-9+/]{6,400}=|[A-Za-z0-9+/]{16})|\bhf_(?=[A-Za-z0-9]{16}))"
+    r"[^\s&;,'\"<>\\]+",
     re.IGNORECASE,
 )
 _BUCKET = re.compile(r"[A-Za-z0-9._-]+(@[A-Za-z0-9.-]+)?(/|$)")  # Azure: container@account

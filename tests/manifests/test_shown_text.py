@@ -74,6 +74,15 @@ def test_no_log_line_acts_or_tells_a_secret(
         "SharedAccessSignature=SECRET, AWSAccessKeyId=SECRET aws_secret_access_key=SECRET",
         "headers {'Authorization': 'Bearer SECRET.SECRET-SECRET'} session_token=SECRET",
         "path /container/k%3Fsv=2020&sig=SECRET of abfs://c@a/k%3Fsig=SECRET",
+        "{'aws_secret_access_key': 'SECRET', 'aws_session_token': b'SECRET'} secretAccessKey: SECRET",
+        "aws_secret_access_key = SECRET\naws_session_token = SECRET",
+        '{"token": "SECRET", "client_secret":"SECRET"} and escaped {\\"token\\": \\"SECRET\\"}',
+        "X-Amz-Security-Token: SECRET/SECRET==",
+        "Authorization: Basic SECRETSECRET=, authorization=token SECRET",
+        "a header Basic SECRETSECRETSECRET== was sent",
+        "Authorization: AWS4-HMAC-SHA256 Credential=SECRET/2026, SignedHeaders=host, Signature=SECRET",
+        "passwd=SECRET password: SECRET DB_PASSWORD='SECRET'",
+        "cannot log in with hf_SECRETSECRETSECRETSECRET at the hub",
     ],
 )
 def test_no_library_tells_a_secret_through_a_result(text: str) -> None:
@@ -83,6 +92,16 @@ def test_no_library_tells_a_secret_through_a_result(text: str) -> None:
     assert redact_text(redact_text(text)) == redact_text(text)
 
 
-def test_ordinary_words_are_no_secrets() -> None:
-    text = "token 3 of 77; signal=SIGTERM; seed=4; the password is asked for; assigned=5"
+@pytest.mark.parametrize(
+    "text",
+    [
+        "token 3 of 77; signal=SIGTERM; seed=4; the password is asked for; assigned=5",
+        "filter with sig=5, sigma=1.5, n_sig = 3 and design: bold",
+        "Unexpected token: '<' in JSON at position 3; pad_token: <pad>, max_tokens = 77",
+        "basic support for a signature: none; the bearer of a gift; Basic authentication failed",
+        "x-amz-request-id: 4442587FB7D0A2F9, secret_environment: {}, hf_hub_download and hf_transfer",
+        "key: value, keypoints: 3, monkey=1, 'prompt': 'a password manager at a desk', api: v1",
+    ],
+)
+def test_ordinary_words_are_no_secrets(text: str) -> None:
     assert redact_text(text) == text
