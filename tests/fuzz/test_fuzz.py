@@ -80,8 +80,8 @@ def test_values_of_another_type_stand_in_files_that_are_well_formed() -> None:
     for name, data in good.items():
         made = [retyped(data, Random(seed)) for seed in range(20)]
         assert all(one and one != data for one in made), name
-    sides = [json.loads(retyped(good["frames.json"], Random(seed)) or b"")["fps"] for seed in range(100)]
-    assert {type(side) for side in sides} >= {int, str, list, type(None)}
+    rates = [json.loads(retyped(b'{"fps": 25}', Random(seed)) or b"")["fps"] for seed in range(60)]
+    assert {type(rate) for rate in rates} >= {int, float, str, list, dict, bool, type(None)}
 
 
 def test_a_session_sees_who_dies_who_hangs_and_what_is_left() -> None:

@@ -186,6 +186,16 @@ def test_documents_of_a_zip_are_read_one_by_one(tmp_path: Path) -> None:
     assert peak < 6 * keypoints.points.nbytes  # as Python's numbers, the documents alone take more
 
 
+def test_what_an_archiver_puts_beside_the_documents_is_left_out(tmp_path: Path) -> None:
+    packed = write_documents(tmp_path / "k.zip", somebody(frames=4))
+    with ZipFile(packed, "a") as archive:
+        for name in ("__MACOSX/film/._film_000000000000_keypoints.json", "film/._film_000000000001_keypoints.json"):
+            archive.writestr(name, b"\0\5\x16\7\0\2\0\0Mac OS X")
+        for name in ("__MACOSX/film_000000000002_keypoints.json", ".DS_Store", "film/Thumbs.db", "desktop.ini"):
+            archive.writestr(name, b"\0\0\0\1Bud1")
+    assert len(import_keypoints(packed, Limits(frames=4))[0]) == 4
+
+
 @pytest.mark.parametrize("name", ["k.json", "k.zip", "k.npz", "k.parquet"])
 def test_more_frames_than_the_limit_are_rejected(tmp_path: Path, name: str) -> None:
     write = write_documents if name.endswith(("json", "zip")) else write_arrays

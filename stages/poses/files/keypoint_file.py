@@ -149,7 +149,7 @@ def _from_json(path: Path, limits: Limits) -> tuple[Keypoints, Fraction | None]:
 
 def _from_zip(path: Path, limits: Limits) -> tuple[Keypoints, Fraction | None]:
     with opened_archive(path) as archive:
-        members = [one for one in archive.infolist() if one.filename.endswith(".json")]
+        members = [one for one in archive.infolist() if openpose_json.is_document(one.filename)]
         if (longest := max((one.file_size for one in members), default=0)) > LONGEST_FRAME:
             raise _TooLarge(f"a frame of {longest} bytes unpacked, allowed are {LONGEST_FRAME}")
         _check_extent(len(members), 0, limits)

@@ -41,6 +41,12 @@ def frame_number(file: str) -> int | None:
     return int(found[1]) if found else None
 
 
+def is_document(member: str) -> bool:
+    """Whether a member of an archive is a document, and not what macOS puts beside each file."""
+    folders, _, name = member.rpartition("/")
+    return name.endswith(".json") and not name.startswith("._") and "__MACOSX" not in folders.split("/")
+
+
 def read(documents: Iterable[dict[str, Any]], width: Any = None, height: Any = None) -> Keypoints:
     """One parsed document per frame, in order, of either dialect → keypoints in pixels. They are looked at one by one.
 
