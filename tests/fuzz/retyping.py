@@ -61,7 +61,9 @@ def _of_json(data: bytes, random: Random) -> bytes | None:
             if not chosen:
                 return None
             holder, key = random.choice(chosen)
-            holder[key] = random.choice(_OTHERS)(holder[key])
+            before = repr(holder[key])
+            while repr(holder[key]) == before:
+                holder[key] = random.choice(_OTHERS)(holder[key])
         return json.dumps(document).encode()
     except (ValueError, RecursionError):
         return None
