@@ -1,17 +1,6 @@
 """What can go wrong with one clip, said so that its owner can act on it."""
 
-import re
-
-# Control characters but line breaks and tabs, what turns the direction of writing, halves of characters.
-_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-
-
-def visible(text: str) -> str:
-    """The text with what a terminal would act on, and nobody would see, as its escapes.
-
-    Names of files and words of libraries that quote a damaged file hold such.
-    """
-    return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+from manifests.shown_text import visible
 
 
 class Problem(Exception):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 
-# Control characters but for a line's end and a tab, and what changes the order of text or is not seen at all.
+# Control characters but for a line's end and a tab; halves of characters; and what changes the order of text or is not
+# seen at all, soft hyphens and tags among it. What joins or parts letters (U+200C, U+200D) belongs to the spelling.
 _HIDDEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffb]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e007f]"
 )
 _COLOUR = re.compile(r"(\x1b\[[0-9;]{0,20}m)")
 
@@ -22,4 +25,4 @@ def visible(text: str, colours: bool = False) -> str:
 
 def visible_json(text: str) -> str:
     """JSON, in which such characters stand in strings alone, with their escapes."""
-    return _HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _HIDDEN.sub(lambda found: json.dumps(found[0])[1:-1], text)

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
 from manifests import results, storage
-from manifests.errors import Again, Problem, Rejected, visible
+from manifests.errors import Again, Problem, Rejected
 from manifests.out_of_memory import out_of_memory
 from manifests.results import Result
+from manifests.shown_text import visible
 from manifests.storage_fault import storage_fault
 from manifests.work import Work
 from pipelines.attempts import WorkerDied

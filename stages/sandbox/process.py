@@ -20,7 +20,8 @@ from typing import Any, NoReturn, TypeGuard
 
 import numpy as np
 
-from manifests.errors import Damaged, Problem, Rejected, visible
+from manifests.errors import Damaged, Problem, Rejected
+from manifests.shown_text import visible
 from stages.sandbox.child import FIRST_FILE, LONGEST_TRACEBACK, Answer
 from stages.sandbox.confinement import Bounds
 from stages.sandbox.held_file import PROC, HeldFile

@@ -32,7 +32,7 @@ from tests.made.sample_media import write_driving, write_reference
 
 STILL = {"animator": "still", "driving_kind": "skeleton", "width": 48, "height": 64}
 LONGEST_MESSAGE = 4000
-_UNSEEMLY = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNSEEMLY = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
 
 
 class Trials:

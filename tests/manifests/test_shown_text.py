@@ -14,11 +14,11 @@ from pipelines.boundary import reasons
 from pipelines.console import Console, print_json, print_text
 from pipelines.watching import logs
 
-HOSTILE = "a\x1b]0;title\x07\x1b[2J\x9b31m\rb\u202ecod\u2066.exe\u200b"
+HOSTILE = "a\x1b]0;title\x07\x1b[2J\x9b31m\rb\u202ecod\u2066.exe\u200b\ufeff\xad\U000e0041\ud800"
 
 
 def harmless(text: str) -> bool:
-    return not set(text) & set("\x1b\x07\x9b\r\u202e\u2066\u200b")
+    return not set(text) & set("\x1b\x07\x9b\r\u202e\u2066\u200b\ufeff\xad\U000e0041\ud800")
 
 
 def test_what_a_terminal_would_act_on_is_shown_as_its_code(capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,8 +37,14 @@ def test_what_a_terminal_would_act_on_is_shown_as_its_code(capsys: pytest.Captur
     assert json.loads(out[out.index("{") :]) == {"id": HOSTILE}, "another program gets what was there"
 
 
+def test_a_message_shows_it_as_the_report_does() -> None:
+    assert Rejected("a\u2060b\U000e0041", "\xad").error == visible("a\u2060b\U000e0041") == "a⟨U+2060⟩b⟨U+E0041⟩"
+    assert harmless(Rejected(HOSTILE, HOSTILE).error)
+    assert json.loads(visible_json(json.dumps(HOSTILE, ensure_ascii=False))) == HOSTILE
+
+
 def test_text_that_people_write_stays() -> None:
-    text = "Größe 日本語 عربى न\u200dही 👩\u200d🎨\tx\ny\r\n"
+    text = "Größe 葛\U000e0100城 日本語 عربى न\u200dही 👩\u200d🎨\tx\ny\r\n"
     assert visible(text) == text.replace("\r\n", "\r\n") or visible(text) == text.replace("\r\n", "\n")
     assert json.loads(visible_json(json.dumps(text))) == text
 

@@ -257,7 +257,7 @@ def test_what_is_no_answer_is_refused_before_memory_is_taken_for_it(
 
 
 def test_a_rejection_passes_as_it_is_but_for_control_characters(sandbox: Sandbox) -> None:
-    assert rejection(sandbox, "reject", text="has \x1b[31m frames").error == r"has \x1b[31m frames"
+    assert rejection(sandbox, "reject", text="has \x1b[31m frames").error == "has ⟨U+001B⟩[31m frames"
     with pytest.raises(Fault, match="ZeroDivisionError: of a reader"):
         sandbox.read(asking("fail"))
 
