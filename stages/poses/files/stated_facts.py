@@ -8,14 +8,15 @@ from typing import Any
 from manifests.errors import Rejected
 from manifests.frame_rate import FASTEST_CAMERA, frame_rate
 
-FURTHEST = 1_000_000  # pixels: no side of a picture is longer, and no point further from its corner
+FURTHEST = 1_000_000  # pixels from a picture's corner: no point lies further
+_LONGEST = 2**62  # of a side; how large a picture may be, `limits.frame_pixels` says
 
 
 def picture_size(width: Any, height: Any, field: str = "width × height") -> tuple[int, int]:
     """(width, height) in pixels as a file of a user states them: whole numbers, as 640 or 640.0. Raises `Rejected`."""
     if not (_is_side(width) and _is_side(height)):
         told = " × ".join(repr(side)[:40] for side in (width, height))
-        raise Rejected(f"{field} is {told}", f"write whole numbers of pixels, from 1 to {FURTHEST}")
+        raise Rejected(f"{field} is {told}", "write whole numbers of pixels")
     return int(width), int(height)
 
 
@@ -37,4 +38,4 @@ def written_number(value: Any) -> Any:
 
 def _is_side(value: Any) -> bool:
     # NaN is not between; of the kinds of numbers, truth values are none
-    return type(value) in (int, float) and 1 <= value <= FURTHEST and value == int(value)
+    return type(value) in (int, float) and 1 <= value <= _LONGEST and value == int(value)
