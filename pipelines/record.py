@@ -289,6 +289,8 @@ def fast_lines(found: Sequence[dict[str, Any]]) -> list[str]:
             away = f"from standard {known['psnr']:.1f} dB PSNR, SSIM {known['ssim']:.3f}"
             away += "" if known["warping_error"] is None else f", warping error {known['warping_error']:+.4f}"
             away += f", measured on {known['clips']} clips"
+            if "frames" in known:  # not in films of an earlier Catwalk
+                away += f" of {known['width']}×{known['height']}, {known['frames']} frames"
         else:
             away = "how far that is from mode standard has not been measured with these weights"
         lines += [f"{one['films']} films of {one['animator']} in mode fast: {parts}", f"  {away}"]

@@ -17,6 +17,7 @@ from manifests.storage import Allowed, Stamp
 from manifests.temporary import temporary_folder
 from manifests.work import COLOUR_PROFILE, Source, Weights, Work
 from stages.diffusion.animator import Facts, Options, Shape
+from stages.diffusion.fast import UNIPC_STEPS, fast_of
 from stages.driving import driven, shown_count
 from stages.poses.recipes import Estimators
 from stages.sandbox import reading
@@ -322,6 +323,10 @@ def _resolved(
         "options": _options(clip, facts).model_dump(),
     }
     clip = clip.model_copy(update=resolved)
+    fast = fast_of(clip) if facts.fast else None  # an animator from outside may have no such recipe
+    if fast and fast.sampler == "unipc" and cast(int, clip.steps) > UNIPC_STEPS:
+        error = f"steps {clip.steps}: mode fast has {UNIPC_STEPS} at most with sampler unipc"
+        raise Rejected(error, "give fewer steps, or leave them out, or use mode standard")
     own_rate = None if facts.native_fps == fps else facts.native_fps
     if driving is None:
         frames = clip.frame_count or max(1, round(clip.duration * fps))

@@ -189,6 +189,7 @@ def test_motion_capture_and_other_fast_recordings_do_too(media: Path, fps: Fract
         ({"options": {"colour": "red"}}, "options: colour"),
         ({"options": {"fast": {"reuse": 2}}}, "options: fast is heeded in mode fast alone"),
         ({"mode": "fast", "options": {"fast": {"reuse": 9}}}, "options: fast.reuse 9"),
+        ({"mode": "fast", "steps": 501}, "steps 501: mode fast has 500 at most"),
         ({"lora_scale": 0.5}, "lora_scale 0.5: there is no lora"),
         ({"mode": "parity", "loop": True}, "loop: mode 'parity'"),
         (

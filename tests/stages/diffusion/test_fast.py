@@ -15,7 +15,7 @@ from manifests.clip import Clip
 from manifests.errors import NotFinite
 from pipelines.planning.operations import windows_at
 from stages.diffusion.animators import ANIMATORS
-from stages.diffusion.fast import NOTHING_LEFT_OUT, Fast, guided_steps
+from stages.diffusion.fast import NOTHING_LEFT_OUT, UNIPC_STEPS, Fast, guided_steps
 from stages.diffusion.magicanimate.facts import SCHEDULER
 from stages.diffusion.networks.shallow import SHALLOW_LAYERS, first_residuals
 from stages.diffusion.sampling.schedulers import between, scheduled
@@ -285,6 +285,16 @@ def test_unipc_finds_the_picture_of_an_exact_network_and_a_part_of_it_does_too()
             noise = (latents - share.sqrt() * point) / (1 - share).sqrt()
             latents = unipc.step(noise, timestep, latents).prev_sample
         assert torch.allclose(latents, point, atol=1e-4)
+
+
+@pytest.mark.parametrize("standard", [2, 25, 100])
+def test_the_most_steps_that_unipc_may_take_have_each_a_noise_level_of_its_own(standard: int) -> None:
+    unipc = scheduled(DDIMScheduler(**SCHEDULER), UNIPC_STEPS, Fast(), standard)
+    timesteps, latents = unipc.timesteps.tolist(), torch.ones(1, 4, 2, 2)
+    assert timesteps == sorted(set(timesteps), reverse=True)
+    for timestep in timesteps:
+        latents = unipc.step(0.1 * latents, timestep, latents).prev_sample
+    assert torch.isfinite(latents).all()
 
 
 def test_a_plan_counts_the_windows_of_mode_fast() -> None:
