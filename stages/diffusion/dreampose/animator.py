@@ -285,7 +285,7 @@ class ClipModel(Shortened):
         of_branch = sent(torch.tensor([branch.context for branch in branches]), self._contexts.device)
         if self._shared is not None:
             return Conditioning(self._shared, of_branch.repeat_interleave(len(frames)))
-        own = self._contexts[:, frames]
+        own = self._contexts[:, sent(torch.tensor(frames), self._contexts.device)]
         numbers = torch.arange(own.shape[0] * own.shape[1], device=own.device).view(own.shape[:2])
         return Conditioning(self._unet.project(own.flatten(0, 1)), numbers[of_branch].flatten())
 

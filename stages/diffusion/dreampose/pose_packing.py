@@ -13,7 +13,7 @@ import torch
 from torch.nn.functional import interpolate, pad
 
 from stages.diffusion.animator import PosePictures
-from stages.diffusion.sampling.transfer import sent
+from stages.diffusion.sampling.transfer import picked, sent
 from stages.video.image import Fit
 
 REACH = 2  # frames before and after
@@ -90,4 +90,4 @@ class PackedPoses:
 
     def __getitem__(self, frames: Sequence[int]) -> torch.Tensor:
         """What the network is shown with these frames: (frames, 10, height/8, width/8)."""
-        return self.maps[sent(self.places[list(frames)], self.maps.device)].flatten(1, 2)
+        return self.maps[sent(picked(self.places, frames), self.maps.device)].flatten(1, 2)

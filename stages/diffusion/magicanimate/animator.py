@@ -187,7 +187,7 @@ class ClipModel(Shortened):
         self._text = animator.text.encode(prompts)
         self._shared_text = len(set(prompts)) == 1
         self._words: Words = {}
-        self._words_alone: Words = {}  # of the conditional branch, where guidance is left out
+        self._words_alone: dict[int, Words] = {len(prompts) - 1: {}}  # of a branch by itself
         self._reference_key = hashlib.sha256(reference.tobytes() + clip.prompt.encode()).hexdigest()
         self._turns = Branches(animator.together)
         embedded = EmbeddedPoses(animator.pose_embedding, poses, self._text.dtype)
@@ -210,8 +210,10 @@ class ClipModel(Shortened):
                 lambda: self._animator.reference.features(self._reference, timestep, self._text[-1:]),
             )
             self._read = self._animator.unet.project(features)
-        text, words = (self._text, self._words) if self.shortcut.guided else (self._text[-1:], self._words_alone)
-        self._conditioning = Conditioning(text, self._shared_text or len(text) == 1, self._read, words)
+        text, words, alone = self._text, self._words, self._words_alone
+        if not self.shortcut.guided:
+            text, words = text[-1:], alone[len(text) - 1]
+        self._conditioning = Conditioning(text, self._shared_text or len(text) == 1, self._read, words, alone)
         self._control.begin_step(windows, share)
 
     def predict(self, latents: torch.Tensor, timestep: int, window: Window) -> torch.Tensor:

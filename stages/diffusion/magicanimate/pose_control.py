@@ -97,7 +97,9 @@ class PoseControl:
         text = self._text.expand(len(frames), -1, -1)
         seen = picked(latents, frames).to(self._text.dtype)
         down = first_residuals(self._network, seen, timestep, embedded, self._scale, encoder_hidden_states=text)
-        return [([layer[[at]] for layer in down], down[-1][[at]]) for at in range(len(frames))]
+        # copied as below
+        of_frame = [slice(at, at + 1) for at in range(len(frames))]
+        return [([layer[one].clone() for layer in down], down[-1][:0].clone()) for one in of_frame]
 
     def _compute(self, latents: torch.Tensor, timestep: int, frames: list[int]) -> list[Residuals]:
         down, mid = self._network(

@@ -33,6 +33,7 @@ class Conditioning:
     shared_text: bool = False  # all branches have the same text
     reference: Mapping[str, KeysValues] = field(default_factory=dict)  # by block, of the conditional branch
     words: Words = field(default_factory=dict)
+    words_alone: dict[int, Words] = field(default_factory=dict)  # of a branch that goes by itself, by its number
 
     @property
     def branches(self) -> int:
@@ -46,7 +47,7 @@ class Conditioning:
             self,
             text=self.text[which.start : which.stop],
             reference=self.reference if reads else {},
-            words=self.words if all_words else {},
+            words=self.words if all_words else self.words_alone.setdefault(which.start, {}),
         )
 
 

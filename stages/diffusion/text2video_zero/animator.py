@@ -238,7 +238,7 @@ class ClipModel(Shortened):
 
     def _predicted(self, latents: torch.Tensor, timestep: int, window: Window) -> torch.Tensor:
         seen, deep, text = picked(latents, window.frames).to(self._text.dtype), self.deep(window), self._asked
-        poses = None if self._embedded is None else self._embedded[list(window.frames)]
+        poses = None if self._embedded is None else picked(self._embedded, window.frames)
         control = cast(AnchoredControl, self._control)  # is there where there are poses
 
         def predicted_again(which: range, part: Deep) -> torch.Tensor:

@@ -85,6 +85,17 @@ def test_low_vram_draws_the_same_film_with_one_branch_at_a_time_and_the_rest_els
         assert "computes" in events
 
 
+def test_branch_by_branch_words_are_projected_once_for_each_of_two_prompts(load: Load) -> None:
+    small = load("magicanimate", low_vram=True)
+    times = []
+    small.modules["unet"].mid_block.attentions[0].transformer_blocks[0].attn2.to_k.register_forward_pre_hook(
+        lambda *_: times.append(1)
+    )
+    recipe = {"fast": {"sampler": "own", "guided": 0.75, "reuse": 2}}
+    steps_of(small, FRAMES, negative_prompt="blurred", mode="fast", steps=4, options=recipe)
+    assert len(times) == 2
+
+
 def listened(network: nn.Module) -> list[str]:
     """How a network's weights move, and when its layers compute."""
     events: list[str] = []
@@ -200,14 +211,15 @@ class Asked(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", WRITE)
-def test_after_the_first_step_the_loop_waits_for_no_value(name: str, load: Load) -> None:
+def test_after_the_first_step_the_loop_waits_for_no_value(name: str, mode: str, load: Load) -> None:
     animator = load(name)
 
     def asked(steps: int) -> int:
-        with Asked() as mode:
-            steps_of(animator, FRAMES, steps=steps)
-        return mode.times
+        with Asked() as watched:
+            steps_of(animator, FRAMES, **MODES[mode] | {"steps": steps})
+        return watched.times
 
     asked(2)  # of a first clip, what is kept for later ones
     assert asked(2) == asked(4)
