@@ -13,15 +13,18 @@ from typing import Any
 
 from manifests.clip import Clip
 from pipelines.planning.machine import CONTEXT_BYTES
-from pipelines.planning.operations import branches_of, operations_of, steps_of
-from stages.diffusion.animator import compute_dtype
+from pipelines.planning.operations import branches_of, denoised_frames, operations_of, steps_of, windows_at
+from stages.diffusion.animator import Segment, compute_dtype
 from stages.diffusion.animators import facts_of
+from stages.diffusion.fast import fast_of, guided_steps
+from stages.diffusion.segments import segments_of
 
 TABLE = Path(__file__).with_name("memory.json")
 # What a forward takes for what is counted of it. On a CPU measured (tests/bench/RESULTS.md): oneDNN copies what goes
 # into a convolution and comes out of it into layouts of its own. On a GPU assumed, for working space and fragments.
 TAKEN = {"cpu": 2.0, "cuda": 1.2}
 CACHED = 2**30  # bytes of references' features that are kept at most (FeatureCache)
+EMBEDDED = 2**28  # bytes of poses behind a ControlNet's first layers that are kept at most (EmbeddedPoses)
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,8 @@ def memory_of(clip: Clip, frames: int, device: str, dtype: str = "auto", low_vra
     window = (clip.window or 1) * operations.window_held(clip, branches)
     weights = {part: number * 1e6 * size for part, number in of["weights"].items()}
     away = sum(weights[part] for part in of["waiting"]) if low_vram else 0.0
-    together = min(frames, facts.segments.frames + 2 * facts.segments.halo) if facts.segments else frames
+    longest = max(segments_of(clip, facts, frames), key=len)
+    together = len(longest)
     kept = {part: number * pixels * size for part, number in of["kept"].items()}
     reference = kept["reference"]
     if of["reference_by_step"]:
@@ -59,6 +63,8 @@ def memory_of(clip: Clip, frames: int, device: str, dtype: str = "auto", low_vra
     # latents, the next ones, and the predictions of every branch that are fused, in float32
     latents = together * (3 + branches_of(clip)) * operations.facts["channels"] * pixels / 64 * 4
     kept_bytes = reference + (clip.window or 1) * kept["window_frame"] + together * kept["segment_frame"] + latents
+    kept_bytes += min(EMBEDDED, together * kept["embedded_frame"])
+    kept_bytes += _reused_frames(clip, longest, operations.facts) * kept["deep_frame"]
     decoder = weights["autoencoder"] if low_vram else 0.0
     picture = taken * operations.picture_held * pixels * size
     return Memory(
@@ -68,6 +74,21 @@ def memory_of(clip: Clip, frames: int, device: str, dtype: str = "auto", low_vra
         picture + decoder,
         CONTEXT_BYTES if device.startswith("cuda") else 0.0,
     )
+
+
+def _reused_frames(clip: Clip, segment: Segment, counted: dict[str, Any]) -> int:
+    """Frames, of every window and branch, whose deep features a step of mode fast keeps for the next ones, at most."""
+    fast, steps = fast_of(clip), steps_of(clip)
+    if fast is None or fast.reuse == 1 or steps == 1:
+        return 0
+    branches, frames = (
+        branches_of(clip) if guided_steps(fast, steps) else 1,
+        denoised_frames(clip, len(segment), counted),
+    )
+    # the last step keeps none
+    grids = range((steps - 2) // fast.reuse + 1)
+    places = (windows_at(clip, frames, grid, counted["fused"], segment.start, segment.whole) for grid in grids)
+    return branches * max(in_windows for _, in_windows in places)
 
 
 @cache

@@ -43,6 +43,7 @@ from stages.diffusion.magicanimate.unet import Conditioning, ControlledUNet
 from stages.diffusion.networks.motion_unet import build_motion_unet, span_frames
 from stages.diffusion.networks.reference_attention import reading_blocks, transformer_blocks
 from stages.diffusion.networks.reference_network import ReferenceNetwork, build_reference_network, end_at_last_feature
+from stages.diffusion.networks.shallow import SHALLOW_LAYERS
 from stages.diffusion.text2video_zero.animator import Text2VideoZero
 from stages.diffusion.text2video_zero.control import AnchoredControl
 from stages.diffusion.text2video_zero.cross_frame_attention import Conditioning as AnchorConditioning
@@ -81,11 +82,21 @@ def millions(networks: dict[str, nn.Module]) -> dict[str, float]:
 
 
 def told(
-    networks: dict[str, nn.Module], waiting: Iterable[str], reference: float, window: float, frame: float, by_step: bool
+    networks: dict[str, nn.Module],
+    waiting: Iterable[str],
+    reference: float,
+    window: float,
+    frame: float,
+    by_step: bool,
+    embedded: float = 0,
 ) -> dict[str, Any]:
     """One animator's part of the table."""
     weights = {name: round(number, 3) for name, number in millions(networks).items()}
+    unet: Any = networks["unet"]
+    # what comes into the first of the layers that a short forward makes has a skip behind it
+    deep = (unet.up_blocks[-1].resnets[-SHALLOW_LAYERS].in_channels - unet.conv_in.out_channels) / 64
     kept = {"reference": reference, "window_frame": window, "segment_frame": frame}
+    kept |= {"embedded_frame": embedded, "deep_frame": deep}
     return {
         "weights": weights,
         "waiting": list(waiting),
@@ -104,7 +115,9 @@ def magicanimate() -> dict[str, Any]:
     residuals = control(latents, TIMESTEP, words, empty(1, 3, 8 * SIDE, 8 * SIDE), return_dict=False)
     vae, text = configured(AutoencoderKL, **SD_VAE), clip(CLIPTextModel, CLIP_L_TEXT)
     parts = {"unet": unet.network, "reference": network, "control": control, "autoencoder": vae, "text": text}
-    return told(parts, MagicAnimate.waiting, numbers(features), 2 * numbers(residuals), 0, by_step=True)
+    poses = control.controlnet_cond_embedding.conv_out.out_channels / 64
+    kept = (numbers(features), 2 * numbers(residuals), 0)
+    return told(parts, MagicAnimate.waiting, *kept, by_step=True, embedded=poses)
 
 
 def animate_anyone() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import torch
 from manifests.clip import Clip
 from pipelines import cli
 from pipelines.planning.machine import CARDS, GIB
-from pipelines.planning.memory import Memory, memory_of
+from pipelines.planning.memory import TABLE, Memory, memory_of
 from stages.bundled import bundled
 from stages.diffusion.animators import ANIMATORS, load_animator
 from tests.bench.operations import SYSTEMS
+from tests.made.small_clips import steps_of
 
 
 def memory(animator: str = "magicanimate", frames: int = 64, low_vram: bool = False, **fields: Any) -> Memory:
@@ -52,6 +54,43 @@ def test_low_vram_halves_a_guided_window_and_keeps_what_waits_elsewhere() -> Non
     assert small.window == pytest.approx(plain.window / 2)
     assert plain.weights - small.weights == pytest.approx(2e6 * (83.654 + 123.06))
     assert small.picture - plain.picture == pytest.approx(2e6 * 83.654), "the decoder comes back"
+
+
+DEEP_FRAME = 320 * 64 * 64 * 2  # bytes of a frame of one branch, 512×512 in half precision: what resnets hand over
+
+
+def test_what_steps_of_mode_fast_reuse_is_counted_for_every_window_and_branch() -> None:
+    def kept(frames: int, reuse: int = 2, **fields: Any) -> float:
+        recipe = {"sampler": "own", "guided": 0.67, "reuse": reuse}
+        fast = memory(frames=frames, mode="fast", options={"fast": recipe}, **{"steps": 12, **fields})
+        return fast.kept - memory(frames=frames, **{"steps": 12, **fields}).kept
+
+    assert kept(16) == 2 * 16 * DEEP_FRAME
+    assert kept(16, guidance=[1.0]) == 16 * DEEP_FRAME
+    assert kept(16, reuse=1) == kept(16, steps=1) == 0
+    assert kept(240) == pytest.approx(1.76e9, rel=0.01)
+    assert 2.4e9 < kept(359) < 2.65e9, "one segment still"
+    assert kept(10_000) < kept(359)
+
+
+def test_embedded_poses_are_counted_up_to_what_is_kept_of_them() -> None:
+    few, more = memory(frames=20), memory(frames=40)
+    latents = (3 + 2) * 4 * 64 * 64 * 4
+    assert more.kept - few.kept == 20 * (DEEP_FRAME + latents), "they are as large as deep features"
+    assert memory(frames=240).kept - memory(frames=200).kept == 40 * latents
+    assert memory(frames=359).kept - memory(frames=272).kept == 87 * latents, "in one segment still"
+
+
+def test_what_is_kept_of_reused_steps_is_what_is_handed_over() -> None:
+    """By the bundled network, whose weights are here."""
+    drawn = load_animator("drawn", Path(bundled("bundled:drawn")), "cpu", torch.float32)
+    found: list[int] = []
+    layer = drawn.modules["unet"].up_blocks[-1].resnets[-2]
+    layer.register_forward_pre_hook(lambda _, given: found.append(given[0][:1].numel()))
+    steps_of(drawn, 4)
+    skip = drawn.modules["unet"].conv_in.out_channels * 8 * 12
+    table = json.loads(TABLE.read_text())["drawn"]["kept"]["deep_frame"]
+    assert found[0] - skip == table * 64 * 96
 
 
 def test_models_tells_the_memory_and_the_smallest_card(capsys: pytest.CaptureFixture[str]) -> None:
