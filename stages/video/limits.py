@@ -17,7 +17,7 @@ class Limits(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     bytes: PositiveInt = 2 * 1024**3
-    pixels: PositiveInt = 50_000_000
+    pixels: PositiveInt = 120_000_000  # as of cameras of 100 MP; reading them takes 2.6 GB at most of memory_bytes
     frame_pixels: PositiveInt = 4096 * 2304
     frames: PositiveInt = 20_000
     seconds: PositiveFloat = 900.0

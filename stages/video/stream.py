@@ -115,7 +115,9 @@ def rejected(path: Path, what: str, remedy: str = CONVERT) -> Rejected:
 def too_long(path: Path, what: str, limits: Limits) -> Rejected:
     """Word a Rejected of a video over the limits of length."""
     allowed = f"{limits.frames} frames and {limits.seconds:g} s"
-    return rejected(path, f"has {what}, the limits are {allowed}", "cut it into shorter clips or raise the limit")
+    # at 60 frames per second the frames end first, a third of the way
+    remedy = "cut it into shorter clips, halve a high frame rate, or raise limits.frames or limits.seconds"
+    return rejected(path, f"has {what}, the limits are {allowed}", remedy)
 
 
 def _open(path: Path) -> InputContainer:
