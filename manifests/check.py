@@ -9,6 +9,7 @@ from manifests.clip import REQUIRED, Clip, parse_clip
 from manifests.errors import Problem
 from manifests.field_error import FieldError, choose, shown, without_particulars
 from manifests.table import (
+    Trial,
     UnknownColumn,
     duplicate_rows,
     read_files,
@@ -18,6 +19,7 @@ from manifests.table import (
     unknown_columns,
     unknown_notes,
 )
+from manifests.table_limits import require_modest
 
 MOST_ROWS, MOST_KINDS, MOST_RANGES = 5, 20, 30
 
@@ -109,15 +111,20 @@ def _ranges(numbers: Iterable[int]) -> str:
 
 
 def check(
-    uri: str, known_animators: Collection[str] | None = None, *, strict: bool = False, examine: Examine | None = None
+    uri: str,
+    known_animators: Collection[str] | None = None,
+    *,
+    strict: bool = False,
+    examine: Examine | None = None,
+    trial: Trial = require_modest,
 ) -> CheckReport:
     """Every bad row of a manifest. None accepts every animator name; `strict` takes unknown columns for a problem.
 
-    Media files are looked at by `examine` alone.
+    Media files are looked at by `examine` alone. Each file of the manifest is first given to `trial`.
     """
     shown_uri = storage.redact(uri)
     try:
-        files = read_files(uri)
+        files = read_files(uri, trial)
     except Problem as problem:
         return CheckReport(shown_uri, problems=[str(problem)])
     names = dict.fromkeys(name for file, table in files for name in (*table.column_names, *file.partitions))

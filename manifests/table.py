@@ -2,8 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -117,7 +117,11 @@ def duplicate_rows(ids: Iterable[str | None]) -> dict[int, int]:
     return later
 
 
-def read_files(uri: str) -> list[tuple[ManifestFile, pa.Table]]:
+# Given a file's URI and a copy of it, raises Problem where reading it would take too much.
+Trial = Callable[[str, Path], None]
+
+
+def read_files(uri: str, trial: Trial = require_modest) -> list[tuple[ManifestFile, pa.Table]]:
     """Every Parquet file of the manifest, in sorted order, as it lies there: without the columns of its folders.
 
     Raises Problem, naming the file, when there is none or one is not readable Parquet.
@@ -126,16 +130,16 @@ def read_files(uri: str) -> list[tuple[ManifestFile, pa.Table]]:
         files = manifest_files(uri)
     except OSError as error:
         raise unreadable(uri, error) from error
-    return [(file, read_file(file.uri)) for file in files]
+    return [(file, read_file(file.uri, trial)) for file in files]
 
 
-def read_file(uri: str) -> pa.Table:
+def read_file(uri: str, trial: Trial = require_modest) -> pa.Table:
     """One Parquet file of a manifest. Raises Problem, naming it, when it cannot be read whole."""
     with temporary_folder("manifest") as folder:
         try:
             # ParquetFile, not read_table: that one would make columns of every folder on the way from the root
             path = storage.fetch(uri, folder, None)
-            require_modest(uri, partial(pq.ParquetFile, path))
+            trial(uri, path)
             with pq.ParquetFile(path) as file:
                 require_single(uri, file.schema_arrow.names)
                 table = file.read(use_threads=False)

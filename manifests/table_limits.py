@@ -1,8 +1,10 @@
-"""How much a manifest may hold: what a Parquet file says of itself is looked at before anything in it is unpacked."""
+"""How much a manifest may hold: what its Parquet file says of itself can refuse it; what is read of it is counted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,30 +16,51 @@ from manifests.errors import Problem
 MOST_ROWS = 1_000_000
 MOST_COLUMNS = 2000  # parts of nested ones too
 MOST_BYTES = 2**30  # of all cells, unpacked
-_AT_ONCE = 65_536  # rows
+MOST_ITEMS = 10_000_000  # of lists in cells; as Python's own values one takes some 40 bytes
+_AT_ONCE = 1024  # rows
+
+_CUT = "cut it into several manifests"
 
 
-def require_modest(uri: str, opened: Callable[..., pq.ParquetFile]) -> None:
-    """Raise `Problem` for a file of a manifest that would take too much memory. `opened` opens it, with options.
+def require_modest(uri: str, path: Path) -> None:
+    """Raise `Problem` for a file of a manifest, at `path`, that would take too much memory.
 
-    A column may hold a few long texts, each many times: in the file that is little more than the texts.
+    What the footer says is whatever its writer liked: it refuses, and is not believed. A column may hold a few long
+    texts, each many times, and they are counted as often, but read as numbers of a dictionary. A page may unpack to
+    2 GiB before anything can be counted: for a stranger's file this is done in the sandbox (`stages.sandbox.reading`).
     """
-    with opened() as file:
+    with pq.ParquetFile(path) as file:
         footer = file.metadata
-        names = [footer.schema.column(number).path for number in range(footer.num_columns)]
-        texts = [footer.schema.column(number).physical_type == "BYTE_ARRAY" for number in range(footer.num_columns)]
-        _require(uri, footer.num_rows, MOST_ROWS, "rows", "cut it into several manifests")
+        columns = [footer.schema.column(number) for number in range(footer.num_columns)]
+        _require(uri, footer.num_rows, MOST_ROWS, "rows", _CUT)
         remedy = "put values of your own into one column, metadata, as JSON objects"
-        _require(uri, footer.num_columns, MOST_COLUMNS, "columns", remedy)
+        _require(uri, len(columns), MOST_COLUMNS, "columns", remedy)
         groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
-        sizes = [sum(group.column(number).total_uncompressed_size for group in groups) for number in range(len(names))]
-        whole = sum(sizes)
-        _require(uri, whole, MOST_BYTES, "bytes unpacked", "cut it into several manifests")
-    for name, size, text in zip(names, sizes, texts, strict=True):
-        if text and size * footer.num_rows > MOST_BYTES:
-            whole += _written_out(name, opened) - size
-            remedy = f"shorten the values of column {name!r}, or cut it into several manifests"
-            _require(uri, whole, MOST_BYTES, "bytes unpacked", remedy)
+        chunks = [(group.column(number), kind) for group in groups for number, kind in enumerate(columns)]
+        _require(uri, sum(chunk.total_uncompressed_size for chunk, _ in chunks), MOST_BYTES, "bytes unpacked", _CUT)
+        items = sum(chunk.num_values for chunk, kind in chunks if kind.max_repetition_level)
+        _require(uri, items, MOST_ITEMS, "items in lists", _CUT)
+        texts = [kind.path for kind in columns if kind.physical_type == "BYTE_ARRAY"]
+    with pq.ParquetFile(path, read_dictionary=texts) as file:
+        _count(uri, file)
+
+
+def _count(uri: str, file: pq.ParquetFile) -> None:
+    """Raise `Problem` as soon as too much has been read."""
+    sizes: Counter[str] = Counter()
+    rows = items = 0
+    for batch in file.iter_batches(_AT_ONCE, use_threads=False):
+        rows += batch.num_rows
+        _require(uri, rows, MOST_ROWS, "rows", _CUT)
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            for array, listed in _parts(column):
+                sizes[name] += _written_out(array)
+                items += len(array) * listed
+        _require(uri, items, MOST_ITEMS, "items in lists", _CUT)
+        if sizes.total() > MOST_BYTES:
+            largest = max(sizes, key=sizes.__getitem__)
+            remedy = f"shorten the values of column {largest!r}, or {_CUT}"
+            _require(uri, sizes.total(), MOST_BYTES, "bytes unpacked", remedy)
 
 
 def _require(uri: str, found: int, most: int, what: str, remedy: str) -> None:
@@ -46,25 +69,31 @@ def _require(uri: str, found: int, most: int, what: str, remedy: str) -> None:
         raise Problem(error, remedy)
 
 
-def _written_out(name: str, opened: Callable[..., pq.ParquetFile]) -> int:
-    """Bytes of all texts of a column, each as often as it stands there; they are read as numbers of a dictionary."""
-    found = 0
-    with opened(read_dictionary=[name]) as file:
-        for batch in file.iter_batches(_AT_ONCE, columns=[name], use_threads=False):
-            for texts in _leaves(batch.column(0)):
-                lengths = pc.binary_length(texts.dictionary)
-                found += pc.sum(lengths.take(texts.indices)).as_py() or 0
-    return found
+def _written_out(array: pa.Array) -> int:
+    """Bytes of the values of an array itself, texts each as often as it stands there."""
+    if isinstance(array, pa.StructArray):
+        return 0
+    if isinstance(array, pa.ListArray | pa.LargeListArray | pa.FixedSizeListArray):
+        return 4 * len(array)
+    if isinstance(array, pa.DictionaryArray) and array.dictionary.type in _TEXTS:
+        return 4 * len(array) + (pc.sum(pc.binary_length(array.dictionary).take(array.indices)).as_py() or 0)
+    return array.nbytes
 
 
-def _leaves(array: pa.Array) -> Iterator[pa.DictionaryArray]:
-    if isinstance(array, pa.DictionaryArray):
-        yield array
+_TEXTS = (pa.string(), pa.binary(), pa.large_string(), pa.large_binary())
+
+
+def _parts(array: pa.Array, listed: bool = False) -> Iterator[tuple[pa.Array, bool]]:
+    """The array and all that it is made of, each with whether it lies in a list."""
+    yield array, listed
+    if isinstance(array, pa.ExtensionArray):
+        yield from _parts(array.storage, listed)
     elif isinstance(array, pa.StructArray):
         for part in array.flatten():
-            yield from _leaves(part)
-    elif isinstance(array, pa.MapArray):
-        yield from _leaves(array.keys)
-        yield from _leaves(array.items)
+            yield from _parts(part, listed)
+    elif isinstance(array, pa.MapArray):  # a list, but Arrow does not flatten it
+        first, last = (array.offsets[at].as_py() for at in (0, -1))
+        for part in (array.keys, array.items):
+            yield from _parts(part.slice(first, last - first), True)
     elif isinstance(array, pa.ListArray | pa.LargeListArray | pa.FixedSizeListArray):
-        yield from _leaves(array.values)
+        yield from _parts(array.flatten(), True)

@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -18,12 +17,14 @@ import pyarrow.parquet as pq
 import ray.data
 from ray.exceptions import RayTaskError
 
-from manifests import storage, table, table_limits
+from manifests import storage, table
 from manifests.errors import Problem, WrongUsage
 from manifests.field_error import choose
 from manifests.partitions import manifest_files
 from manifests.row_text import as_text, plain_cells, row_text
+from manifests.temporary import temporary_folder
 from pipelines.pools import READING
+from stages.sandbox import reading
 
 ROWS = pa.schema([("row", pa.int64()), ("id", pa.string()), ("fields", pa.string())])
 
@@ -145,12 +146,13 @@ class _Footer:
 
 
 def _footer(file: str) -> _Footer:
-    filesystem, path = storage.arrow_filesystem(file)
     try:
-        table_limits.require_modest(file, partial(pq.ParquetFile, path, filesystem=filesystem))
-        with pq.ParquetFile(path, filesystem=filesystem) as parquet:
-            footer = _Footer(parquet.schema_arrow, parquet.metadata.num_rows)
-            names = footer.schema.names
+        with temporary_folder("manifest") as folder:
+            path = storage.fetch(file, folder, None)
+            reading.require_modest_table(file, path)
+            with pq.ParquetFile(path) as parquet:
+                footer = _Footer(parquet.schema_arrow, parquet.metadata.num_rows)
+                names = footer.schema.names
     except table.UNREADABLE as broken:
         raise table.unreadable(file, broken) from None
     table.require_single(file, names)
@@ -177,7 +179,7 @@ def _read(files: list[str], footers: dict[str, _Footer]) -> dict[str, pa.Table]:
             batches = list(encoded.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0))
     except RayTaskError as error:
         for file in files:
-            table.read_file(file)  # raises what is wrong with it, by its name
+            table.read_file(file, reading.require_modest_table)  # raises what is wrong with it, by its name
         raise Problem(f"the manifest could not be read ({type(error.cause).__name__})", "run again") from error
     rows = pa.concat_tables([_ENCODED.empty_table(), *(batch for batch in batches if batch.num_rows)])
     if rows.num_rows != sum(counts):

@@ -57,6 +57,7 @@ def check(arguments: argparse.Namespace) -> int:
     know_animators(arguments)
     from manifests.check import check as check_manifest
     from stages.diffusion.animators import ANIMATORS
+    from stages.sandbox.reading import require_modest_table
 
     look: AbstractContextManager[Any] = nullcontext()
     if arguments.media:
@@ -64,6 +65,8 @@ def check(arguments: argparse.Namespace) -> int:
 
         look = media_examiner(configured(arguments), arguments.manifest)
     with look as examine:
-        report = check_manifest(arguments.manifest, ANIMATORS.keys(), strict=arguments.strict, examine=examine)
+        report = check_manifest(
+            arguments.manifest, ANIMATORS.keys(), strict=arguments.strict, examine=examine, trial=require_modest_table
+        )
     say("\n".join(report.lines()))
     return OK if report.ok else SOME_FAILED

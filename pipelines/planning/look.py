@@ -20,6 +20,7 @@ from pipelines.progress import Say
 from pipelines.settings import RunSettings
 from stages.diffusion.animators import ANIMATORS
 from stages.driving import recipe_of
+from stages.sandbox.reading import require_modest_table
 
 ABSENT = "(not configured)"  # in place of weights: nobody opens them
 
@@ -45,7 +46,7 @@ def looked_at(settings: RunSettings, limit: int | None, say: Say) -> tuple[Plan,
 
 def rows_of(manifest: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """A manifest's rows in this process, each with its number."""
-    every = (file.partitions | row for file, table in read_files(manifest) for row in rows(table))
+    every = (file.partitions | row for file, table in read_files(manifest, require_modest_table) for row in rows(table))
     return enumerate(every)
 
 

@@ -13,6 +13,7 @@ from manifests.layout import OutputLayout
 from manifests.results import Result
 from manifests.row_text import plain_cells, row_text, rows_digest
 from manifests.table import read_files, row_id, rows
+from stages.sandbox.reading import require_modest_table
 
 Cells = dict[str, Any]
 
@@ -106,7 +107,11 @@ def _cells(manifest: str, begun: Mapping[str, Any], so_far: list[Result]) -> tup
 
     Of a manifest that has changed, only rows count that still have the id of their result.
     """
-    every = [plain_cells(file.partitions | row) for file, table in read_files(manifest) for row in rows(table)]
+    every = [
+        plain_cells(file.partitions | row)
+        for file, table in read_files(manifest, require_modest_table)
+        for row in rows(table)
+    ]
     count = begun.get("rows", len(every))
     unchanged = begun.get("manifest_digest") == rows_digest(row_text(row) for row in every[:count])
     if unchanged and count <= len(every):

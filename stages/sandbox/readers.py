@@ -112,6 +112,18 @@ def _lora(path: Path) -> Answer:
     return Answer(probe_lora(path))
 
 
+def _table(path: Path, uri: str) -> None:
+    from manifests.table import UNREADABLE, unreadable
+    from manifests.table_limits import require_modest
+
+    try:
+        require_modest(uri, path)
+    except MemoryError:
+        raise
+    except UNREADABLE as error:
+        raise unreadable(uri, ValueError(str(error).replace(str(path), uri))) from None
+
+
 def _ffmpeg() -> str:
     from stages.video.ffmpeg_process import program
 
@@ -166,5 +178,6 @@ READERS: dict[str, Reader] = {
     "uv": Reader(_uv, _UV),
     "container": Reader(_container, ("stages.video.quality.container", "av.subtitles.stream")),
     "lora": Reader(_lora, ("stages.diffusion.weights.lora_file",)),
+    "table": Reader(_table, ("manifests.table",)),
     "tries": Reader(_tries, told=True),
 }

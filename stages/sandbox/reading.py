@@ -18,7 +18,8 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 
-from manifests.errors import Rejected
+from manifests import storage
+from manifests.errors import Problem, Rejected
 from stages.poses.files.uv_file import UVFacts
 from stages.poses.keypoints import Keypoints
 from stages.sandbox.child import Answer
@@ -43,6 +44,7 @@ SILENT_BASE = 540.0
 SILENT_PER_MIB = 3.6
 LONGEST_TEXT = 300
 LARGEST = 2**62
+TABLE_BYTES = 2 * 2**30  # of memory, to read a manifest a few rows at a time
 
 
 def read_image(image: File, limits: Limits) -> np.ndarray:
@@ -191,6 +193,15 @@ def probe_lora(file: File, limits: Limits) -> dict[str, Any]:
     return {}
 
 
+def require_modest_table(uri: str, path: Path) -> None:
+    """Read a file of a manifest once, as `manifests.table_limits.require_modest` does. Raises `Problem`."""
+    reading = _reading("table", path, Limits(memory_bytes=TABLE_BYTES), {"uri": uri}, "manifest file", 0)
+    try:
+        SANDBOX.read(replace(reading, what=f"manifest file {storage.redact(uri)}"))
+    except Rejected as rejected:
+        raise Problem(rejected.error, "cut it into several manifests, or write it again") from None
+
+
 def _opened(file: File) -> File:
     """Held open; what cannot be, stays a path, of which its reader says what is wrong."""
     if isinstance(file, HeldFile):
@@ -221,7 +232,7 @@ def _reading(
     )
 
 
-_WITHOUT_LIMITS = ("channels", "sound", "lora", "container")
+_WITHOUT_LIMITS = ("channels", "sound", "lora", "container", "table")
 
 
 def _checked(reading: Reading, given: Answer, form: Callable[[Answer], Made]) -> Made:

@@ -20,6 +20,8 @@ from manifests.field_error import shown
 from manifests.row_text import plain_cells
 from manifests.source_rows import read_source
 from manifests.table import read_file, rows
+from pipelines.manifest_reading import look_at
+from stages.sandbox.reading import require_modest_table
 from tests.conftest import CHECKOUT
 
 GOOD = {"id": "a", "animator": "drawn", "reference": "r.png", "driving": "d.mp4"}
@@ -193,11 +195,105 @@ def test_a_damaged_file_is_named_whatever_is_damaged(tmp_path: Path) -> None:
     assert all(str(path) in problem.error and problem.remedy for problem in told)
 
 
-def test_both_readers_are_bounded_by_what_a_file_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipelines.manifest_reading import look_at
+def readers(uri: str) -> list[Callable[[], object]]:
+    """What a run reads a manifest by, and everything else."""
+    return [partial(look_at, uri), partial(read_file, uri, require_modest_table)]
 
-    uri = written(tmp_path / "m.parquet", {})
-    monkeypatch.setattr(table_limits, "MOST_COLUMNS", 3)
-    for reader in (partial(look_at, uri), partial(read_file, uri)):
-        with pytest.raises(Problem, match="has 4 columns, at most 3 are read"):
+
+def test_both_readers_are_bounded_by_what_a_file_says(tmp_path: Path) -> None:
+    uri = written(tmp_path / "m.parquet", {f"c{at}": [at] for at in range(2000)})
+    for reader in readers(uri):
+        with pytest.raises(Problem, match="has 2,004 columns, at most 2,000 are read"):
             reader()
+
+
+def fixed(path: Path) -> str:
+    """Few bytes of a fixed length, and many numbers that stand for them."""
+    one = pa.array([b"x" * 100_000], pa.binary(100_000))
+    values = pa.DictionaryArray.from_arrays(pa.array(np.zeros(11_000, np.int32)), one)
+    return written(path, {"of": values}, 11_000, compression="zstd", store_schema=False, write_statistics=False)
+
+
+def listing(path: Path, kind: pa.DataType, count: int) -> str:
+    """One cell, a list of so many."""
+    values = pa.nulls(count, kind) if pa.types.is_list(kind) else pa.array(np.zeros(count, np.int8))
+    cell = pa.ListArray.from_arrays(pa.array([0, count], pa.int32()), values)
+    return written(path, {"guidance": cell}, compression="zstd", write_statistics=False)
+
+
+def lying(uri: str) -> str:
+    """The file whose footer says that nothing in it takes more than 2,000 bytes, or holds more than 2,000 items."""
+    path, footer = Path(uri), pq.read_metadata(uri)
+    content = path.read_bytes()
+    begin = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    told = content[begin:-8]
+    groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
+    chunks = [group.column(number) for group in groups for number in range(footer.num_columns)]
+    large = {size for chunk in chunks for size in (chunk.total_uncompressed_size, chunk.num_values)}
+    for size in large | {group.total_byte_size for group in groups}:
+        if size > 100_000:
+            told = told.replace(varint(size), varint(2000, len(varint(size))))
+    path.write_bytes(content[:begin] + told + content[-8:])
+    return uri
+
+
+def varint(number: int, length: int = 0) -> bytes:
+    """Thrift's compact form of a number, in no fewer bytes."""
+    left, found = number << 1, []
+    while left or len(found) < length:
+        found.append(left & 127)
+        left >>= 7
+    return bytes([*(part | 128 for part in found[:-1]), found[-1]])
+
+
+def plain(path: Path) -> str:
+    """Texts that compress well, each written out."""
+    part = pa.table({**{name: [value] * 150 for name, value in GOOD.items()}, "prompt": ["x" * MIB] * 150})
+    with pq.ParquetWriter(
+        path, part.schema, use_dictionary=False, compression="zstd", store_schema=False, write_statistics=False
+    ) as writer:
+        for _ in range(8):
+            writer.write_table(part)
+    return str(path)
+
+
+BOMBS: dict[str, tuple[Callable[[Path], str], str]] = {
+    "fixed length": (fixed, "bytes unpacked, at most"),
+    "lying texts": (lambda path: lying(written(path, {"prompt": repeated("x" * MIB, 3000)}, 3000)), "bytes unpacked"),
+    "lying plain texts": (lambda path: lying(plain(path)), "bytes unpacked"),
+    "list": (lambda path: listing(path, pa.int8(), 12_000_000), "12,000,000 items in lists, at most 10,000,000"),
+    "lying list": (lambda path: lying(listing(path, pa.int8(), 12_000_000)), "items in lists"),
+    "lying lists of nothing": (lambda path: lying(listing(path, pa.list_(pa.int8()), 12_000_000)), "items in lists"),
+}
+
+
+def test_what_a_footer_does_not_say_is_found_by_both_readers_for_no_memory_of_theirs(tmp_path: Path) -> None:
+    files = [make(tmp_path / f"{name}.parquet") for name, (make, _) in BOMBS.items()]
+    command = [sys.executable, "-c", _PEAKS, *files]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=300, check=True)
+    *reports, grown = done.stdout.splitlines()
+    for report, (_, said) in zip(reports, [bomb for bomb in BOMBS.values() for _ in range(2)], strict=True):
+        assert "manifest file" in report
+        assert said in report
+    assert int(grown) < 150 * MIB
+
+
+_PEAKS = """
+import resource, sys
+from manifests.errors import Problem
+from tests.manifests.test_hostile_tables import readers
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for reader in [reader for uri in sys.argv[1:] for reader in readers(uri)]:
+    try:
+        print("read", str(reader())[:100])
+    except Problem as problem:
+        print(str(problem)[:2000])
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+"""
+
+
+def test_lists_that_an_owner_writes_are_read_and_count_once(tmp_path: Path) -> None:
+    structs = pa.array([[{"a": [1.0, 2.0]}, {"a": []}]] * 3000)
+    maps = pa.array([[("a", "x"), ("b", "y")]] * 3000, pa.map_(pa.string(), pa.string()))
+    uri = written(tmp_path / "m.parquet", {"of": structs, "map": maps}, 3000)
+    assert readers(uri)[1]().num_rows == 3000
