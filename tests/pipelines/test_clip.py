@@ -219,7 +219,12 @@ def test_poses_steps_and_frames_are_told_of(media: list[str]) -> None:
     film = Path(media[2])
     make_clip(RunConfig(), row, film, None, lambda line: None, told=lambda *one: told.append(one))
     assert told[29] == ("finding poses, frame", 30, 30)
-    assert told[30:] == [("denoising, step", 1, 2), ("denoising, step", 2, 2), ("drawing, frame", 2, 2)]
+    assert told[30:] == [
+        ("denoising, step", 1, 2),
+        ("denoising, step", 2, 2),
+        ("drawing, frame", 1, 2),
+        ("drawing, frame", 2, 2),
+    ]
 
 
 def test_the_outcome_is_json_on_stdout_and_quiet_says_nothing(
