@@ -15,6 +15,7 @@ from tests.made.sample_media import cluster, media  # noqa: F401
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 SHARED = CHECKOUT.parent / "shared"
+OWN_CLUSTERS = ("tests/whole/", "tests/chaos/", "tests/cluster/test_jobs.py")
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +55,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What runs beside what, where `make test` has two processes: tests of a file stay together, as do Ray's."""
+    """What runs beside what, where `make test` has two processes: tests of a file stay together, as do Ray's.
+
+    Those are what asks for the session's cluster, and files that begin clusters of their own.
+    """
     for item in items:
-        on_ray = "cluster" in getattr(item, "fixturenames", ())
+        on_ray = "cluster" in getattr(item, "fixturenames", ()) or item.nodeid.startswith(OWN_CLUSTERS)
         item.add_marker(pytest.mark.xdist_group("ray" if on_ray else item.nodeid.partition("::")[0]))
