@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from tests.fuzz.specimen import zipped
+
 # by what a value is replaced, made of itself
 _OTHERS: tuple[Callable[[Any], Any], ...] = (
     str,
@@ -91,11 +93,7 @@ def _of_archive(data: bytes, random: Random) -> bytes | None:
         return None
     if made is None:
         return None
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        for member, content in (members | {name: made}).items():
-            archive.writestr(member, content)
-    return stream.getvalue()
+    return zipped(members | {name: made})
 
 
 def _of_array(data: bytes, random: Random) -> bytes:

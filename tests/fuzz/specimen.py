@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 Status = Literal["accepted", "rejected", "failed", "fault"]
@@ -21,3 +24,14 @@ class Outcome(NamedTuple):
 
     status: Status
     said: str = ""
+
+
+def zipped(files: Mapping[str, bytes]) -> bytes:
+    """A zip of these files, deflated; always the same bytes, as none of them has a date."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, content in files.items():
+            entry = zipfile.ZipInfo(name)  # a name alone would be given the time of day
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, content)
+    return stream.getvalue()

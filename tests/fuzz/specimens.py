@@ -28,7 +28,7 @@ from stages.poses.files.keypoint_file import write_people
 from stages.poses.files.openpose_json import write as openpose_document
 from stages.poses.keypoints import People
 from tests.conftest import CHECKOUT
-from tests.fuzz.specimen import Specimen
+from tests.fuzz.specimen import Specimen, zipped
 from tests.fuzz.structures import mended
 from tests.made.sample_media import CHECKPOINT, clip_row
 
@@ -165,11 +165,8 @@ def _keypoints() -> Iterator[Specimen]:
     people = [People(frame[..., :2], frame[..., 2], np.zeros((2, 4))) for frame in triples]
     documents = [openpose_document(one) | {"canvas_width": WIDTH, "canvas_height": HEIGHT} for one in people]
     yield Specimen("keypoints", "frames.json", json.dumps({"frames": documents[:2], "fps": 25}).encode())
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        for number, document in enumerate(documents[:3]):
-            archive.writestr(f"film_{number:012}_keypoints.json", json.dumps(document))
-    yield Specimen("keypoints", "frames.zip", stream.getvalue())
+    files = {f"film_{number:012}_keypoints.json": json.dumps(one).encode() for number, one in enumerate(documents[:3])}
+    yield Specimen("keypoints", "frames.zip", zipped(files))
     places = np.indices(triples.shape[:3]).reshape(3, -1)
     columns = dict(zip(("frame", "person", "point"), places, strict=True))
     columns |= dict(zip(("x", "y", "score"), triples.reshape(-1, 3).T, strict=True))
