@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from stages.sandbox.child import Answer, Answers, Reader
-from stages.sandbox.confinement import forbid_starting
+from stages.sandbox.system_calls import forbid_starting
 
 Json = Mapping[str, Any]
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from stages.sandbox import confinement
+from stages.sandbox import confinement, system_calls
 from tests.stages.sandbox import attacks
 
 confinement._LINUX = False
+system_calls._AUDIT.clear()
 confinement._PREPARED.clear()
 READERS = attacks.READERS
