@@ -19,6 +19,7 @@ from stages.diffusion.acceleration import Acceleration
 from stages.node_cache import NodeCache
 from stages.poses.motion.quality import QualityRules
 from stages.poses.recipes import Estimators
+from stages.provenance.settings import Provenance
 from stages.video.encode import EncodeRecipe
 from stages.video.limits import Limits
 
@@ -142,6 +143,7 @@ class RunConfig(_Section):
     estimators: Estimators = Estimators()
     pose_rules: QualityRules = QualityRules()
     review: ReviewLimits = ReviewLimits()
+    provenance: Provenance = Provenance()
     validate_pool: CpuPool = CpuPool(size=2)
     pose_pool: Pool = Pool()
     inputs_pool: Pool = Pool()

@@ -99,7 +99,8 @@ MAY_IMPORT = {
     "video": {"manifests"},
     "poses": {"manifests", "bundled", "video"},
     "weights": {"manifests"},
-    "sandbox": {"manifests", "video", "poses", "weights"},
+    "provenance": {"manifests", "video"},
+    "sandbox": {"manifests", "video", "poses", "weights", "provenance"},
     "fast": {"manifests"},
     "sampling": {"manifests", "fast", "weights"},
     "networks": {"manifests", "weights", "sampling"},
@@ -107,7 +108,9 @@ MAY_IMPORT = {
     "system": {"manifests", "fast", "video", "weights", "sampling", "networks", "seam"},
     "acceleration": {"manifests", "networks", "seam"},
     "registry": {"manifests", "weights", "acceleration", "seam", "system"},
-    "stages": {"manifests", "fast", "bundled", "video", "poses", "weights", "sandbox", "seam", "registry"},
+    "stages": {
+        *("manifests", "fast", "bundled", "video", "poses", "weights", "sandbox", "seam", "registry", "provenance"),
+    },
     "pipelines": {
         *(
             "manifests",
@@ -116,6 +119,7 @@ MAY_IMPORT = {
             "bundled",
             "video",
             "poses",
+            "provenance",
             "sandbox",
             "acceleration",
             "seam",
@@ -133,7 +137,7 @@ def room(module: str) -> str:
     if first == "stages":
         if second == "diffusion":
             return ROOMS.get(third, "system") if third else "registry"
-        return second if second in ("bundled", "video", "poses", "sandbox") else "stages"
+        return second if second in ("bundled", "video", "poses", "sandbox", "provenance") else "stages"
     return "training" if (first, second) == ("pipelines", "training") else first
 
 

@@ -1,0 +1,61 @@
+"""How films are marked: a section of the configuration."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+ENVIRONMENT = "env:"  # before the name of a variable
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Credentials(_Section):
+    """Whether films are signed, and by whom. Keys are named, never written here."""
+
+    sign: bool = Field(True, description="false: films carry no content credentials, and every result says so")
+    certificate: str | None = Field(
+        None,
+        description="PEM of the signing certificate and those above it: a file, or env:NAME of a variable; "
+        "left out, a development certificate, which nobody trusts",
+    )
+    private_key: str | None = Field(None, description="PEM of its private key: a file, or env:NAME, on every worker")
+    signer: str | None = Field(
+        None, description="instead of private_key: my_package.vault:sign, which signs bytes with a key that it keeps"
+    )
+    sku: str | None = Field(
+        None, description="field of a row's metadata that credentials name as SKU; left out, they name none"
+    )
+    input_credentials: bool = Field(
+        True, description="credentials that a reference image carries go on in the film's; false: its hash alone"
+    )
+
+    @field_validator("certificate", "private_key")
+    @classmethod
+    def _names_a_place(cls, value: str | None) -> str | None:
+        if value is not None and "-----" in value:
+            raise ValueError("name a file or env:NAME: what stands in a configuration is copied into records")
+        return value
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        keys = [name for name in ("private_key", "signer") if getattr(self, name) is not None]
+        if self.certificate is None and keys:
+            raise ValueError(f"{keys[0]} is given without a certificate")
+        if self.certificate is not None and len(keys) != 1:
+            raise ValueError("a certificate needs either private_key or signer")
+        return self
+
+
+class Watermark(_Section):
+    """The mark in the pictures."""
+
+
+class Provenance(_Section):
+    """What films carry about how they were made."""
+
+    credentials: Credentials = Credentials()
+    watermark: Watermark = Watermark()
