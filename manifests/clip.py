@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from manifests import cell, frame_rate
+from manifests.consent.record import ConsentId
 from manifests.field_error import FieldError, describe, rejection, shown
 
 __all__ = ["Clip", "FieldError", "parse_clip", "rejection"]
@@ -183,6 +184,12 @@ class Clip(BaseModel):
     )
     audio: Literal["drop", "driving"] = Field("drop", description="Whether the film keeps the driving video's sound.")
     priority: Priority = Field(0, description="Rows of a higher priority are made first; it changes no film.")
+    likeness_consent: ConsentId | None = Field(
+        None, description="Id of the consent record of the person in the reference image; no film depends on it."
+    )
+    performer_consent: ConsentId | None = Field(
+        None, description="Id of the consent record of the person in the driving file; no film depends on it."
+    )
     options: Options = Field({}, description="What only this animator knows, as a JSON object, struct or map.")
     metadata: Metadata = Field({}, description="The owner's own values, passed through to the results.")
 

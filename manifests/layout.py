@@ -34,7 +34,7 @@ POSE_FIELDS = frozenset({"driving_kind"})
 FILM_FIELDS = frozenset({"audio"})
 DIGESTED_FIELDS = frozenset({"reference", "driving", "checkpoint", "lora"})
 LORA_FIELDS = frozenset({"lora_scale"})  # of a clip that has a LoRA, beside LATENTS_FIELDS
-KEYLESS_FIELDS = frozenset({"id", "metadata", "priority"})
+KEYLESS_FIELDS = frozenset({"id", "metadata", "priority", "likeness_consent", "performer_consent"})
 
 
 def content_key(stage: str, parts: Mapping[str, Any]) -> str:
@@ -117,6 +117,7 @@ class OutputLayout:
         self.cache = cache or storage.join(output, "cache")
         self.films = storage.join(output, "films")
         self.claims = storage.join(output, "claims")
+        self.withdrawn = storage.join(output, "withdrawn")
         self.sources = storage.join(self.cache, "sources")
 
     def reference(self, key: str) -> str:
@@ -158,6 +159,10 @@ class OutputLayout:
     def claim(self, film_key: str) -> str:
         """Says which run is making a film."""
         return storage.join(self.claims, f"{film_key}.json")
+
+    def withdrawal(self, film_key: str) -> str:
+        """Says that a film was taken out of publication."""
+        return storage.join(self.withdrawn, f"{film_key}.json")
 
     def run(self, run_id: str, *parts: str) -> str:
         """The folder of one run, or something in it."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, NamedTuple, get_args
 
+from manifests.consent.record import ROLES
 from manifests.field_error import without_particulars
 from manifests.results import Result, Status
 
@@ -20,7 +21,8 @@ def summarise(results: Iterable[Result]) -> dict[str, Any]:
     """The run in figures, looked at once, one result after the other.
 
     `rows` and the count of each status; `warned`: films with a warning; `to_review`: films
-    that somebody should look at; `frames` and `film_seconds` of all films that
+    that somebody should look at; `without_consent`: films made although a consent is missing; `consents`: the records
+    that films were made under, and how many; `frames` and `film_seconds` of all films that
     are there; `fast`: recipes of mode fast, and how many films are of each;
     `film_seconds_made` of those that this run made, and `film_seconds_accepted` of those of them that nobody
     has to look at; `stage_seconds` spent by this run (cached rows cost nothing now), `stages`: rows, mean and longest
@@ -36,6 +38,8 @@ def summarise(results: Iterable[Result]) -> dict[str, Any]:
     film_seconds = Fraction(0)
     gpu_seconds = 0.0
     recipes: Counter[tuple[str | None, str]] = Counter()
+    consents: Counter[tuple[str, str | None]] = Counter()
+    without_consent = 0
     kinds: dict[tuple[str, str | None, str], _Kind] = {}
     for result in results:
         counts[result.status] += 1
@@ -54,6 +58,8 @@ def summarise(results: Iterable[Result]) -> dict[str, Any]:
             film_seconds += length
             warned += bool(result.warnings)
             to_review += bool(result.review)
+            without_consent += bool(result.consent_missing)
+            consents.update(_consents(result))
             if result.recipe:
                 recipes[result.animator, json.dumps(result.recipe)] += 1
         else:
@@ -64,6 +70,11 @@ def summarise(results: Iterable[Result]) -> dict[str, Any]:
         **{status: counts[status] for status in get_args(Status)},
         "warned": warned,
         "to_review": to_review,
+        "without_consent": without_consent,
+        "consents": [
+            {"id": name, "digest": digest, "films": films}
+            for (name, digest), films in sorted(consents.items(), key=lambda one: (one[0][0], one[0][1] or ""))
+        ],
         "fast": [
             {"animator": animator, "films": films, "recipe": json.loads(recipe)}
             for (animator, recipe), films in recipes.most_common()
@@ -84,6 +95,12 @@ def summarise(results: Iterable[Result]) -> dict[str, Any]:
             kind.in_figures() for kind in sorted(kinds.values(), key=lambda kind: (-len(kind.rows), min(kind.rows)))
         ],
     }
+
+
+def _consents(result: Result) -> set[tuple[str, str | None]]:
+    """The records that a film was made under, and the digests of their terms, where they were looked at."""
+    named = ((getattr(result, f"{role}_consent"), getattr(result, f"{role}_consent_digest")) for role in ROLES)
+    return {(name, digest) for name, digest in named if name}
 
 
 @dataclass

@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from manifests import cell, storage, table
+from manifests.consent.record import ROLES
 from manifests.errors import Problem
 from manifests.layout import Film, OutputLayout
 from manifests.result_warnings import result_warnings
@@ -61,6 +62,8 @@ RESULTS_SCHEMA = pa.schema(
         *((name, _TEXT) for name in ("device", "host", "worker")),
         *((name, _TEXT) for name in ("pose_key", "latents_key", "film_key", "pose_estimator")),
         *((name, _TEXT) for name in ("reference_digest", "driving_digest", "checkpoint_digest", "lora_digest", "code")),
+        *((f"{role}_consent{part}", _TEXT) for role in ROLES for part in ("", "_digest")),
+        ("consent_missing", pa.list_(_TEXT)),
         ("attempts", pa.int32()),
         ("worker_deaths", pa.int32()),
         ("reference_left_out", pa.float64()),
@@ -142,6 +145,11 @@ class Result(BaseModel):
     checkpoint_digest: str | None = None
     lora_digest: str | None = None
     code: str | None = None
+    likeness_consent: str | None = None  # id of the record of who is in the reference image
+    likeness_consent_digest: str | None = None  # of its terms, where they were looked at
+    performer_consent: str | None = None
+    performer_consent_digest: str | None = None
+    consent_missing: Texts = []  # why consents do not cover a film that is made all the same
     attempts: int = 0
     worker_deaths: int = 0  # tries that were the worker's death, of a row that was set aside for them
     reference_left_out: float | None = None  # share of its area
@@ -212,7 +220,32 @@ def _own(work: Work) -> dict[str, Any]:
         "seed": work.clip.seed,
         "steps": work.clip.steps,
         "metadata": work.clip.metadata,
+        **consent_fields(work),
     }
+
+
+def consent_fields(work: Work, marker: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What a result says of the consents that its film is made under.
+
+    What a row names counts; what it leaves open, as where nobody looks at records, is as the film's marker has it.
+    """
+    fields: dict[str, Any] = {"consent_missing": list(work.consents.missing)}
+    for role in ROLES:
+        named, before = getattr(work.consents, role), marker or {}
+        id_, digest = f"{role}_consent", f"{role}_consent_digest"
+        known = named is None or named.id == before.get(id_)
+        fields[id_] = named.id if named else before.get(id_)
+        fields[digest] = (named and named.digest) or (before.get(digest) if known else None)
+    return fields
+
+
+def under_other_consents(work: Work, marker: Mapping[str, Any]) -> bool:
+    """Whether a film that is there was made under other consents than its row names now, or under other terms."""
+    return any(marker.get(name) != value for name, value in _ids_and_digests(work, marker))
+
+
+def _ids_and_digests(work: Work, marker: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    return [(name, value) for name, value in consent_fields(work, marker).items() if name != "consent_missing"]
 
 
 def of_row(row: int, fields: dict[str, Any], status: Status, **ended: Any) -> Result:
@@ -220,6 +253,8 @@ def of_row(row: int, fields: dict[str, Any], status: Status, **ended: Any) -> Re
     known: dict[str, Any] = {"row": row, "id": table.row_id(fields), "metadata": table.row_metadata(fields)}
     named = {name: fields.get(name) for name in ("reference", "driving")}
     known |= {name: storage.redact(uri) for name, uri in named.items() if isinstance(uri, str)}
+    consents = {name: fields.get(name) for name in ("likeness_consent", "performer_consent")}
+    known |= {name: given for name, given in consents.items() if isinstance(given, str) and given.strip()}
     return Result.model_validate({**known, "status": status, **ended})
 
 
@@ -233,6 +268,11 @@ def marker(made: Result, run_id: str, curves: Mapping[str, Sequence[float]] | No
     """
     figures = made.model_dump(mode="json", exclude=_OF_THE_ROW)
     return {"run": run_id, **figures, "curves": dict(curves or {})}
+
+
+def marker_under(work: Work, marker: Mapping[str, Any]) -> dict[str, Any]:
+    """The marker of a film with the consents that its row names now."""
+    return {**marker, **consent_fields(work, marker)}
 
 
 def is_marker(found: Mapping[str, Any] | None) -> TypeGuard[dict[str, Any]]:
@@ -261,6 +301,7 @@ def of_marker(
         "id": work.clip.id,
         "status": status,
         **_own(work),
+        **consent_fields(work, marker),
         # which a marker of an earlier version may lack
         "pose_estimator": work.pose_estimator,
         "reference_left_out": work.reference_left_out,

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator
 
 from manifests import storage
 from manifests.clip import Clip
+from manifests.consent.consents import Consents
 
 # What was measured keeps to no rule for films. Serialises as '30000/1001'.
 SourceRate = Annotated[Fraction, PlainValidator(Fraction), PlainSerializer(str, return_type=str)]
@@ -77,6 +78,7 @@ class Work(BaseModel):
     latents_key: str = ""
     film_key: str = ""
     segment: int | None = None  # of the clip, that a worker denoises while others do the rest; None: the whole film
+    consents: Consents = Consents()  # that its people gave, as they were last looked at
     seconds: dict[str, float] = {}  # spent in each stage so far
 
     @property

@@ -24,6 +24,7 @@ from manifests.kept_results import KeptResults
 from manifests.results import Status
 from pipelines.attempts import forgive
 from pipelines.configuration import RunConfig
+from pipelines.consenting import without_withdrawn
 from pipelines.console import orders_noted
 from pipelines.disk_space import FILM, LATENTS, require_space
 from pipelines.lease import Lost, held
@@ -154,6 +155,8 @@ def gathered(
 def planned(rows: ManifestRows, settings: RunSettings, say: Say) -> tuple[Plan, KeptResults]:
     """What there is to do for rows, and the results of those that end here: refused, or finished already."""
     clips, refused = validated(rows, settings, Silence(settings, say))
+    clips, withdrawn = without_withdrawn(clips, settings)
+    refused.extend(withdrawn)
     plan = make_plan(clips, settings.layout, settings.run_id, settings.config.review)
     say(plan.in_words(refused))
     for line in [*plan.warnings(), *settings.undealt(plan.animators())]:

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from manifests.consent.settings import ConsentSettings
 from manifests.errors import WrongUsage
 from manifests.field_error import closest
 from manifests.review import ReviewLimits
@@ -144,6 +145,7 @@ class RunConfig(_Section):
     pose_rules: QualityRules = QualityRules()
     review: ReviewLimits = ReviewLimits()
     provenance: Provenance = Provenance()
+    consent: ConsentSettings = ConsentSettings()
     validate_pool: CpuPool = CpuPool(size=2)
     pose_pool: Pool = Pool()
     inputs_pool: Pool = Pool()

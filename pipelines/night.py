@@ -20,6 +20,7 @@ from manifests.retries import RETRIES
 from manifests.work import Work
 from pipelines.boundary import ended, guarded
 from pipelines.claims import Claims
+from pipelines.consenting import consented_to_the_end, still_consented
 from pipelines.console import Orders
 from pipelines.deadline import shown
 from pipelines.dealing import Dealing, Ended, unit_of
@@ -213,6 +214,7 @@ class Night:
         self._lease.require()
         names = self._looked_for()
         final, gone = self._all_rows(self._ending(), self._watch.begun()), 0
+        final = consented_to_the_end(final, self._settings)
         if names is not None:
             final, gone = checked(final, names, self._settings.layout)
         order = self._watch.order
@@ -310,5 +312,6 @@ def shared_films(plan: Plan, made: Mapping[int, Result], settings: RunSettings) 
 
 def shared_film(work: Work, film: Film, settings: RunSettings) -> Result:
     """The result of a clip whose film has just been made under another id."""
+    work = still_consented(work, settings)
     (marker,) = settings.layout.read_film_markers([film])
     return reused(work, film, cast(dict, marker), settings.layout, settings.run_id, settings.config.review)

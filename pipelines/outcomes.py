@@ -10,7 +10,9 @@ from manifests import results, storage
 from manifests.kept_results import KeptResults
 from manifests.layout import Film, OutputLayout, films_among
 from manifests.results import Result
+from manifests.work import Work
 from pipelines.boundary import guarded
+from pipelines.consenting import still_consented
 from pipelines.plan import reused, usable
 from pipelines.planned_clip import PlannedClip
 from pipelines.settings import RunSettings
@@ -22,6 +24,7 @@ class Outcomes:
 
     def __init__(self, rows: Iterable[int], settings: RunSettings) -> None:
         self._rows = list(rows)
+        self._settings = settings
         self._layout = settings.layout
         self._run_id = settings.run_id
         self._limits = settings.config.review
@@ -91,9 +94,12 @@ class Outcomes:
         kept = []
         for work, marker in zip((clip.work for clip in there), markers, strict=True):
             if marker is not None and usable(work, marker, names[storage.name(self._layout.film(films[work.row]))]):
-                make = partial(reused, work, films[work.row], marker, self._layout, self._run_id, self._limits)
-                kept.append(guarded("reconcile", work, make))
+                kept.append(guarded("reconcile", work, partial(self._found, work, films[work.row], marker)))
         return kept
+
+    def _found(self, work: Work, film: Film, marker: dict[str, Any]) -> Result:
+        work = still_consented(work, self._settings)
+        return reused(work, film, marker, self._layout, self._run_id, self._limits)
 
     def _not_reached(self, row: int, ending: str, begun: Mapping[int, str]) -> Result:
         error = f"{'not finished' if row in begun else 'not begun'}: {ending}"

@@ -137,7 +137,11 @@ def reused(
     limits: ReviewLimits | None = None,
 ) -> Result:
     """The result of a clip whose film is there; put under this clip's id too if another clip made it."""
-    if source.clip_id != work.clip.id:
-        layout.share_film(source, Film(work.clip.id, work.film_key))
-        return results.of_marker(work, marker, "cached", layout, limits)
-    return results.of_marker(work, marker, "done" if marker.get("run") == run_id else "cached", layout, limits)
+    own = Film(work.clip.id, work.film_key)
+    shared = source.clip_id != work.clip.id
+    if shared:
+        layout.share_film(source, own)
+    if results.under_other_consents(work, marker):
+        storage.publish_json(results.marker_under(work, marker), layout.film_marker(own))
+    made_here = not shared and marker.get("run") == run_id
+    return results.of_marker(work, marker, "done" if made_here else "cached", layout, limits)

@@ -192,6 +192,7 @@ class RunRecord:
             "storage_retries": sum(RETRIES.known().values()),
             "stopped": stopped,
             **summarise(final),
+            "consent": config.consent.model_dump(mode="json", exclude={"records"}),
             "gpu_hours_held": round(self._held_before + session["gpu_hours_held"], 6),
             "session": session,
         }
@@ -271,10 +272,22 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
         lines.append(f"  {summary['warned']} films with warnings: see the column of that name")
     if summary["to_review"]:
         lines.append(f"  {summary['to_review']} films to review: the column of that name says why")
+    lines += [f"  {line}" for line in consent_lines(summary)]
     if summary["stopped"]:
         lines.append(f"the run ended early: {summary['stopped']}; the same run id continues it")
     if summary["broke_off"]:
         lines.append(f"the run broke off: {summary['broke_off']}; the same run id continues it")
+    return lines
+
+
+def consent_lines(summary: dict[str, Any]) -> list[str]:
+    """What the run did about consents, where it looked at them or rows name some."""
+    mode, records = summary["consent"]["mode"], len(summary["consents"])
+    if mode == "off":
+        return [f"consents were not looked at (consent.mode off): films name {records} records"] if records else []
+    lines = [f"consent {mode}: films were made under {records} records"]
+    if summary["without_consent"]:
+        lines.append(f"{summary['without_consent']} films lack a consent that holds: see the column consent_missing")
     return lines
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from manifests import storage
-from manifests.errors import WrongUsage
+from manifests.consent.register import Register
+from manifests.errors import Problem, WrongUsage
 from manifests.field_error import choose
 from manifests.layout import OutputLayout, new_run_id
 from manifests.retries import RETRIES
@@ -72,6 +73,17 @@ def require_animators(config: RunConfig) -> None:
     for name in config.animators:
         if name in UNUSABLE:
             raise WrongUsage(UNUSABLE[name].error, UNUSABLE[name].remedy)
+
+
+def require_records(config: RunConfig) -> None:
+    """Raise `WrongUsage` where a run asks for consents and their records cannot be read, naming every fault of them."""
+    consent = config.consent.moved(lambda uri: storage.resolve(uri, os.getcwd()))
+    if not consent.looks:
+        return
+    try:
+        Register(consent).records()
+    except Problem as problem:
+        raise WrongUsage(problem.error, problem.remedy) from None
 
 
 def require_device(device: str, num_gpus: float | None = None, together: int = 1) -> None:
@@ -144,6 +156,7 @@ def settled(config: RunConfig, manifest: str, output: str, run_id: str | None) -
     Raises `WrongUsage` as `require_animators` does, and for devices that a worker would not have.
     """
     require_animators(config)
+    require_records(config)
     here, session = os.getcwd(), uuid.uuid4().hex[:12]
     RETRIES.begin(session, config.storage_retries)
     manifest, output = (storage.resolve(uri, here) for uri in (manifest, output))
@@ -164,6 +177,7 @@ def settled(config: RunConfig, manifest: str, output: str, run_id: str | None) -
             update={
                 "cache": cache,
                 "checkpoints": checkpoints,
+                "consent": config.consent.moved(lambda uri: storage.resolve(uri, here)),
                 "estimators": config.estimators.moved(lambda uri: storage.resolve(uri, here)),
             }
         ),

@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from functools import cache
 from typing import TYPE_CHECKING
 
+from manifests.consent.register import Register
 from manifests.retries import RETRIES
 from manifests.storage import Allowed
 from manifests.temporary import remove_dead_folders
@@ -47,7 +48,9 @@ def validate(settings: RunSettings, probing: Probing = lambda *of: nullcontext()
     config = settings.config
     allowed = Allowed(prefixes=list(settings.allowed_prefixes))
     sources = settings.layout.sources
-    return Validate(settings.base, allowed, config.limits, config.checkpoints, sources, config.estimators, probing)
+    register = Register(config.consent)
+    places = config.limits, config.checkpoints, sources
+    return Validate(settings.base, allowed, *places, config.estimators, probing, register)
 
 
 def extract_pose(settings: RunSettings, told: Told = silent) -> ExtractPose:
@@ -98,4 +101,5 @@ def animate(
         config.review,
         going_on,
         weights=config.model_cache.cache(),
+        register=Register(config.consent),
     )

@@ -18,6 +18,9 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from manifests import results, storage
+from manifests.consent.register import Register
+from manifests.consent.settings import ConsentSettings
+from manifests.consent.withdrawal import Withdrawals
 from manifests.errors import NotFinite, Problem
 from manifests.layout import Film, OutputLayout, sound_key
 from manifests.out_of_memory import first_line, out_of_memory
@@ -29,6 +32,7 @@ from manifests.work import Work
 from stages.bundled import bundled
 from stages.cache_entry import fetch_entry, made_anew
 from stages.checkpoint_files import held_checkpoint, held_lora, lora_at
+from stages.consenting import consents_of
 from stages.denoise import Denoise
 from stages.diffusion.animator import Animator, Parts, Segment
 from stages.diffusion.animators import facts_of
@@ -126,13 +130,16 @@ class Animate:
         limits: ReviewLimits | None = None,
         going_on: Callable[[], None] = lambda: None,
         weights: NodeCache | None = None,
+        register: Register | None = None,
     ) -> None:
         """`run_id`, `code` and `machine` go into the marker; `pose_rules` say which keypoints are unusable.
 
         `told` is told of the steps and frames that are done; `limits` say which films somebody should look at;
         `going_on` is asked between the segments of a long clip, and raises where the run is to end; `weights` are kept
-        there that come from elsewhere.
+        there that come from elsewhere; `register` holds the consents of people, where a run asks for them.
         """
+        self._register = register or Register(ConsentSettings())
+        self._withdrawals = Withdrawals(layout, self._register.settings)
         self._weights = weights or NodeCache()
         self._told = told
         self._limits = limits
@@ -150,14 +157,18 @@ class Animate:
 
         `attempt` is the number of the try, where tries are counted.
         """
+        work = self._consented(work)
         film = Film(work.clip.id, work.film_key)
         if (marker := self._made_already(film, work)) is not None:
             self._clear(work)  # a worker may have died before it did
+            if results.under_other_consents(work, marker):
+                storage.publish_json(results.marker_under(work, marker), self._layout.film_marker(film))
             own = marker.get("run") == self._run_id
             return results.of_marker(work, marker, "done" if own else "cached", self._layout, self._limits)
         started, timings = datetime.now(UTC), Timings(dict(work.seconds))
         with temporary_folder("animate") as folder:
             made = self._with_room(work, partial(self._finite, work, folder, timings))
+            work = self._consented(work)  # it took its time, in which somebody may have changed their mind
             with timings.of("publish"):
                 self._publish(made.movie, made.poster, film)
             film_bytes = made.movie.stat().st_size
@@ -166,6 +177,12 @@ class Animate:
         storage.publish_json(marker, self._layout.film_marker(film))
         self._clear(work)
         return results.of_marker(work, marker, "done", self._layout, self._limits)
+
+    def _consented(self, work: Work) -> Work:
+        """The clip with the consents that it has at this moment. Raises `Rejected` where it may not be made."""
+        consents = consents_of(work.clip, self._register, now=True)
+        self._withdrawals.require_none(work.film_key, consents)
+        return work.model_copy(update={"consents": consents})
 
     def _clear(self, work: Work) -> None:
         """Remove the segments of a finished film, unless latents are kept."""
@@ -182,7 +199,7 @@ class Animate:
 
         Raises `NotFinite` where half precision gave none: then the whole film is to be made in float32.
         """
-        timings = Timings(dict(work.seconds))
+        work, timings = self._consented(work), Timings(dict(work.seconds))
         with temporary_folder("animate") as folder:
             self._with_room(work, partial(self._one_segment, work, number, folder, timings))
         return work.model_copy(update={"seconds": timings.seconds})

@@ -10,12 +10,16 @@ from typing import Any, NamedTuple, cast
 
 from manifests import storage, table
 from manifests.clip import LONGEST_SIDE, SHORTEST_SIDE, Clip, parse_clip, rejection
+from manifests.consent.consents import Consents
+from manifests.consent.register import Register
+from manifests.consent.settings import ConsentSettings
 from manifests.errors import Rejected
 from manifests.frame_rate import FASTEST
 from manifests.source_memo import SourceMemo
 from manifests.storage import Allowed, Stamp
 from manifests.temporary import temporary_folder
 from manifests.work import COLOUR_PROFILE, Source, Weights, Work
+from stages.consenting import consents_of
 from stages.diffusion.animator import Facts, Options, Shape
 from stages.diffusion.fast import UNIPC_STEPS, fast_of
 from stages.driving import driven, shown_count
@@ -53,6 +57,7 @@ class Asked:
     facts: Facts
     checkpoint: str  # folder
     files: dict[str, NamedFile]  # by field
+    consents: Consents
 
 
 class Validate:
@@ -71,11 +76,14 @@ class Validate:
         sources: str,
         estimators: Estimators,
         probing: Probing = lambda *of: nullcontext(),
+        register: Register | None = None,
     ) -> None:
         """`base` is where relative paths of the manifest start; `checkpoints` names folders by animator or by label.
 
-        `probing` is entered around the reading of a file that nothing is known of yet.
+        `probing` is entered around the reading of a file that nothing is known of yet; `register` holds the consents
+        of people, where a run asks for them.
         """
+        self._register = register or Register(ConsentSettings())
         self._probing = probing
         self._estimators = estimators
         self._base = base
@@ -108,6 +116,7 @@ class Validate:
             drawn=drawn,
             checkpoint=asked.checkpoint,
             lora=lora and Weights.model_validate(lora),
+            consents=asked.consents,
         )
 
     def asked(self, fields: dict[str, Any]) -> Asked:
@@ -117,6 +126,7 @@ class Validate:
             raise rejection(errors)
         facts = known_animator(clip.animator)
         check_suitable(clip, facts, self._estimators)
+        consents = consents_of(clip, self._register)  # before any file of a person is opened
         checkpoint = self._checkpoint(clip, facts)
         files = {}
         if facts.reference:
@@ -128,7 +138,7 @@ class Validate:
                 files["people"] = NamedFile(files["driving"].uri, "people")
         if clip.lora is not None:
             files["lora"] = self._named("lora", clip.lora, "lora")
-        return Asked(clip, facts, checkpoint, files)
+        return Asked(clip, facts, checkpoint, files, consents)
 
     def is_known(self, file: NamedFile) -> bool:
         """Whether `examine` would answer without reading the file."""

@@ -45,6 +45,7 @@ given_names = {"reference", "driving", "checkpoint", "lora"}
         ({"id": "b"}, set()),
         ({"metadata": {"sku": 1}}, set()),
         ({"priority": 10}, set()),
+        ({"likeness_consent": "C-1", "performer_consent": "C-2"}, set()),
         ({"seed": 1}, {"latents", "film"}),
         ({"steps": 5}, {"latents", "film"}),
         ({"guidance": 2.0}, {"latents", "film"}),
