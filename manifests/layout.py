@@ -20,7 +20,7 @@ from manifests.errors import Problem, WrongUsage
 from manifests.row_text import rows_digest
 
 # Raised by one when a stage's results change for the same inputs; everything after it is then made again.
-ALGORITHM = {"reference": 1, "sound": 1, "pose": 1, "latents": 2, "film": 1}
+ALGORITHM = {"reference": 1, "sound": 1, "pose": 1, "latents": 2, "film": 1, "signed": 1}
 
 KEY_LENGTH = 32  # hex digits: 128 bits
 
@@ -86,6 +86,11 @@ def film_key(clip: Clip, latents: Sequence[str], encoding: Mapping[str, Any], dr
     """Key of a film; `driving` is the content of the driving file, which matters if its sound is kept."""
     sound = driving if clip.audio == "driving" else None
     return content_key("film", {"latents": list(latents), "encoding": encoding, "sound": sound})
+
+
+def signed_key(facts: Mapping[str, Any], identity: str) -> str:
+    """Key of a signed film: what its credentials state, the film's key among it, and whose certificate signs."""
+    return content_key("signed", {"facts": dict(facts), "identity": identity})
 
 
 def _fields(clip: Clip, names: frozenset[str]) -> dict[str, Any]:

@@ -22,7 +22,8 @@ def summarise(results: Iterable[Result]) -> dict[str, Any]:
 
     `rows` and the count of each status; `warned`: films with a warning; `to_review`: films
     that somebody should look at; `without_consent`: films made although a consent is missing; `consents`: the records
-    that films were made under, and how many; `frames` and `film_seconds` of all films that
+    that films were made under, and how many; `signed_by`: films by the name in the signing certificate,
+    "nobody" where that was asked for, "unknown" of older films; `frames` and `film_seconds` of all films that
     are there; `fast`: recipes of mode fast, and how many films are of each;
     `film_seconds_made` of those that this run made, and `film_seconds_accepted` of those of them that nobody
     has to look at; `stage_seconds` spent by this run (cached rows cost nothing now), `stages`: rows, mean and longest
@@ -37,6 +38,7 @@ def summarise(results: Iterable[Result]) -> dict[str, Any]:
     frames = warned = to_review = 0
     film_seconds = Fraction(0)
     gpu_seconds = 0.0
+    signers: Counter[str] = Counter()
     recipes: Counter[tuple[str | None, str]] = Counter()
     consents: Counter[tuple[str, str | None]] = Counter()
     without_consent = 0
@@ -60,6 +62,7 @@ def summarise(results: Iterable[Result]) -> dict[str, Any]:
             to_review += bool(result.review)
             without_consent += bool(result.consent_missing)
             consents.update(_consents(result))
+            signers[result.signed_by or "unknown"] += 1
             if result.recipe:
                 recipes[result.animator, json.dumps(result.recipe)] += 1
         else:
@@ -75,6 +78,7 @@ def summarise(results: Iterable[Result]) -> dict[str, Any]:
             {"id": name, "digest": digest, "films": films}
             for (name, digest), films in sorted(consents.items(), key=lambda one: (one[0][0], one[0][1] or ""))
         ],
+        "signed_by": dict(signers.most_common()),
         "fast": [
             {"animator": animator, "films": films, "recipe": json.loads(recipe)}
             for (animator, recipe), films in recipes.most_common()

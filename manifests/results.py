@@ -61,6 +61,7 @@ RESULTS_SCHEMA = pa.schema(
         ("cpu_seconds", pa.float64()),
         *((name, _TEXT) for name in ("device", "host", "worker")),
         *((name, _TEXT) for name in ("pose_key", "latents_key", "film_key", "pose_estimator")),
+        *((name, _TEXT) for name in ("signed_by", "signed_key")),
         *((name, _TEXT) for name in ("reference_digest", "driving_digest", "checkpoint_digest", "lora_digest", "code")),
         *((f"{role}_consent{part}", _TEXT) for role in ROLES for part in ("", "_digest")),
         ("consent_missing", pa.list_(_TEXT)),
@@ -139,6 +140,8 @@ class Result(BaseModel):
     pose_key: str | None = None
     latents_key: str | None = None
     film_key: str | None = None
+    signed_by: str | None = None  # common name in the certificate, "nobody" where none was to; None: an older film
+    signed_key: str | None = None  # of the film with its credentials
     pose_estimator: str | None = None  # which found the poses in the driving file, where one did
     reference_digest: str | None = None
     driving_digest: str | None = None

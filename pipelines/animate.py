@@ -84,7 +84,7 @@ def run(
     wanted = bad_rows(settings.layout, run_id, rejected=not retry_failed) if only_failed or retry_failed else None
     if dry_run:
         incoming, rows = gathered(settings, limit, only, wanted, strict, say)
-        return RunRecord(settings).dry(*planned(rows, settings, say), say)
+        return RunRecord(settings).dry(*planned(rows, settings, say, dry_run), say)
 
     record = RunRecord(settings)
     with held(settings.layout, settings.run_id, settings.session, say) as lease:
@@ -152,12 +152,16 @@ def gathered(
     return incoming, rows if wanted is None else rows.where(wanted)
 
 
-def planned(rows: ManifestRows, settings: RunSettings, say: Say) -> tuple[Plan, KeptResults]:
-    """What there is to do for rows, and the results of those that end here: refused, or finished already."""
+def planned(rows: ManifestRows, settings: RunSettings, say: Say, dry_run: bool = False) -> tuple[Plan, KeptResults]:
+    """What there is to do for rows, and the results of those that end here: refused, or finished already.
+
+    Finished films that another signed are signed again, but in a `dry_run`.
+    """
     clips, refused = validated(rows, settings, Silence(settings, say))
     clips, withdrawn = without_withdrawn(clips, settings)
     refused.extend(withdrawn)
-    plan = make_plan(clips, settings.layout, settings.run_id, settings.config.review)
+    signing = None if dry_run else settings.signing()
+    plan = make_plan(clips, settings.layout, settings.run_id, settings.config.review, signing)
     say(plan.in_words(refused))
     for line in [*plan.warnings(), *settings.undealt(plan.animators())]:
         say(line)
@@ -174,6 +178,7 @@ def require_possible(settings: RunSettings, only: Collection[str], dry_run: bool
         require_device(settings.device, pool.num_gpus, pool.gpus_per_clip)
         require_packages(settings.config)
     if not dry_run:
+        settings.signing().require_possible()
         require_writable_folder(settings.output)
 
 

@@ -314,4 +314,5 @@ def shared_film(work: Work, film: Film, settings: RunSettings) -> Result:
     """The result of a clip whose film has just been made under another id."""
     work = still_consented(work, settings)
     (marker,) = settings.layout.read_film_markers([film])
-    return reused(work, film, cast(dict, marker), settings.layout, settings.run_id, settings.config.review)
+    limits, signing = settings.config.review, settings.signing()
+    return reused(work, film, cast(dict, marker), settings.layout, settings.run_id, limits, signing)

@@ -99,7 +99,8 @@ class Outcomes:
 
     def _found(self, work: Work, film: Film, marker: dict[str, Any]) -> Result:
         work = still_consented(work, self._settings)
-        return reused(work, film, marker, self._layout, self._run_id, self._limits)
+        signing = self._settings.signing()
+        return reused(work, film, marker, self._layout, self._run_id, self._limits, signing)
 
     def _not_reached(self, row: int, ending: str, begun: Mapping[int, str]) -> Result:
         error = f"{'not finished' if row in begun else 'not begun'}: {ending}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -13,8 +15,12 @@ from manifests.layout import Film, OutputLayout
 from manifests.results import AT_ONCE, Result
 from manifests.review import ReviewLimits
 from manifests.work import Work
+from pipelines.boundary import guarded
 from pipelines.planned_clip import PlannedClip
 from stages.poses.outdated import outdated
+from stages.provenance.credentials.film_signing import FilmSigning, whole
+
+AT_A_TIME = 8  # finished films that are copied or signed again
 
 
 @dataclass
@@ -88,11 +94,16 @@ class Plan:
 
 
 def make_plan(
-    clips: Iterable[PlannedClip], layout: OutputLayout, run_id: str, limits: ReviewLimits | None = None
+    clips: Iterable[PlannedClip],
+    layout: OutputLayout,
+    run_id: str,
+    limits: ReviewLimits | None = None,
+    signing: FilmSigning | None = None,
 ) -> Plan:
     """Three listings and one small read per finished clip; nothing is decoded.
 
-    `limits` say which of the finished films are to be reviewed.
+    `limits` say which of the finished films are to be reviewed; those that `signing` finds signed otherwise are signed
+    again here, each in a few hundredths of a second.
     A film that this very run made before it was interrupted counts as done, one of an earlier run as cached.
     """
     poses, latents = (storage.listing(storage.parent(place("key"))) for place in (layout.poses, layout.latents))
@@ -104,11 +115,14 @@ def make_plan(
     for start in range(0, len(finished), AT_ONCE):
         some = finished[start : start + AT_ONCE]
         markers = layout.read_film_markers([films[clip.film_key] for clip in some])
+        calls: list[tuple[Work, Callable[[], Result]]] = []
         for clip, marker in zip(some, markers, strict=True):
             film = films[clip.film_key]
             if results.is_marker(marker) and usable(work := clip.work, marker, film.size):
-                plan.finished.extend([reused(work, film, marker, layout, run_id, limits)])
+                calls.append((work, partial(reused, work, film, marker, layout, run_id, limits, signing)))
                 known.add(clip.row)
+        with ThreadPoolExecutor(AT_A_TIME) as pool:
+            plan.finished.extend(pool.map(lambda call: guarded("publish", *call), calls))
     making: set[str] = set()
     for clip in clips:
         if clip.row in known:
@@ -125,7 +139,7 @@ def usable(work: Work, marker: Mapping[str, Any] | None, size: int | None) -> bo
     """Whether a finished film of that many bytes may stand: it is whole, and its poses would be drawn the same now."""
     if not results.is_marker(marker) or outdated(work, marker.get("pose") or {}):
         return False
-    return size == (marker.get("film_bytes") or size)
+    return whole(marker, size)
 
 
 def reused(
@@ -135,13 +149,20 @@ def reused(
     layout: OutputLayout,
     run_id: str,
     limits: ReviewLimits | None = None,
+    signing: FilmSigning | None = None,
 ) -> Result:
-    """The result of a clip whose film is there; put under this clip's id too if another clip made it."""
+    """The result of a clip whose film is there; put under this clip's id too if another clip made it.
+
+    Signed again where `signing` asks for it.
+    """
     own = Film(work.clip.id, work.film_key)
     shared = source.clip_id != work.clip.id
-    if shared:
-        layout.share_film(source, own)
-    if results.under_other_consents(work, marker):
-        storage.publish_json(results.marker_under(work, marker), layout.film_marker(own))
+    if signing is not None and signing.outdated(work, marker):
+        marker = signing.renewed(work, source, results.marker_under(work, marker), layout)
+    else:
+        if shared:
+            layout.share_film(source, own)
+        if results.under_other_consents(work, marker):
+            storage.publish_json(results.marker_under(work, marker), layout.film_marker(own))
     made_here = not shared and marker.get("run") == run_id
     return results.of_marker(work, marker, "done" if made_here else "cached", layout, limits)

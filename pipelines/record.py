@@ -273,6 +273,7 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
     if summary["to_review"]:
         lines.append(f"  {summary['to_review']} films to review: the column of that name says why")
     lines += [f"  {line}" for line in consent_lines(summary)]
+    lines += [f"  {films} films signed by {name}" for name, films in summary["signed_by"].items()]
     if summary["stopped"]:
         lines.append(f"the run ended early: {summary['stopped']}; the same run id continues it")
     if summary["broke_off"]:

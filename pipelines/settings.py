@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from manifests import storage
@@ -20,6 +20,8 @@ from stages.bundled import SCHEME
 from stages.diffusion.acceleration import GET_XFORMERS, xformers_is_here
 from stages.diffusion.animators import ANIMATORS, UNUSABLE, add_animators
 from stages.hub import on_hub, require_allowed
+from stages.provenance.credentials.development import DevelopmentCertificate, development_certificate
+from stages.provenance.credentials.film_signing import FilmSigning
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -39,6 +41,7 @@ class RunSettings:
     dtype: str  # of all networks, or "auto" for what suits each animator on the device
     code: str
     until: datetime | None = None  # when the run has to end
+    development: DevelopmentCertificate | None = field(default=None, repr=False)  # where films are signed with it
 
     def with_pool(self, pool: AnimatePool) -> RunSettings:
         """The same for workers of another pool."""
@@ -48,6 +51,10 @@ class RunSettings:
     def layout(self) -> OutputLayout:
         """Where everything lies."""
         return OutputLayout(self.output, self.config.cache)
+
+    def signing(self) -> FilmSigning:
+        """Who signs films."""
+        return FilmSigning(self.config.provenance, self.development)
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -165,6 +172,7 @@ def settled(config: RunConfig, manifest: str, output: str, run_id: str | None) -
     checkpoints = {name: _weights(config, folder, here) for name, folder in config.checkpoints.items()}
     if loose := sorted(config.checkpoint_digests.keys() - checkpoints.keys()):
         raise WrongUsage(f"checkpoint_digests: no checkpoint is named {loose[0]!r}", "use the names of `checkpoints`")
+    provenance = config.provenance.moved(lambda path: storage.resolve(path, here))
     prefixes = [storage.resolve(prefix, here) for prefix in config.allowed_prefixes]
     pool = config.animate_pool
     device = pool.device if pool.device != "auto" else ("cuda" if pool.num_gpus else "cpu")
@@ -178,6 +186,7 @@ def settled(config: RunConfig, manifest: str, output: str, run_id: str | None) -
                 "cache": cache,
                 "checkpoints": checkpoints,
                 "consent": config.consent.moved(lambda uri: storage.resolve(uri, here)),
+                "provenance": provenance,
                 "estimators": config.estimators.moved(lambda uri: storage.resolve(uri, here)),
             }
         ),
@@ -190,4 +199,5 @@ def settled(config: RunConfig, manifest: str, output: str, run_id: str | None) -
         device=device,
         dtype=pool.dtype,
         code=code_version(),
+        development=development_certificate() if provenance.credentials.development else None,
     )

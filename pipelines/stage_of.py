@@ -102,4 +102,5 @@ def animate(
         going_on,
         weights=config.model_cache.cache(),
         register=Register(config.consent),
+        signing=settings.signing(),
     )

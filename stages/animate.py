@@ -45,6 +45,7 @@ from stages.node_cache import NodeCache
 from stages.poses.motion.quality import QualityRules
 from stages.poses.outdated import outdated
 from stages.progress import Told, counted_batches, silent
+from stages.provenance.credentials.film_signing import FilmSigning, whole
 from stages.video.beside import used_beside
 from stages.video.brightness import BRIGHT, DARK, Brightest
 from stages.video.encode import EncodeRecipe
@@ -131,15 +132,18 @@ class Animate:
         going_on: Callable[[], None] = lambda: None,
         weights: NodeCache | None = None,
         register: Register | None = None,
+        signing: FilmSigning | None = None,
     ) -> None:
         """`run_id`, `code` and `machine` go into the marker; `pose_rules` say which keypoints are unusable.
 
         `told` is told of the steps and frames that are done; `limits` say which films somebody should look at;
         `going_on` is asked between the segments of a long clip, and raises where the run is to end; `weights` are kept
-        there that come from elsewhere; `register` holds the consents of people, where a run asks for them.
+        there that come from elsewhere; `register` holds the consents of people, where a run asks for them;
+        `signing` signs what is published, left out with this machine's development certificate.
         """
         self._register = register or Register(ConsentSettings())
         self._withdrawals = Withdrawals(layout, self._register.settings)
+        self._signing = signing or FilmSigning()
         self._weights = weights or NodeCache()
         self._told = told
         self._limits = limits
@@ -161,7 +165,9 @@ class Animate:
         film = Film(work.clip.id, work.film_key)
         if (marker := self._made_already(film, work)) is not None:
             self._clear(work)  # a worker may have died before it did
-            if results.under_other_consents(work, marker):
+            if self._signing.outdated(work, marker):
+                marker = self._signing.renewed(work, film, results.marker_under(work, marker), self._layout)
+            elif results.under_other_consents(work, marker):
                 storage.publish_json(results.marker_under(work, marker), self._layout.film_marker(film))
             own = marker.get("run") == self._run_id
             return results.of_marker(work, marker, "done" if own else "cached", self._layout, self._limits)
@@ -170,8 +176,11 @@ class Animate:
             made = self._with_room(work, partial(self._finite, work, folder, timings))
             work = self._consented(work)  # it took its time, in which somebody may have changed their mind
             with timings.of("publish"):
-                self._publish(made.movie, made.poster, film)
-            film_bytes = made.movie.stat().st_size
+                movie, poster = (
+                    self._signing.signed(work, file, folder, self._code) for file in (made.movie, made.poster)
+                )
+                self._publish(movie, poster, film)
+            film_bytes = movie.stat().st_size
         result = self._result(work, attempt, started, timings, made, film_bytes)
         marker = results.marker(result, self._run_id, made.quality.curves())
         storage.publish_json(marker, self._layout.film_marker(film))
@@ -297,7 +306,7 @@ class Animate:
             size = storage.stamp(self._layout.film(film)).size
         except FileNotFoundError:
             return None
-        return marker if size == (marker.get("film_bytes") or size) else None
+        return marker if whole(marker, size) else None
 
     def _publish(self, movie: Path, still: Path, film: Film) -> None:
         """Put film and poster at their places. Raises `Problem` naming where the film was kept instead."""
@@ -369,6 +378,7 @@ class Animate:
             width=clip.width,
             height=clip.height,
             film_bytes=film_bytes,
+            **self._signing.told(work),
             poster_frame=made.poster_frame,
             recipe=recipe_of(clip, work.checkpoint),
             crf=self._recipe.crf,

@@ -88,7 +88,7 @@ def looked_at_there(settings: RunSettings, limit: int | None, say: Say) -> tuple
     from pipelines.animate import gathered, planned
 
     _, rows = gathered(settings, limit, (), None, False, say)
-    plan, refused = planned(rows, settings, say)
+    plan, refused = planned(rows, settings, say, dry_run=True)
     remove_traces(settings)
     finished = {row for row, _ in plan.finished.texts()}
     kept = KeptResults()

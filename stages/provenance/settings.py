@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -40,6 +41,11 @@ class Credentials(_Section):
             raise ValueError("name a file or env:NAME: what stands in a configuration is copied into records")
         return value
 
+    @property
+    def development(self) -> bool:
+        """Whether films are signed with a development certificate."""
+        return self.sign and self.certificate is None
+
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
         keys = [name for name in ("private_key", "signer") if getattr(self, name) is not None]
@@ -59,3 +65,9 @@ class Provenance(_Section):
 
     credentials: Credentials = Credentials()
     watermark: Watermark = Watermark()
+
+    def moved(self, place: Callable[[str], str]) -> Self:
+        """The same with files at what `place` makes of their paths."""
+        named = {name: getattr(self.credentials, name) for name in ("certificate", "private_key")}
+        files = {name: place(path) for name, path in named.items() if path and not path.startswith(ENVIRONMENT)}
+        return self.model_copy(update={"credentials": self.credentials.model_copy(update=files)})

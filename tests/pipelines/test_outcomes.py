@@ -20,7 +20,8 @@ from pipelines.settings import RunSettings, settled
 
 @pytest.fixture
 def settings(tmp_path: Path) -> RunSettings:
-    return settled(RunConfig(), str(tmp_path / "m.parquet"), str(tmp_path / "out"), "night")
+    unsigned = RunConfig.load(None, {"provenance": {"credentials": {"sign": False}}})  # these films are no films
+    return settled(unsigned, str(tmp_path / "m.parquet"), str(tmp_path / "out"), "night")
 
 
 def work(row: int) -> Work:

@@ -1,0 +1,126 @@
+"""Films and posters signed by a run's configuration, and signed again where it changed; never made again for that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from manifests import storage
+from manifests.errors import Problem
+from manifests.layout import Film, OutputLayout, signed_key
+from manifests.temporary import temporary_folder
+from manifests.work import Work
+from stages.provenance.credentials.development import DevelopmentCertificate
+from stages.provenance.credentials.signing import DEVELOPMENT, Signing, signing_of
+from stages.provenance.facts import film_facts
+from stages.provenance.settings import Provenance
+
+NOBODY = "nobody"  # signed a film whose configuration says that none is to be
+
+
+class FilmSigning:
+    """The last step before a film is published. Keys are read when the first film asks for them."""
+
+    def __init__(self, provenance: Provenance | None = None, development: DevelopmentCertificate | None = None) -> None:
+        """`development` is the run's own, which every worker signs with; without it, this machine's."""
+        self._provenance = provenance or Provenance()
+        self._development = development
+
+    @cached_property
+    def _signing(self) -> Signing | None:
+        return signing_of(self._provenance.credentials, self._development)
+
+    def require_possible(self) -> None:
+        """Sign a picture of one colour. Raises `Problem` where films could not be signed."""
+        if self._provenance.credentials.certificate is None or self._signing is None:
+            return
+        from PIL import Image
+
+        from stages.provenance.credentials.embedding import sign_file
+        from stages.provenance.facts import FilmFacts
+
+        nothing = FilmFacts(film_key="0" * 32, animator="none", mode="none", checkpoint_digest="")
+        with temporary_folder("signing") as folder:
+            Image.new("RGB", (16, 16)).save(folder / "nothing.jpg")
+            sign_file(folder / "nothing.jpg", folder / "signed.jpg", nothing, "0" * 32, "0", self._signing)
+
+    def key(self, work: Work, marker: Mapping[str, Any] | None = None) -> str | None:
+        """The key of a clip's signed film: its film's, what is stated, and who signs; None where nobody is to.
+
+        Here and below, `marker` is that of a film that is there already.
+        """
+        credentials = self._provenance.credentials
+        if not credentials.sign:
+            return None
+        identity = DEVELOPMENT
+        if credentials.certificate is not None and self._signing is not None:
+            identity = self._signing.identity
+        return signed_key(film_facts(work, self._provenance, marker).model_dump(mode="json"), identity)
+
+    def signed(
+        self, work: Work, file: Path, folder: Path, software: str, marker: Mapping[str, Any] | None = None
+    ) -> Path:
+        """The file of a film or its poster with credentials, in `folder`; as it is where nobody is to sign."""
+        key = self.key(work, marker)
+        if key is None or self._signing is None:
+            return file
+        from stages.provenance.credentials.embedding import sign_file
+
+        signed = folder / f"signed{file.suffix}"
+        signed.unlink(missing_ok=True)
+        sign_file(file, signed, film_facts(work, self._provenance, marker), key, software, self._signing)
+        return signed
+
+    def told(self, work: Work, marker: Mapping[str, Any] | None = None) -> dict[str, str | None]:
+        """Who signed a film just now, as its result says."""
+        return {"signed_by": self._signing.name if self._signing else NOBODY, "signed_key": self.key(work, marker)}
+
+    def outdated(self, work: Work, marker: Mapping[str, Any]) -> bool:
+        """Whether a finished film is to be signed again: by somebody else, for other facts, or for the first time."""
+        key = self.key(work, marker)
+        return key is not None and marker.get("signed_key") != key
+
+    def renewed(self, work: Work, source: Film, marker: dict[str, Any], layout: OutputLayout) -> dict[str, Any]:
+        """Sign the stored film `source` for this clip and publish it under the clip's id; the marker it has then.
+
+        Whoever dies on the way leaves a film that is found whole, and signed again by the next run.
+        """
+        film = Film(work.clip.id, work.film_key)
+        if source.clip_id != film.clip_id:
+            (own,) = layout.read_film_markers([film])
+            if own is not None and not self.outdated(work, own) and _is_there(layout, film, own):
+                return own
+        with temporary_folder("signing") as folder:
+            signed = []
+            for place in (layout.film, layout.poster):
+                try:
+                    stored = storage.fetch(place(source), folder, None)
+                except FileNotFoundError:
+                    if place == layout.film:
+                        raise
+                    continue  # somebody took the poster away
+                made = self.signed(work, stored, folder, str(marker.get("code") or "0"), marker)
+                signed.append((made, place(film)))
+            size = signed[0][0].stat().st_size
+            if source.clip_id == film.clip_id:
+                storage.publish_json({**marker, "signing_bytes": size}, layout.film_marker(film))
+            for made, target in signed:
+                storage.publish(made, target)
+        renewed = {**marker, "film_bytes": size, **self.told(work, marker)}
+        renewed.pop("signing_bytes", None)
+        storage.publish_json(renewed, layout.film_marker(film))
+        return renewed
+
+
+def whole(marker: Mapping[str, Any], size: int | None) -> bool:
+    """Whether a film has the bytes that its marker says, or those it was being signed to when a process died."""
+    return size in (marker.get("film_bytes") or size, marker.get("signing_bytes"))
+
+
+def _is_there(layout: OutputLayout, film: Film, marker: Mapping[str, Any]) -> bool:
+    try:
+        return whole(marker, storage.stamp(layout.film(film)).size)
+    except (FileNotFoundError, Problem):
+        return False
