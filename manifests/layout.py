@@ -123,6 +123,7 @@ class OutputLayout:
         self.films = storage.join(output, "films")
         self.claims = storage.join(output, "claims")
         self.withdrawn = storage.join(output, "withdrawn")
+        self.set_aside = storage.join(output, "set_aside")
         self.sources = storage.join(self.cache, "sources")
 
     def reference(self, key: str) -> str:

@@ -17,6 +17,7 @@ from pipelines.commands.jobs import add_logs, add_status, add_stop, add_submit
 from pipelines.commands.manifests import add_manifest
 from pipelines.commands.nights import add_animate, add_plan, add_replay, add_report
 from pipelines.commands.options import BROKE_OFF, EXIT_CODES, OK, SOME_FAILED, WRONG_USAGE
+from pipelines.commands.revoke import add_revoke
 from pipelines.console import Console, Terminated, print_json, told_to_end
 
 __all__ = ["BROKE_OFF", "OK", "SOME_FAILED", "WRONG_USAGE", "build_parser", "main"]
@@ -115,6 +116,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_models(commands)
     add_replay(commands)
     add_doctor(commands)
+    add_revoke(commands)
     add_clean(commands)
     add_cluster(commands)
     add_config(commands)

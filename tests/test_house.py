@@ -348,7 +348,7 @@ def brought(module: str) -> list[str]:
 
 
 LIGHT = ["stages.diffusion.animator", "stages.diffusion.animators", "stages.driving", "stages.validate"]
-LIGHT += ["pipelines.plan", "pipelines.keying", "pipelines.cli"]
+LIGHT += ["pipelines.plan", "pipelines.keying", "pipelines.cli", "pipelines.revocation"]
 
 
 @pytest.mark.parametrize("module", LIGHT)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from manifests.consent.record import ANY, Names
+from manifests.consent.record import ANY, names
+
+Said = Annotated[tuple[str, ...], BeforeValidator(lambda value: names(value) if value else ())]
 
 
 class ConsentSettings(BaseModel):
@@ -21,8 +23,8 @@ class ConsentSettings(BaseModel):
     )
     records: str | None = Field(None, description="file of consent records, .json, .jsonl or .parquet: a path or URI")
     brand: str | None = Field(None, min_length=1, description="whose films these are")
-    channels: Names = Field((), validate_default=False, description="where they are to be shown: [web, social], …")
-    territories: Names = Field((), validate_default=False, description="in which countries: [DE, FR], …")
+    channels: Said = Field((), description="where they are to be shown: [web, social], …")
+    territories: Said = Field((), description="in which countries: [DE, FR], …")
 
     @model_validator(mode="before")
     @classmethod

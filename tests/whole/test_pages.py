@@ -125,6 +125,7 @@ def test_every_command_that_a_page_names_is_one() -> None:
         "models",
         "models fetch",
         "doctor",
+        "revoke",
         "clean",
         "cluster render",
         "config",
