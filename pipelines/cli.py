@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from manifests.errors import Problem, WrongUsage
-from pipelines.commands.films import add_clip, add_measure, add_poses, add_preview
+from pipelines.commands.films import add_clip, add_measure, add_poses, add_preview, add_verify
 from pipelines.commands.installation import add_clean, add_cluster, add_config, add_doctor, add_models
 from pipelines.commands.jobs import add_logs, add_status, add_stop, add_submit
 from pipelines.commands.manifests import add_manifest
@@ -113,6 +113,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_manifest(commands)
     add_poses(commands)
     add_measure(commands)
+    add_verify(commands)
     add_models(commands)
     add_replay(commands)
     add_doctor(commands)

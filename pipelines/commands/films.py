@@ -1,4 +1,4 @@
-"""Commands about one film: clip, preview, poses, measure."""
+"""Commands about films: clip, preview, poses, measure, verify."""
 
 from __future__ import annotations
 
@@ -217,4 +217,41 @@ def measure(arguments: argparse.Namespace) -> int:
         print_json({"exit_code": code, "quality": quality, "skipped": found.skipped, "review": reasons})
     else:
         print_text("\n".join([*found.lines(config.review.of(arguments.animator)), *reasons]))
+    return code
+
+
+def add_verify(commands: Any) -> None:
+    """Add the command `verify`."""
+    text = "say what films and pictures are: their signature, and the mark in them; exit with 3 where one is not ours"
+    parser = new_command(commands, "verify", verify, text, SOME_FAILED)
+    parser.add_argument("files", nargs="+", metavar="FILE", help="films, pictures, folders of them, or URIs")
+    parser.add_argument(
+        "--root", type=Path, action="append", default=[], metavar="PEM", help="root certificate to trust; with it, "
+        "exit with 3 also where another signed; may be repeated"
+    )  # fmt: skip
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML configuration, with the key of the watermark")
+    parser.add_argument(
+        "--allow", action="append", default=[], metavar="PREFIX", help="the only places in stores that may be read from"
+    )
+    speech_options(parser)
+
+
+def verify(arguments: argparse.Namespace) -> int:
+    """`catwalk verify`."""
+    from pipelines.configuration import RunConfig
+    from pipelines.verify import Verifier, as_wanted
+
+    config, console = RunConfig.load(arguments.config), arguments.console
+    config = config.model_copy(update={"allowed_prefixes": [*config.allowed_prefixes, *arguments.allow]})
+    verifier, found = Verifier(config, arguments.root), []
+    for file in verifier.files(arguments.files, console.say):
+        found.append(verdict := verifier(file))
+        if not arguments.json:
+            print_text("\n".join(verdict.lines()))
+    if not found:
+        raise WrongUsage("there is no film and no picture", "name a file, or a folder that holds some")
+    code = OK if all(as_wanted(one, bool(arguments.root)) for one in found) else SOME_FAILED
+    if arguments.json:
+        files = [{"summary": one.summary, **one.model_dump(mode="json")} for one in found]
+        print_json({"exit_code": code, "files": files})
     return code

@@ -106,6 +106,12 @@ def _container(film: Path, wanted: Sequence[Any] | None) -> Answer:
     return Answer(container_faults(film, Wanted(frames, Fraction(*fps), width, height)))
 
 
+def _credentials(path: Path, roots: Sequence[str]) -> Answer:
+    from stages.provenance.credentials.reading import read_credentials
+
+    return Answer(read_credentials(path, roots))
+
+
 def _lora(path: Path) -> Answer:
     from stages.diffusion.weights.lora_file import probe_lora
 
@@ -177,6 +183,7 @@ READERS: dict[str, Reader] = {
     "uv facts": Reader(_uv_facts, _UV),
     "uv": Reader(_uv, _UV),
     "container": Reader(_container, ("stages.video.quality.container", "av.subtitles.stream")),
+    "credentials": Reader(_credentials, ("stages.provenance.credentials.reading", "c2pa")),
     "lora": Reader(_lora, ("stages.diffusion.weights.lora_file",)),
     "table": Reader(_table, ("manifests.table",)),
     "tries": Reader(_tries, told=True),

@@ -22,6 +22,7 @@ from manifests import storage
 from manifests.errors import Problem, Rejected
 from stages.poses.files.uv_file import UVFacts
 from stages.poses.keypoints import Keypoints
+from stages.provenance.verdict import CredentialsVerdict
 from stages.sandbox.child import Answer
 from stages.sandbox.confinement import Bounds
 from stages.sandbox.held_file import HeldFile
@@ -173,6 +174,21 @@ def container_faults(film: File, wanted: Wanted | None, limits: Limits) -> list[
     return _checked(reading, SANDBOX.read(reading), lambda given: [_text(fault) for fault in given.data])
 
 
+def read_credentials(file: File, roots: Sequence[str], limits: Limits) -> CredentialsVerdict:
+    """What a file's content credentials say; `root` is the number of the one of `roots` (PEM) that they come from."""
+
+    def verdict(given: Answer) -> CredentialsVerdict:
+        told = dict(given.data)
+        root = told.pop("root", None)
+        texts = [value for value in told.values() if isinstance(value, str)] + list(told.get("problems", ()))
+        for text in texts:
+            _text(text)
+        return CredentialsVerdict(**told, root=None if root is None else str(_whole(root, len(roots) - 1)))
+
+    reading = _reading("credentials", file, limits, {"roots": list(roots)}, "file", 0)
+    return _checked(reading, SANDBOX.read(reading), verdict)
+
+
 class Protections(NamedTuple):
     """What a reading process tried and was denied, what it could do, and by what it is denied."""
 
@@ -232,7 +248,7 @@ def _reading(
     )
 
 
-_WITHOUT_LIMITS = ("channels", "sound", "lora", "container", "table")
+_WITHOUT_LIMITS = ("credentials", "channels", "sound", "lora", "container", "table")
 
 
 def _checked(reading: Reading, given: Answer, form: Callable[[Answer], Made]) -> Made:

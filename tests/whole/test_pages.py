@@ -122,6 +122,7 @@ def test_every_command_that_a_page_names_is_one() -> None:
         "manifest check",
         "poses",
         "measure",
+        "verify",
         "models",
         "models fetch",
         "doctor",

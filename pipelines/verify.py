@@ -1,0 +1,114 @@
+"""`catwalk verify`: what a film is, by the credentials that it carries and by the mark in its pictures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from manifests import storage
+from manifests.errors import Problem, Rejected, WrongUsage
+from manifests.storage_fault import storage_fault
+from manifests.temporary import temporary_folder
+from pipelines.configuration import RunConfig
+from pipelines.progress import Say
+from stages.provenance.credentials.development import NAME, development_root
+from stages.provenance.verdict import CredentialsVerdict, FileVerdict
+from stages.sandbox.held_file import HeldFile
+from stages.sandbox.reading import read_credentials
+
+FILMS = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi")
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
+OWN_ROOT = "this machine's development root"
+
+
+class Root(NamedTuple):
+    """A certificate that signers may come from, as PEM."""
+
+    name: str
+    pem: str
+    trusted: bool = True
+
+
+class Verifier:
+    """Looks at one file after the other."""
+
+    def __init__(self, config: RunConfig, roots: Sequence[Path] = ()) -> None:
+        """`roots` are PEM files. Raises `WrongUsage` for what holds no certificate."""
+        self._config = config
+        self._allowed = storage.Allowed(prefixes=[storage.resolve(one, os.getcwd()) for one in config.allowed_prefixes])
+        self._roots = [Root(str(path), _pem(path)) for path in roots]
+        if (own := development_root()) is not None:
+            self._roots.append(Root(OWN_ROOT, _pem(own), trusted=False))
+
+    def __call__(self, uri: str) -> FileVerdict:
+        """What a file is. Never raises for what is in it."""
+        shown = storage.redact(uri)
+        try:
+            with temporary_folder("verify") as folder:
+                return self._looked_at(shown, self._here(uri, folder))
+        except Problem as problem:
+            return FileVerdict(file=shown, error=problem.error, remedy=problem.remedy)
+        except OSError as error:
+            fault = storage_fault(error) or (f"{type(error).__name__}: {error}", "see that it can be read")
+            return FileVerdict(file=shown, error=storage.redact_text(fault[0]), remedy=fault[1])
+
+    def files(self, named: Iterable[str], say: Say) -> Iterator[str]:
+        """The files that are meant by files, folders and URIs: of a folder, films and pictures in it and below.
+
+        Raises `WrongUsage` for one that is not there, or lies where nothing may be read.
+        """
+        for one in named:
+            uri = storage.resolve(one, os.getcwd())
+            self._require_allowed(uri)
+            if not storage.is_folder(uri):
+                if not storage.exists(uri):
+                    raise WrongUsage(f"{storage.redact(one)} does not exist", "name files or folders that are there")
+                yield uri
+                continue
+            names = sorted(storage.listing(uri, recursive=True))
+            looked = [name for name in names if name.lower().endswith((*FILMS, *PICTURES))]
+            if passed := len(names) - len(looked):
+                say(f"{storage.redact(uri)}: {passed} files are neither films nor pictures, and are passed over")
+            yield from (storage.join(uri, name) for name in looked)
+
+    def _require_allowed(self, uri: str) -> None:
+        """Raise `WrongUsage` for a place in a store that nothing may be read from; what is local, its owner named."""
+        try:
+            if not storage.is_local(uri):
+                self._allowed.check(uri, "file")
+        except Rejected as rejected:
+            raise WrongUsage(rejected.error, rejected.remedy) from None
+
+    def _here(self, uri: str, folder: Path) -> Path:
+        local = storage.local_path(uri)
+        return local if local is not None else storage.fetch(uri, folder, self._config.limits.bytes)
+
+    def _looked_at(self, shown: str, file: Path) -> FileVerdict:
+        held = HeldFile(file)
+        said = read_credentials(held, [root.pem for root in self._roots], self._config.limits)
+        return FileVerdict(file=shown, credentials=self._judged(said))
+
+    def _judged(self, said: CredentialsVerdict) -> CredentialsVerdict:
+        """With the root by its name, and whether that is one to trust."""
+        root = None if said.root is None else self._roots[int(said.root)]
+        trusted = root is not None and root.trusted and said.state == "untrusted"
+        named = {"root": root and root.name, "development": said.signer == NAME}
+        return said.model_copy(update={**named, **({"state": "trusted"} if trusted else {})})
+
+
+def as_wanted(verdict: FileVerdict, trust: bool) -> bool:
+    """Whether a file is Catwalk's by a mark that holds; where `trust` is asked for, also signed under a given root."""
+    trusted = verdict.credentials is not None and verdict.credentials.state == "trusted"
+    return verdict.summary == "ours" and (trusted or not trust)
+
+
+def _pem(path: Path) -> str:
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError):
+        text = ""
+    if "-----BEGIN CERTIFICATE-----" not in text:
+        raise WrongUsage(f"root {path}: there is no certificate as PEM", "name a PEM file of the root to trust")
+    return text

@@ -1,0 +1,162 @@
+"""`catwalk verify`: what it says of films that are ours, were changed, lost their marks, or are somebody else's."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+
+from pipelines import cli
+from stages.provenance.credentials.embedding import sign_file
+from stages.provenance.credentials.signing import signing_of
+from stages.provenance.facts import FilmFacts
+from stages.provenance.settings import Credentials
+from stages.video.encode import Encoder, EncodeRecipe
+from tests.conftest import CHECKOUT
+from tests.made.certificates import Issued, issue
+
+FACTS = FilmFacts(film_key="ab" * 16, animator="drawn", mode="standard", checkpoint_digest="cd" * 32)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def unsigned(tmp_path: Path) -> Path:
+    path = tmp_path / "unsigned.mp4"
+    with Encoder(path, 64, 48, Fraction(25), EncodeRecipe()) as encoder:
+        encoder.write(np.random.default_rng(0).integers(0, 255, (6, 48, 64, 3), np.uint8))
+    return path
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Issued:
+    return issue(tmp_path / "house")
+
+
+@pytest.fixture
+def signed(tmp_path: Path, unsigned: Path, house: Issued) -> Path:
+    return signed_by(Credentials(**house.section()["credentials"]), unsigned, tmp_path / "films" / "signed.mp4")
+
+
+def signed_by(credentials: Credentials, unsigned: Path, target: Path) -> Path:
+    signing = signing_of(credentials, None)
+    assert signing is not None
+    target.parent.mkdir(exist_ok=True)
+    sign_file(unsigned, target, FACTS, "12" * 16, "0.1.0", signing)
+    return target
+
+
+def verified(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, list[dict[str, Any]]]:
+    capsys.readouterr()
+    code = cli.main(["verify", *map(str, words), "--json"])
+    return code, json.loads(capsys.readouterr().out)["files"]
+
+
+def ffmpeg(*words: object) -> None:
+    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *map(str, words)], check=True)
+
+
+def test_a_signed_film_is_ours_and_trusted_under_the_root_that_is_given(
+    signed: Path, house: Issued, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, (one,) = verified(capsys, signed, "--root", house.root)
+    assert (code, one["summary"]) == (cli.OK, "ours")
+    said = one["credentials"]
+    assert (said["state"], said["root"], said["signer"]) == ("trusted", str(house.root), "House of Tests")
+    assert (said["generator"], said["animator"], said["problems"]) == ("Catwalk 0.1.0", "drawn", [])
+    code, (one,) = verified(capsys, signed)
+    assert (code, one["credentials"]["state"], one["credentials"]["root"]) == (cli.OK, "untrusted", None)
+    code, (one,) = verified(capsys, signed, "--root", issue(tmp_path / "foreign").root)
+    assert (code, one["summary"], one["credentials"]["state"]) == (cli.SOME_FAILED, "ours", "untrusted")
+
+
+def test_a_development_certificate_is_named_as_one_and_never_trusted_by_itself(
+    unsigned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    film = signed_by(Credentials(), unsigned, tmp_path / "films" / "development.mp4")
+    _, (one,) = verified(capsys, film)
+    said = one["credentials"]
+    assert (said["state"], said["development"], said["root"]) == ("untrusted", True, "this machine's development root")
+    assert cli.main(["verify", str(film)]) == cli.OK
+    assert "development certificate (this machine's development root), which proves nobody" in capsys.readouterr().out
+    shutil.move(tmp_path / "home", tmp_path / "elsewhere")
+    _, (one,) = verified(capsys, film)
+    assert (one["credentials"]["development"], one["credentials"]["root"]) == (True, None)
+
+
+@pytest.mark.parametrize("place", [b"mdat", b"stts", b"drawn"])
+def test_one_byte_flipped_is_told_apart_from_a_film_that_lost_its_credentials(
+    signed: Path, house: Issued, place: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = bytearray(signed.read_bytes())
+    data[data.index(place) + 4] ^= 1
+    signed.write_bytes(data)
+    code, (one,) = verified(capsys, signed, "--root", house.root)
+    assert (code, one["summary"], one["credentials"]["state"]) == (cli.SOME_FAILED, "changed", "invalid")
+    assert one["credentials"]["problems"]
+    ffmpeg("-i", signed, "-c", "copy", remuxed := signed.with_name("remuxed.mp4"))
+    code, (one,) = verified(capsys, remuxed)
+    assert (code, one["summary"], one["credentials"]["state"]) == (cli.SOME_FAILED, "not ours", "none")
+
+
+def test_a_folder_is_looked_through_and_each_file_judged_by_itself(
+    signed: Path, unsigned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(unsigned, signed.parent / "holiday.mp4")
+    (signed.parent / "below").mkdir()
+    (signed.parent / "below" / "torn.jpg").write_bytes(b"\xff\xd8\xff\xeb\x00\x10JP\x00\x01" + b"jumb" * 9)
+    (signed.parent / "below" / "notes.txt").write_text("not looked at")
+    code, found = verified(capsys, signed.parent)
+    assert code == cli.SOME_FAILED
+    said = {Path(one["file"]).name: one["summary"] for one in found}
+    assert said.pop("torn.jpg") in ("not ours", "changed")
+    assert said == {"signed.mp4": "ours", "holiday.mp4": "not ours"}
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        (["nowhere.mp4"], "does not exist"),
+        (["empty"], "no film and no picture"),
+        (["signed.mp4", "--root", "signed.mp4"], "no certificate as PEM"),
+        (["s3://elsewhere/film.mp4", "--allow", "s3://films"], "outside the allowed folders"),
+        (["ftp://host/film.mp4"], "ftp:// is not allowed"),
+    ],
+)
+def test_what_cannot_be_meant_is_wrong_usage(
+    words: list[str], fault: str, signed: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(signed.parent)
+    Path("empty").mkdir()
+    assert cli.main(["verify", *words]) == cli.WRONG_USAGE
+    assert fault in capsys.readouterr().err
+
+
+def test_a_film_in_a_bucket_is_verified_there(signed: Path, s3: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from manifests import storage
+
+    storage.publish(signed, storage.join(s3, "films", "signed.mp4"))
+    code, (one,) = verified(capsys, s3, "--allow", s3)
+    assert (code, one["summary"]) == (cli.OK, "ours")
+    assert one["file"].startswith("s3://")
+
+
+def test_verifying_needs_neither_ray_nor_torch(signed: Path) -> None:
+    script = (
+        "import sys; from pipelines.cli import main; code = main(['verify', sys.argv[1]]);"
+        "print(code, sorted({'ray', 'torch', 'diffusers', 'transformers'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script, signed], cwd=CHECKOUT, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "0 []", done.stderr
