@@ -97,7 +97,7 @@ def borders(work: Work) -> list[int]:
     if rule is None:
         return []
     drawn = frames_to_show(work)
-    starts = [segment.start + max(rule.halo, rule.carried) for segment in segments(work)[1:]]
+    starts = [segment.start + max(rule.halo, segment.taken_over) for segment in segments(work)[1:]]
     return [
         next(frame for frame, shown in enumerate(drawn) if shown >= start) for start in starts if start <= drawn[-1]
     ]

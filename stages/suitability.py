@@ -43,6 +43,8 @@ def check_suitable(clip: Clip, facts: Facts, estimators: Estimators) -> None:
         raise Rejected(f"guidance {given}: {facts.name} takes {wanted}", remedy)
     if clip.loop and not facts.loops:
         raise Rejected(f"loop: frames of {facts.name} do not know their neighbours", "leave loop out")
+    if (refused := facts.own_refusal(clip)) is not None:
+        raise Rejected(*refused)
     try:
         facts.options(**clip.options)
     except ValidationError as wrong:

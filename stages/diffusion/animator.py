@@ -39,6 +39,11 @@ def no_defaults_of_its_own(clip: Clip, shape: Shape | None) -> dict[str, Any]:
     return {}
 
 
+def nothing_of_its_own(clip: Clip) -> tuple[str, str] | None:
+    """Of a system that refuses nothing beside what the general rules do."""
+    return None
+
+
 @dataclass(frozen=True)
 class Segments:
     """How a long clip is cut into segments, of which one at a time is denoised. Part of the recipe, never of the card.
@@ -94,6 +99,10 @@ class Facts:
     parameters: float = 0  # of the networks that are loaded, in millions; 0: not known
     revision: str = ""  # of an animator from outside: another one whenever its films change, which are then made anew
     segments: Segments | None = None  # of clips longer than one; none: a clip is denoised as a whole
+    # (clip, frames that are drawn) → its segments, of a system that lays them out otherwise than `segments_of` does
+    own_segments: Callable[[Clip, int], list[Segment]] | None = None
+    # (clip with the row's values) → (error, remedy) for what no general rule refuses
+    own_refusal: Callable[[Clip], tuple[str, str] | None] = nothing_of_its_own
     native_fps: Fraction | None = None  # frames per second that it draws, whatever the film's are; none: the film's
     # what it looks at beside the poses: the driving video's own frames, and where in them the person's keypoints are
     asks: frozenset[Literal["frames", "keypoints"]] = frozenset()
@@ -136,6 +145,7 @@ class Segment:
     stop: int
     number: int = 0  # from 0
     carry: torch.Tensor | None = None  # what the segment before has handed on
+    taken_over: int = 0  # frames at its beginning that the segment before has drawn, and that are dropped here
     whole: bool = True  # it is the only one of its clip
     # called with the steps that are done, in parts of one too, and the number of steps: often enough to show progress
     told: StepsTold = field(default=silent, compare=False)

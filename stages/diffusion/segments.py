@@ -16,6 +16,8 @@ def segments_of(clip: Clip, facts: Facts, num_frames: int) -> list[Segment]:
     Borders lie at multiples of the animator's segment, from frame 0 on. What is left at the end joins the last one if
     it is shorter than half of one. Parity mode denoises as published: as a whole, unless the system is a chained one.
     """
+    if facts.own_segments is not None:
+        return facts.own_segments(clip, num_frames)
     rule = facts.segments
     if rule is None or (clip.mode == "parity" and not rule.carried):
         return [Segment(0, num_frames)]
@@ -32,5 +34,5 @@ def segments_of(clip: Clip, facts: Facts, num_frames: int) -> list[Segment]:
         begin, end = start - max(rule.halo, rule.carried), stop + rule.halo
         if not clip.loop or rule.carried:
             begin, end = max(begin, 0), min(end, num_frames)
-        made.append(Segment(begin, end, number, whole=False))
+        made.append(Segment(begin, end, number, whole=False, taken_over=rule.carried if number else 0))
     return made

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -121,9 +121,16 @@ def is_state(found: Any) -> bool:
     return isinstance(found, dict) and all(isinstance(key, str) for key in found)
 
 
-def load_strictly(network: Network, state: Mapping[str, Any], source: Path | str, dtype: torch.dtype) -> Network:
+def load_strictly(
+    network: Network,
+    state: Mapping[str, Any],
+    source: Path | str,
+    dtype: torch.dtype,
+    in_float32: Collection[str] = (),
+) -> Network:
     """Give `network` (built on the meta device) the tensors of `state`, in `dtype`, ready for inference.
 
+    What lies in a module or parameter named in `in_float32` is kept in that.
     Raises `Problem` naming the keys that are missing, unexpected or of another shape.
     """
     wanted = network.state_dict()
@@ -146,7 +153,11 @@ def load_strictly(network: Network, state: Mapping[str, Any], source: Path | str
             "the file belongs to another system or version, or is incomplete: use the published one",
         )
     # assign keeps the tensor's own dtype: the compute dtype is ours to choose, never the file's
-    cast = {key: value.to(dtype) if value.is_floating_point() else value for key, value in tensors.items()}
+    kept = {key for key in tensors if not set(key.split(".")).isdisjoint(in_float32)}
+    cast = {
+        key: value.to(torch.float32 if key in kept else dtype) if value.is_floating_point() else value
+        for key, value in tensors.items()
+    }
     network.load_state_dict(cast, strict=True, assign=True)
     return network.eval().requires_grad_(False)
 

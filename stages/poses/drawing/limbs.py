@@ -60,7 +60,7 @@ FACE_RADIUS = 3
 EDGE_WIDTH = 2
 
 
-def limb_polygon(first: tuple[float, float], second: tuple[float, float]) -> np.ndarray:
+def limb_polygon(first: tuple[float, float], second: tuple[float, float], stick: int = STICK) -> np.ndarray:
     """The ellipse around a limb between two points (x, y) in pixels, as an int32 polygon for `fillConvexPoly`.
 
     Centre, half length and angle lose their fractions, as published.
@@ -69,7 +69,7 @@ def limb_polygon(first: tuple[float, float], second: tuple[float, float]) -> np.
     centre = int((x1 + x2) / 2), int((y1 + y2) / 2)
     half_length = int(math.hypot(x1 - x2, y1 - y2) / 2)
     angle = int(math.degrees(math.atan2(y1 - y2, x1 - x2)))
-    return np.asarray(cv2.ellipse2Poly(centre, (half_length, STICK), angle, 0, 360, 1))
+    return np.asarray(cv2.ellipse2Poly(centre, (half_length, stick), angle, 0, 360, 1))
 
 
 def pixel(point: np.ndarray, width: int, height: int) -> tuple[int, int] | None:

@@ -5,6 +5,7 @@ from tests.parity.runners.dreampose import DreamPoseRunners
 from tests.parity.runners.magicanimate import MagicAnimateRunners
 from tests.parity.runners.pose import PoseRunners
 from tests.parity.runners.text2video_zero import Text2VideoZeroRunners
+from tests.parity.runners.wan_animate import WanAnimateRunners
 
 RUNNERS = {
     "animate_anyone": AnimateAnyoneRunners,
@@ -12,4 +13,5 @@ RUNNERS = {
     "magicanimate": MagicAnimateRunners,
     "pose": PoseRunners,
     "text2video_zero": Text2VideoZeroRunners,
+    "wan_animate": WanAnimateRunners,
 }

@@ -1,0 +1,111 @@
+"""Prompts to UMT5 embeddings, as Wan's systems are told what to draw."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections import OrderedDict
+from pathlib import Path
+
+import ftfy
+import torch
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, UMT5Config, UMT5EncoderModel
+
+from manifests.errors import Problem
+from stages.diffusion.weights.checkpoint import load_strictly, read_config
+from stages.diffusion.weights.sharded import read_network_state
+
+TOKENS = 512  # the cross-attention splits words from picture tokens by this number
+KEPT = 64  # embeddings of prompts that are remembered, 4 MB each at the published width in half precision
+
+
+class PromptEncoder:
+    """Tokenizer and text encoder. It waits on the CPU between prompts: its weights are larger than many a card."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, model: UMT5EncoderModel, device: str) -> None:
+        self.tokenizer = tokenizer
+        self.model = model
+        self._device = device
+        self._known: OrderedDict[str, torch.Tensor] = OrderedDict()
+
+    @classmethod
+    def load(cls, checkpoint: Path, device: str, dtype: torch.dtype) -> PromptEncoder:
+        """Read `tokenizer/` and `text_encoder/`. Raises `Problem` for folders that hold something else."""
+        folder = checkpoint / "text_encoder"
+        model = _build(folder)
+        state = read_network_state(folder, ("model", "pytorch_model"))
+        # published files hold the table of words under one name, which the class has twice
+        state.setdefault("encoder.embed_tokens.weight", state.get("shared.weight"))
+        return cls(
+            _tokenizer(checkpoint / "tokenizer", model.config.vocab_size),
+            load_strictly(model, state, folder, dtype),
+            device,
+        )
+
+    def token_ids(self, prompt: str) -> tuple[torch.Tensor, int]:
+        """(1, 512) filled with the pad token, and how many of them are the prompt's."""
+        found = self.tokenizer(
+            [cleaned(prompt)],
+            padding="max_length",
+            max_length=TOKENS,
+            truncation=True,
+            return_attention_mask=True,
+            return_tensors="pt",
+        )
+        return found.input_ids, int(found.attention_mask.sum())
+
+    @torch.inference_mode()
+    def encode(self, prompt: str) -> torch.Tensor:
+        """(1, 512, width) on the device; rows behind the text are zero. A prompt is encoded once."""
+        if prompt not in self._known:
+            self._known[prompt] = self._encoded(prompt)
+            if len(self._known) > KEPT:
+                self._known.popitem(last=False)
+        self._known.move_to_end(prompt)
+        return self._known[prompt]
+
+    def _encoded(self, prompt: str) -> torch.Tensor:
+        ids, words = self.token_ids(prompt)
+        mask = (torch.arange(TOKENS) < words).long()[None]
+        self.model.to(self._device)
+        try:
+            found = self.model(ids.to(self._device), mask.to(self._device)).last_hidden_state.clone()
+        finally:
+            self.model.to("cpu")
+        found[:, words:] = 0
+        return found
+
+
+def cleaned(prompt: str) -> str:
+    """A prompt as the published code reads it: characters repaired, HTML entities undone, one blank between words."""
+    plain = html.unescape(html.unescape(ftfy.fix_text(prompt))).strip()
+    return re.sub(r"\s+", " ", plain).strip()
+
+
+def _build(folder: Path) -> UMT5EncoderModel:
+    try:
+        with torch.device("meta"):
+            return UMT5EncoderModel(UMT5Config(**read_config(folder)))
+    except Problem:
+        raise
+    except Exception as wrong:  # whatever a foreign configuration makes of the constructor
+        reason = (str(wrong) or type(wrong).__name__).splitlines()[0]
+        raise Problem(
+            f"checkpoint file {folder / 'config.json'} describes no UMT5 encoder: {reason}",
+            "copy the published folder again",
+        ) from None
+
+
+def _tokenizer(folder: Path, vocabulary: int) -> PreTrainedTokenizerBase:
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer(["a"])
+    except Exception as broken:  # missing files, and the bare Exception of the Rust tokenizer
+        reason = (str(broken) or type(broken).__name__).splitlines()[0]
+        raise Problem(f"tokenizer in {folder} cannot be read: {reason}", "copy the published folder again") from None
+    if len(tokenizer) > vocabulary:
+        raise Problem(
+            f"tokenizer in {folder} knows {len(tokenizer)} tokens, the text encoder beside it {vocabulary}",
+            "use the tokenizer and the text encoder of one checkpoint",
+        )
+    return tokenizer

@@ -1,0 +1,1 @@
+"""Wan-Animate (Wan2.2-Animate-14B)."""

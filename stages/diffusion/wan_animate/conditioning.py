@@ -1,0 +1,41 @@
+"""What a segment is made from, as latents beside the noise.
+
+Source: SPEC.md sections 5 and 6.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from stages.diffusion.networks.video_latents import VideoLatents
+from stages.diffusion.wan_animate.segments import PER_LATENT
+
+
+def reference_latents(images: VideoLatents, pixels: torch.Tensor) -> torch.Tensor:
+    """The letterboxed reference, (1, 3, 1, height, width) → (1, 4 + channels, 1, h, w): all of it is known."""
+    latents = images.encode(pixels)
+    return torch.cat([known_frames(1, 1, latents), latents], dim=1)
+
+
+def carried_latents(
+    images: VideoLatents, carry: torch.Tensor | None, frames: int, size: tuple[int, int]
+) -> torch.Tensor:
+    """What a segment of `frames` knows of itself → (1, 4 + channels, latent frames, h, w).
+
+    `carry` (1, 3, carried, height, width) are the frames taken over; the others are grey, and to be drawn.
+    """
+    film = torch.zeros((1, 3, frames, *size), dtype=images.autoencoder.dtype, device=images.autoencoder.device)
+    known = 0 if carry is None else carry.shape[2]
+    if carry is not None:
+        film[:, :, :known] = carry.to(film)
+    latents = images.encode(film)
+    return torch.cat([known_frames(known, frames, latents), latents], dim=1)
+
+
+def known_frames(known: int, frames: int, latents: torch.Tensor) -> torch.Tensor:
+    """Four channels that are 1 where one of the first `known` of `frames` lies, (1, 4, latent frames, h, w)."""
+    mask = torch.zeros((frames,), dtype=latents.dtype, device=latents.device)
+    mask[:known] = 1
+    # the first frame stands for four
+    grouped = torch.cat([mask[:1].repeat(PER_LATENT), mask[1:]]).view(-1, PER_LATENT).T
+    return grouped[None, :, :, None, None].expand(-1, -1, -1, *latents.shape[-2:])
