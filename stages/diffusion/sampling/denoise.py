@@ -83,7 +83,7 @@ def denoise(
             noise = guide(fusion.mean())
             latents = scheduler.step(noise, timestep, latents).prev_sample
             if index == 0:  # what overflows does so at once: better found now than after the whole work
-                _require_finite(latents, timestep)
+                require_finite(latents, timestep)
             yield Step(index, timestep, noise, latents)
 
 
@@ -111,7 +111,8 @@ class SchedulerOutput(Protocol):
     prev_sample: torch.Tensor
 
 
-def _require_finite(latents: torch.Tensor, timestep: int) -> None:
+def require_finite(latents: torch.Tensor, timestep: int) -> None:
+    """Raise `NotFinite` for latents of the first step that overflowed."""
     if not bool(torch.isfinite(latents).all()):
         raise NotFinite(f"the networks produced values that are not finite at their first timestep, {timestep}")
 

@@ -7,28 +7,33 @@ SPEC.md's.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
-from diffusers import UniPCMultistepScheduler, WanAnimateTransformer3DModel
+from diffusers import WanAnimateTransformer3DModel
 
 from stages.diffusion.animator import Denoised, Driving, Parts, PosePictures, Segment
+from stages.diffusion.networks.film_pixels import LANCZOS, to_levels, to_pixels
 from stages.diffusion.networks.umt5 import PromptEncoder
 from stages.diffusion.networks.video_latents import VideoLatents
+from stages.diffusion.networks.wan_transformer import read_transformer
+from stages.diffusion.sampling.chained import PER_LATENT, reflected, seen_frames
 from stages.diffusion.sampling.denoise import Step
-from stages.diffusion.sampling.noise import frame_noise
+from stages.diffusion.sampling.flow import flow_steps, read_scheduler, segment_noise
 from stages.diffusion.wan_animate.conditioning import carried_latents, reference_latents
 from stages.diffusion.wan_animate.faces import FacePictures
-from stages.diffusion.wan_animate.facts import WAN_ANIMATE, segment_length
-from stages.diffusion.wan_animate.networks import PictureTokens, read_scheduler, read_transformer
-from stages.diffusion.wan_animate.pictures import BLANK, LANCZOS, letterboxed, to_levels, to_pixels
-from stages.diffusion.wan_animate.segments import reflected
+from stages.diffusion.wan_animate.facts import WAN_ANIMATE
+from stages.diffusion.wan_animate.picture_tokens import PictureTokens
+from stages.diffusion.wan_animate.pictures import letterboxed
 from stages.video.image import fit
 
 if TYPE_CHECKING:
     from manifests.clip import Clip
+
+BLANK = -1.0  # of a face that is not seen: black
 
 
 class WanAnimate:
@@ -56,7 +61,13 @@ class WanAnimate:
     def load(cls, checkpoint: Path, device: str, dtype: torch.dtype) -> WanAnimate:
         """Read the published folder of diffusers' layout (section 1). The autoencoder computes in float32."""
         return cls(
-            read_transformer(checkpoint / "transformer", device, dtype),
+            read_transformer(
+                WanAnimateTransformer3DModel,
+                checkpoint / "transformer",
+                device,
+                dtype,
+                {"inject_face_latents_blocks": 1},
+            ),
             VideoLatents.load(checkpoint / "vae", device, torch.float32),
             PromptEncoder.load(checkpoint, device, dtype),
             PictureTokens.load(checkpoint, device, dtype),
@@ -95,7 +106,7 @@ class WanAnimate:
         `faces` are uint8 (height, width, 3), one of each frame, None where none is known.
         """
         device, dtype = self.transformer.device, self.transformer.dtype
-        frames = segment_length(clip, len(poses))
+        frames = seen_frames(clip, len(poses))
         shown = [reflected(segment.start + frame, len(poses)) for frame in range(frames)]
         size = cast(int, clip.height), cast(int, clip.width)
 
@@ -113,31 +124,24 @@ class WanAnimate:
             "return_dict": False,
         }
         seen = self.face_pixels([faces[frame] for frame in shown]).to(device, dtype)
-        scale = clip.guidance[0]
         branches = [(self.text.encode(clip.prompt).to(dtype), seen)]
-        if scale > 1:  # without text, and without a face: guidance strengthens expressions, not poses
+        if clip.guidance[0] > 1:  # without text, and without a face: guidance strengthens expressions, not poses
             branches.append((self.text.encode(clip.negative_prompt).to(dtype), seen * 0 + BLANK))
 
-        latents = starting_noise(clip, segment, known).to(device)
-        scheduler = UniPCMultistepScheduler.from_config(self._scheduler)  # which remembers its steps
-        scheduler.set_timesteps(clip.steps, device=device)
-        for index, timestep in enumerate(scheduler.timesteps):
-            model_input = torch.cat([latents, known], dim=1).to(dtype)
-            noise, *unconditional = (
-                self.transformer(
-                    hidden_states=model_input,
-                    timestep=timestep.expand(1),
-                    encoder_hidden_states=text,
-                    face_pixel_values=face,
-                    **given,
-                )[0]
-                for text, face in branches
-            )
-            for other in unconditional:
-                noise = other + scale * (noise - other)
-            latents = scheduler.step(noise, timestep, latents, return_dict=False)[0]
-            segment.told(index + 1, clip.steps)
-            yield Step(index, int(timestep), noise, latents)
+        def predict(
+            text: torch.Tensor, face: torch.Tensor, latents: torch.Tensor, timestep: torch.Tensor
+        ) -> torch.Tensor:
+            return self.transformer(
+                hidden_states=torch.cat([latents, known], dim=1).to(dtype),
+                timestep=timestep,
+                encoder_hidden_states=text,
+                face_pixel_values=face,
+                **given,
+            )[0]
+
+        shape = known.shape[1] - PER_LATENT, *known.shape[2:]
+        noise = segment_noise(clip, segment, shape).to(device)
+        return flow_steps([partial(predict, *branch) for branch in branches], noise, self._scheduler, clip, segment)
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """(1, channels, latent frames, h, w), the reference's first → (1, 3, frames, height, width) in [-1, 1]."""
@@ -153,20 +157,3 @@ class WanAnimate:
         size = self.face_size
         blank = np.zeros((size, size, 3), np.uint8)
         return to_pixels(blank if face is None else fit(face, size, size, "stretch", LANCZOS) for face in faces)
-
-
-def starting_noise(clip: Clip, segment: Segment, known: torch.Tensor) -> torch.Tensor:
-    """The mode's noise rule, (1, channels, latent frames, h, w), for a segment of which `known` is known.
-
-    Published is one generator for the film, of which each segment draws once; in standard mode a latent frame's noise
-    depends on the seed and the number of the segment's first frame and itself alone.
-    """
-    _, channels, frames, height, width = known.shape
-    shape = (1, channels - 4, frames, height, width)
-    if clip.mode == "parity":
-        generator = torch.Generator("cpu").manual_seed(clip.seed)
-        for _ in range(segment.number + 1):
-            drawn = torch.randn(shape, generator=generator)
-        return drawn
-    numbers = range(segment.start, segment.start + frames)  # a segment has more frames than latent ones
-    return frame_noise(clip.seed, numbers, (shape[1], height, width)).transpose(0, 1)[None].contiguous()

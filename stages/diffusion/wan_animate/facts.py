@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from stages.diffusion.animator import Facts, Options, Segment, Segments
-from stages.diffusion.wan_animate.segments import PER_LATENT, chained, even_length
+from stages.diffusion.animator import Facts, Options, Segments
+from stages.diffusion.sampling.chained import PER_LATENT, refusal, segments
 
 if TYPE_CHECKING:
     from manifests.clip import Clip
@@ -33,34 +33,15 @@ class WanAnimateOptions(Options):
     )
 
 
-def segment_length(clip: Clip, frames: int) -> int:
-    """Frames that the networks see of every segment: 4n + 1. Parity pads to whole windows, as published."""
-    return clip.window if clip.mode == "parity" else even_length(frames, clip.window, clip.overlap)
-
-
-def segments(clip: Clip, frames: int) -> list[Segment]:
-    """The segments of a clip."""
-    return chained(frames, segment_length(clip, frames), clip.overlap)
-
-
 def published_frames(frames: int, video_fps: float, fps: float | None = 30.0) -> list[int]:
     """Which frames of a driving file the original's preprocessing takes, at `fps` or the file's own (section 13.1)."""
     fps = fps or video_fps
     return [min(round(number / fps * video_fps), frames - 1) for number in range(int(frames / video_fps * fps))]
 
 
-def refusal(clip: Clip) -> tuple[str, str] | None:
+def refused(clip: Clip) -> tuple[str, str] | None:
     """What the general rules let pass."""
-    window = clip.window or LONGEST
-    if window % PER_LATENT != 1:
-        near = window // PER_LATENT * PER_LATENT + 1
-        return f"window {window}: wan_animate makes 4n + 1 frames at once", f"use {near} or {near + PER_LATENT}"
-    if clip.overlap is not None and clip.overlap not in CARRIED:
-        return f"overlap {clip.overlap}: wan_animate carries 1 or 5 frames from one segment to the next", "use 1 or 5"
-    if clip.overlap is not None and window <= 2 * clip.overlap:
-        least = 2 * clip.overlap + 3
-        return f"window {window}: too short to carry {clip.overlap} frames", f"use {least} or more, or overlap 1"
-    return None
+    return refusal(clip, LONGEST, CARRIED)
 
 
 WAN_ANIMATE = Facts(
@@ -84,7 +65,7 @@ WAN_ANIMATE = Facts(
     parameters=23_700,
     segments=Segments(LONGEST - 1, carried=1, per_latent=PER_LATENT),
     own_segments=segments,
-    own_refusal=refusal,
+    own_refusal=refused,
     native_fps=Fraction(30),
     asks=frozenset({"frames", "keypoints"}),
 )

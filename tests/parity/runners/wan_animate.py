@@ -13,11 +13,14 @@ import torch
 from diffusers import UniPCMultistepScheduler
 
 from manifests.clip import Clip
-from stages.diffusion.wan_animate import pictures, segments
-from stages.diffusion.wan_animate.animator import WanAnimate, starting_noise
+from stages.diffusion.networks.film_pixels import LANCZOS, to_pixels
+from stages.diffusion.sampling import chained
+from stages.diffusion.sampling.flow import segment_noise
+from stages.diffusion.wan_animate.animator import WanAnimate
 from stages.diffusion.wan_animate.conditioning import carried_latents, reference_latents
 from stages.diffusion.wan_animate.faces import crop, face_box
 from stages.diffusion.wan_animate.facts import published_frames
+from stages.diffusion.wan_animate.pictures import letterboxed
 from stages.poses.drawing import wan
 from stages.poses.keypoints import People
 from stages.poses.motion.published_retarget import measure, retargeted
@@ -108,12 +111,12 @@ class WanAnimateRunners:
         return {"pixel_values": tokens.pixels(image), "image_embeds": tokens.encode(image)}
 
     def reference_latents(self, params: dict, image_u8: torch.Tensor) -> Results:
-        pixels = pictures.to_pixels([pictures.letterboxed(image_u8.numpy(), params["width"], params["height"])])
+        pixels = to_pixels([letterboxed(image_u8.numpy(), params["width"], params["height"])])
         return {"pixels": pixels[:, :, 0], "reference_latents": reference_latents(self.animator.images, pixels)}
 
     def pose_latents(self, params: dict, pose_u8: torch.Tensor) -> Results:
         size = params["width"], params["height"]
-        pixels = pictures.to_pixels(fit(one, *size, "stretch", pictures.LANCZOS) for one in pose_u8.numpy())
+        pixels = to_pixels(fit(one, *size, "stretch", LANCZOS) for one in pose_u8.numpy())
         return {"pixels": pixels, "pose_latents": self.animator.images.encode(pixels)}
 
     def conditioning_latents(self, params: dict, previous: torch.Tensor | None = None) -> Results:
@@ -171,14 +174,14 @@ class WanAnimateRunners:
         }
 
     def segments(self, params: dict, frames: int, segment_frame_length: int, conditioning_frames: int) -> Results:
-        made = segments.chained(frames, segment_frame_length, conditioning_frames)
+        made = chained.chained(frames, segment_frame_length, conditioning_frames)
         step = segment_frame_length - conditioning_frames
         padded = len(made) * step + conditioning_frames
         spans = [[one.number * step, one.number * step + segment_frame_length] for one in made]
         return {
             "padded_frames": padded,
             "segments": spans,
-            "shown": [segments.reflected(frame, frames) for frame in range(padded)],
+            "shown": [chained.reflected(frame, frames) for frame in range(padded)],
             "new_frames": [[one.start + one.taken_over, one.stop] for one in made],
         }
 
@@ -195,10 +198,9 @@ class WanAnimateRunners:
         steps: dict[str, dict[str, Any]] = {"latents_after_step": {}, "guided_noise": {}}
         given: dict[str, dict[str, torch.Tensor]] = {"pose_latents": {}, "conditioning_latents": {}}
         carry, parts, films = None, [], []
-        for segment in segments.chained(params["frames"], clip.window, clip.overlap):
+        for segment in chained.chained(params["frames"], clip.window, clip.overlap):
             key, segment = str(segment.number), replace(segment, carry=carry)
-            known = torch.empty((1, 20, *noise.shape[2:]))
-            assert torch.equal(starting_noise(clip, segment, known)[0], noise[segment.number]), "other noise"
+            assert torch.equal(segment_noise(clip, segment, noise.shape[1:])[0], noise[segment.number]), "other noise"
             poses, faces = pose_u8.numpy(), list(face_u8.numpy())
             with _Listening(animator) as heard:
                 made = list(animator.steps(clip, reference_u8.numpy(), poses, faces, segment))

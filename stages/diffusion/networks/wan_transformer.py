@@ -1,0 +1,35 @@
+"""Wan's denoising networks out of their published folders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from diffusers import ModelMixin
+
+from stages.diffusion.weights.checkpoint import build, load_strictly, read_config
+from stages.diffusion.weights.sharded import read_network_state
+
+Transformer = TypeVar("Transformer", bound=ModelMixin)
+
+# One narrow layer of the same network has all that is computed when it is built, and not stored.
+_NARROW = {"num_layers": 1, "num_attention_heads": 1, "ffn_dim": 8}
+
+
+def read_transformer(
+    kind: type[Transformer], folder: Path, device: str, dtype: torch.dtype, narrow: Mapping[str, Any]
+) -> Transformer:
+    """A transformer; what its class names stays in float32. Raises `Problem` for a wrong folder.
+
+    `narrow` are values of its own for a network of one layer.
+    """
+    config = read_config(folder)
+    network = build(kind, config, folder / "config.json")
+    load_strictly(network, read_network_state(folder), folder, dtype, kind._keep_in_fp32_modules)
+    head = {"added_kv_proj_dim": config["attention_head_dim"]} if config.get("added_kv_proj_dim") else {}
+    for name, computed in kind.from_config({**config, **_NARROW, **head, **narrow}).named_buffers():
+        owner, _, attribute = name.rpartition(".")
+        network.get_submodule(owner).register_buffer(attribute, computed, persistent=False)
+    return network.to(device)

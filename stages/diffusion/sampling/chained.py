@@ -1,0 +1,85 @@
+"""Segments of systems that go on from the last frames of the segment before. Imports no torch.
+
+Source: wan_animate/SPEC.md section 6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, cast
+
+from stages.diffusion.animator import Segment
+
+if TYPE_CHECKING:
+    from manifests.clip import Clip
+
+PER_LATENT = 4  # frames of a latent frame, but for the first
+
+
+def segments(clip: Clip, frames: int) -> list[Segment]:
+    """The segments of a clip: `clip.window` frames at most, of which `clip.overlap` are taken over."""
+    return chained(frames, seen_frames(clip, frames), cast(int, clip.overlap))
+
+
+def seen_frames(clip: Clip, frames: int) -> int:
+    """Frames that the networks see of every segment, 4n + 1. In parity mode whole windows, as published."""
+    longest, carried = cast(int, clip.window), cast(int, clip.overlap)
+    return longest if clip.mode == "parity" else even_length(frames, longest, carried)
+
+
+def refusal(clip: Clip, longest: int, carried: Collection[int]) -> tuple[str, str] | None:
+    """(error, remedy) for a window and an overlap that general rules let pass; `carried` are the overlaps known."""
+    window, name = clip.window or longest, clip.animator
+    if window % PER_LATENT != 1:
+        near = window // PER_LATENT * PER_LATENT + 1
+        return f"window {window}: {name} makes 4n + 1 frames at once", f"use {near} or {near + PER_LATENT}"
+    if clip.overlap is None:
+        return None
+    if clip.overlap not in carried:
+        known = " or ".join(map(str, carried))
+        return f"overlap {clip.overlap}: {name} carries {known} frames from one segment to the next", f"use {known}"
+    if window <= 2 * clip.overlap:
+        least = 2 * clip.overlap + 3
+        return (
+            f"window {window}: too short to carry {clip.overlap} frames",
+            f"use {least} or more, or a smaller overlap",
+        )
+    return None
+
+
+def count(frames: int, length: int, carried: int) -> int:
+    """How many segments of `length` frames, `carried` of them taken over, show so many."""
+    return max(1, -(-(frames - carried) // (length - carried)))
+
+
+def chained(frames: int, length: int, carried: int) -> list[Segment]:
+    """The segments of a clip; the last one may end before its `length`."""
+    step = length - carried
+    number_of = count(frames, length, carried)
+    if number_of == 1:
+        return [Segment(0, frames)]
+    return [
+        Segment(
+            number * step,
+            min(number * step + length, frames),
+            number,
+            whole=False,
+            taken_over=carried if number else 0,
+        )
+        for number in range(number_of)
+    ]
+
+
+def even_length(frames: int, longest: int, carried: int) -> int:
+    """The least 4n + 1 with which the clip takes no more segments than with the `longest`: nothing is thrown away."""
+    number_of = count(frames, longest, carried)
+    least = -(-(frames - carried) // number_of) + carried
+    return max(PER_LATENT + 1, -(-(least - 1) // PER_LATENT) * PER_LATENT + 1)
+
+
+def reflected(frame: int, frames: int) -> int:
+    """Which frame of a clip stands for one beyond its end: back from the last one to the first, and so on."""
+    if frames == 1:
+        return 0
+    place = frame % (2 * (frames - 1))
+    return place if place < frames else 2 * (frames - 1) - place
