@@ -144,8 +144,12 @@ class Clip(BaseModel):
     ]
     reference: Uri | None = Field(None, description="Image of the person or garment to animate: a path or URI.")
     driving: Uri | None = Field(None, description="Video whose motion is followed: a path or URI.")
-    driving_kind: Literal["video", "densepose", "densepose_uv", "skeleton", "keypoints"] = Field(
-        "video", description="What the driving file shows: a filmed person, or poses that were already extracted."
+    driving_kind: Literal["video", "densepose", "densepose_uv", "skeleton", "keypoints", "sketch", "depth", "grey"] = (
+        Field(
+            "video",
+            description="What the driving file shows: a filmed person, poses that were already extracted, or the scene as "
+            "a sketch, as depth or in grey.",
+        )
     )
     animator: Annotated[str, Field(min_length=1, max_length=128, description="System that draws the film.")]
     checkpoint: Uri | None = Field(
@@ -180,7 +184,8 @@ class Clip(BaseModel):
         "persistent", description="Whom to follow where the driving file shows several people."
     )
     retarget: Literal["none", "similarity", "bone_length"] = Field(
-        "none", description="Fit the driving pose to the reference's height, or to all its limb lengths; not in parity."
+        "none",
+        description="Fit the driving pose to the reference's height, or to all its limb lengths; in parity as published, if at all.",
     )
     audio: Literal["drop", "driving"] = Field("drop", description="Whether the film keeps the driving video's sound.")
     priority: Priority = Field(0, description="Rows of a higher priority are made first; it changes no film.")

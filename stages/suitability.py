@@ -99,7 +99,7 @@ def _check_heeded(clip: Clip, facts: Facts) -> None:
         return
     if clip.loop and facts.loops:
         raise Rejected("loop: mode 'parity' joins frames as published alone", "leave it out, or use mode standard")
-    if clip.retarget != "none":
+    if clip.retarget != "none" and not facts.retargets_as_published:
         error = f"retarget {clip.retarget!r}: mode 'parity' draws poses as they were found"
         raise Rejected(error, "leave it out, or use mode standard")
 

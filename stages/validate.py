@@ -301,7 +301,8 @@ def _resolved(
         # a drawn person has other proportions than who was filmed
         clip = clip.model_copy(update={"retarget": "bone_length"})
     # who is given limbs of her own performs in her own picture, however the camera was held
-    shape = reference if real and clip.retarget != "none" else driving or reference
+    own_picture = facts.shape_of == "reference" or (real and clip.retarget != "none")
+    shape = reference if own_picture else driving or reference
     own = facts.own_defaults(clip, shape)
     width, height = film_size(clip, facts, shape)
     if not clip.width:
@@ -319,7 +320,7 @@ def _resolved(
     window = clip.window or facts.window
     resolved = {
         # what an animator without text is given decides nothing, and so is in no key
-        "prompt": clip.prompt if facts.text else "",
+        "prompt": clip.prompt or own.get("prompt", "") if facts.text else "",
         "negative_prompt": clip.negative_prompt if facts.text else "",
         "width": clip.width or width,
         "height": clip.height or height,

@@ -68,7 +68,9 @@ class Facts:
 
     name: str
     implementation: str  # "module:class"
-    pose: Literal["densepose", "skeleton", "openpose", "densepose_uv", "none"]  # openpose: 18 joints, limbs over them
+    # openpose: 18 joints, limbs over them; toes: 20 joints, toes among them, and hands; control: skeletons, or pictures
+    # of another kind
+    pose: Literal["densepose", "skeleton", "openpose", "toes", "control", "densepose_uv", "none"]
     reference: bool  # needs a reference image
     size_multiple: int  # width and height in pixels
     native_size: tuple[int, int]  # (width, height) the published weights were trained at
@@ -103,6 +105,8 @@ class Facts:
     own_segments: Callable[[Clip, int], list[Segment]] | None = None
     # (clip with the row's values) → (error, remedy) for what no general rule refuses
     own_refusal: Callable[[Clip], tuple[str, str] | None] = nothing_of_its_own
+    retargets_as_published: bool = False  # its published code retargets too: in parity mode a row may ask for it
+    shape_of: Literal["driving", "reference"] = "driving"  # whose shape a film has whose row gives none
     native_fps: Fraction | None = None  # frames per second that it draws, whatever the film's are; none: the film's
     # what it looks at beside the poses: the driving video's own frames, and where in them the person's keypoints are
     asks: frozenset[Literal["frames", "keypoints"]] = frozenset()

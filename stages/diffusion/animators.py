@@ -20,13 +20,16 @@ from stages.diffusion.drawn.facts import DRAWN
 from stages.diffusion.dreampose.facts import DREAMPOSE
 from stages.diffusion.magicanimate.facts import MAGICANIMATE
 from stages.diffusion.text2video_zero.facts import TEXT2VIDEO_ZERO
+from stages.diffusion.wan_animate.facts import WAN_ANIMATE
+from stages.diffusion.wan_vace.facts import WAN_VACE
 
 if TYPE_CHECKING:
     import torch
 
     from stages.diffusion.weights.lora_file import LoraFile
 
-ANIMATORS = {facts.name: facts for facts in (MAGICANIMATE, ANIMATE_ANYONE, DREAMPOSE, TEXT2VIDEO_ZERO, DRAWN)}
+_OWN = (MAGICANIMATE, ANIMATE_ANYONE, DREAMPOSE, TEXT2VIDEO_ZERO, WAN_VACE, WAN_ANIMATE, DRAWN)
+ANIMATORS = {facts.name: facts for facts in _OWN}
 OWN = frozenset(ANIMATORS)
 UNUSABLE: dict[str, Problem] = {}  # names from outside, and why there is no animator behind them here
 ENTRY_POINTS = "catwalk.animators"  # under which an installed package names its animators

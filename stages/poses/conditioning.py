@@ -10,19 +10,21 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from manifests.errors import Rejected
-from stages.poses.drawing import skeleton
+from stages.poses.drawing import skeleton, wan
 from stages.poses.drawing.controlnet10 import draw_controlnet10
 from stages.poses.drawing.dwpose import draw
 from stages.poses.drawing.resize import resized_size
 from stages.poses.keypoints import Keypoints, People
 from stages.poses.motion.absence import fill_absence, spans
 from stages.poses.motion.framing import Framing, Window, cut_to, frame_person
+from stages.poses.motion.published_retarget import measure, retargeted
 from stages.poses.motion.quality import QualityRules, assess, judge
 from stages.poses.motion.repair import repair
 from stages.poses.motion.retarget import retarget
 from stages.poses.motion.subject import Choice, follow
 from stages.poses.torso import torso
 from stages.poses.wholebody import BODY, VISIBLE
+from stages.video.letterbox import letterbox
 
 if TYPE_CHECKING:
     from manifests.clip import Clip
@@ -98,9 +100,9 @@ def skeleton_pictures(
 
     Raises `Rejected` where the poses that the film would show are unusable by `rules`, or there are none.
     """
-    if clip.mode == "parity" and style == "skeleton":
+    if clip.mode == "parity" and style in PUBLISHED:
         _require_somebody(keypoints, shown)
-        return DrawnPoses(lambda frame: _published(keypoints.people(frame), keypoints), shown), {}
+        return DrawnPoses(PUBLISHED[style](keypoints, clip, shown, reference), shown), {}
     frames = range(shown[0], shown[-1] + 1)
     person, report = followed(keypoints, fps, clip.subject, rules, frames)
     if reference is not None:
@@ -116,17 +118,31 @@ def skeleton_pictures(
     drawing = DRAWINGS[style]
 
     def drawn(frame: int) -> np.ndarray:
-        return drawing(skeleton.dwpose(person.people(frame), clip.width, clip.height), clip.height, clip.width)
+        return drawing(person.people(frame), clip.width, clip.height)
 
     return DrawnPoses(drawn, shown, lambda frame: torso(person.people(frame))), report
 
 
-def _bodies(drawn: skeleton.Skeleton, height: int, width: int) -> np.ndarray:
+def _bodies(people: People, width: int, height: int) -> np.ndarray:
+    drawn = skeleton.dwpose(people, width, height)
     return draw_controlnet10(drawn.candidate * [width, height], drawn.subset, height, width)
 
 
-# How the animators of a kind of pose were shown people: with hands and faces, or 18 joints with limbs laid over them.
-DRAWINGS = {"skeleton": draw, "openpose": _bodies}
+def _with_hands_and_faces(people: People, width: int, height: int) -> np.ndarray:
+    return draw(skeleton.dwpose(people, width, height), height, width)
+
+
+def _with_toes(people: People, width: int, height: int) -> np.ndarray:
+    return wan.draw(wan.figure_of(people) if len(people) else None, height, width)
+
+
+# How the animators of a kind of pose were shown people: (people in the film's pixels, width, height) → uint8 RGB.
+DRAWINGS: dict[str, Callable[[People, int, int], np.ndarray]] = {
+    "skeleton": _with_hands_and_faces,
+    "control": _with_hands_and_faces,
+    "openpose": _bodies,
+    "toes": _with_toes,
+}
 
 
 def framing_of(reference: Keypoints, clip: Clip) -> Framing:
@@ -179,9 +195,50 @@ def _require_somebody(keypoints: Keypoints, shown: Sequence[int]) -> None:
         )
 
 
-def _published(people: People, sequence: Keypoints) -> np.ndarray:
+def _published(
+    sequence: Keypoints, clip: Clip, shown: Sequence[int], reference: Keypoints | None
+) -> Callable[[int], np.ndarray]:
     height, width = resized_size(sequence.height, sequence.width)
-    return draw(skeleton.animate_anyone(people, sequence.width, sequence.height), height, width)
+
+    def drawn(frame: int) -> np.ndarray:
+        people = sequence.people(frame)
+        return draw(skeleton.animate_anyone(people, sequence.width, sequence.height), height, width)
+
+    return drawn
+
+
+def _published_toes(
+    sequence: Keypoints, clip: Clip, shown: Sequence[int], reference: Keypoints | None
+) -> Callable[[int], np.ndarray]:
+    """At the driving film's size, letterboxed; where the clip is retargeted, at the film's own."""
+    film, size = (cast(int, clip.width), cast(int, clip.height)), (sequence.width, sequence.height)
+
+    def figure(frame: int) -> wan.Figure | None:
+        people = sequence.people(frame)
+        return wan.figure_of(_largest(people)) if len(people) else None
+
+    if reference is None:
+        return lambda frame: letterbox(wan.draw(figure(frame), size[1], size[0]), *film)
+    first = next(found for frame in shown if (found := figure(frame)) is not None)
+    own = placed(Keypoints.from_people([_reference_person(reference)], reference.width, reference.height), clip)
+    measures = measure(first, wan.figure_of(own.people(0)), size, film)
+
+    def drawn(frame: int) -> np.ndarray:
+        found = figure(frame)
+        return wan.draw(found and retargeted(found, measures, size), film[1], film[0])
+
+    return drawn
+
+
+# What the published tools draw, without following, judging or repairing anybody.
+PUBLISHED = {"skeleton": _published, "control": _published, "toes": _published_toes}
+
+
+def _largest(people: People) -> People:
+    boxes = people.boxes
+    areas = np.nan_to_num((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), nan=-1.0)
+    best = slice(int(areas.argmax()), int(areas.argmax()) + 1)
+    return People(people.points[best], people.scores[best], boxes[best])
 
 
 def _reference_person(reference: Keypoints) -> People:

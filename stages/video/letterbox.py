@@ -9,20 +9,6 @@ import cv2
 import numpy as np
 
 
-def area_size(width: int, height: int, area: int, divisor: int = 16) -> tuple[int, int]:
-    """(width, height) of that shape with about so many pixels, multiples of `divisor`."""
-    down = np.sqrt(area / (width / height))
-    return int(area / down // divisor * divisor), int(down // divisor * divisor)
-
-
-def area_resized(picture: np.ndarray, area: int, divisor: int = 16) -> np.ndarray:
-    """uint8 (h, w, 3) letterboxed into the size that `area_size` gives it."""
-    height, width = picture.shape[:2]
-    size = area_size(width, height, area, divisor)
-    smaller = size[0] * size[1] < width * height
-    return letterbox(picture, *size, cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
-
-
 def letterbox(picture: np.ndarray, width: int, height: int, interpolation: int = cv2.INTER_LINEAR) -> np.ndarray:
     """uint8 (h, w, 3) → (height, width, 3). Lengths are rounded down, as published."""
     rows, columns = picture.shape[:2]

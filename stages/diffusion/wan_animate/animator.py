@@ -27,12 +27,13 @@ from stages.diffusion.wan_animate.conditioning import carried_latents, reference
 from stages.diffusion.wan_animate.faces import FacePictures
 from stages.diffusion.wan_animate.facts import WAN_ANIMATE
 from stages.diffusion.wan_animate.picture_tokens import PictureTokens
-from stages.diffusion.wan_animate.pictures import letterboxed
+from stages.diffusion.wan_animate.pictures import area_resized, letterboxed
 from stages.video.image import fit
 
 if TYPE_CHECKING:
     from manifests.clip import Clip
 
+_ONE_LAYER = {"inject_face_latents_blocks": 1}
 BLANK = -1.0  # of a face that is not seen: black
 
 
@@ -83,7 +84,10 @@ class WanAnimate:
         """
         poses = cast(PosePictures, driving.poses)
         faces = FacePictures(driving, len(poses), self.face_size)
-        for step in self.steps(clip, cast(np.ndarray, reference), poses, faces, segment):
+        picture = cast(np.ndarray, reference)
+        if clip.mode == "parity":  # as the original prepares it
+            picture = area_resized(picture, clip.width * clip.height)
+        for step in self.steps(clip, picture, poses, faces, segment):
             finished = step.latents
         carry = None if segment.stop == len(poses) else self.decode(finished)[:, :, -clip.overlap :]
         return Denoised(finished.float().cpu(), carry if carry is None else carry.float().cpu())

@@ -6,11 +6,12 @@ Source: SPEC.md; the sections named below are its.
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from math import sqrt
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from stages.diffusion.animator import Facts, Options, Segments
+from stages.diffusion.animator import Facts, Options, Segments, Shape
 from stages.diffusion.sampling.chained import PER_LATENT, refusal, segments
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 LONGEST = 77  # frames of a segment in training
 CARRIED = (1, 5)
+AREA = 1280 * 720
 # The original's own prompt: "the person in the video is moving"; its authors recommend no other (section 3).
 PROMPT = "视频中的人在做动作"
 
@@ -33,10 +35,29 @@ class WanAnimateOptions(Options):
     )
 
 
+def area_size(width: int, height: int, area: int, divisor: int = 16) -> tuple[int, int]:
+    """(width, height) of that shape with about so many pixels, multiples of `divisor` (section 13.1)."""
+    down = sqrt(area / (width / height))
+    return int(area / down // divisor * divisor), int(down // divisor * divisor)
+
+
 def published_frames(frames: int, video_fps: float, fps: float | None = 30.0) -> list[int]:
     """Which frames of a driving file the original's preprocessing takes, at `fps` or the file's own (section 13.1)."""
     fps = fps or video_fps
     return [min(round(number / fps * video_fps), frames - 1) for number in range(int(frames / video_fps * fps))]
+
+
+def own_defaults(clip: Clip, shape: Shape | None) -> dict[str, Any]:
+    """The original's prompt; in parity mode its size too, of the reference's `shape`."""
+    fields: dict[str, Any] = {"prompt": PROMPT}
+    if clip.mode == "parity" and shape is not None:
+        fields["width"], fields["height"] = area_size(shape["width"], shape["height"], AREA)
+    return fields
+
+
+def parity_frames(clip: Clip, frames: int, video_fps: Fraction) -> list[int]:
+    """Which frames a film in parity mode shows, at the original's own rate."""
+    return published_frames(frames, float(video_fps))
 
 
 def refused(clip: Clip) -> tuple[str, str] | None:
@@ -47,7 +68,7 @@ def refused(clip: Clip) -> tuple[str, str] | None:
 WAN_ANIMATE = Facts(
     name="wan_animate",
     implementation="stages.diffusion.wan_animate.animator:WanAnimate",
-    pose="wan",
+    pose="toes",
     reference=True,
     size_multiple=16,
     native_size=(1280, 720),
@@ -66,6 +87,10 @@ WAN_ANIMATE = Facts(
     segments=Segments(LONGEST - 1, carried=1, per_latent=PER_LATENT),
     own_segments=segments,
     own_refusal=refused,
+    own_defaults=own_defaults,
+    parity_frames=parity_frames,
+    retargets_as_published=True,
+    shape_of="reference",
     native_fps=Fraction(30),
     asks=frozenset({"frames", "keypoints"}),
 )

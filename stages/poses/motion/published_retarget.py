@@ -5,7 +5,6 @@ Source: stages/diffusion/wan_animate/SPEC.md section 13.5; numbers in comments a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import sqrt
 
@@ -53,16 +52,15 @@ def measure(driving: Figure, reference: Figure, size: tuple[int, int], reference
     return Measures(ratios, offset, scale)
 
 
-def retargeted(figures: Sequence[Figure], measures: Measures, size: tuple[int, int]) -> Iterator[Figure]:
-    """Each frame's person with the reference's limbs, in the reference's pixels; `size` is the driving film's.
+def retargeted(figure: Figure, measures: Measures, size: tuple[int, int]) -> Figure:
+    """A frame's person with the reference's limbs, in the reference's pixels; `size` is the driving film's.
 
     Hands keep the names that the published code gives them. Points that are left out have a score of 0.
     """
-    for figure in figures:
-        old = figure.body[:, :2]
-        new = (_grown(old, measures.ratios, short_feet=True) - measures.offset) / measures.scale  # 7
-        body = np.concatenate([new, figure.body[:, 2:]], axis=1)
-        yield Figure(body, *_hands(figure, old, new, measures, size))
+    old = figure.body[:, :2]
+    new = (_grown(old, measures.ratios, short_feet=True) - measures.offset) / measures.scale  # 7
+    body = np.concatenate([new, figure.body[:, 2:]], axis=1)
+    return Figure(body, *_hands(figure, old, new, measures, size))
 
 
 def _scale(b: np.ndarray, d: np.ndarray) -> float | None:

@@ -19,14 +19,14 @@ from stages.diffusion.sampling.flow import segment_noise
 from stages.diffusion.wan_animate.animator import WanAnimate
 from stages.diffusion.wan_animate.conditioning import carried_latents, reference_latents
 from stages.diffusion.wan_animate.faces import crop, face_box
-from stages.diffusion.wan_animate.facts import published_frames
-from stages.diffusion.wan_animate.pictures import letterboxed
+from stages.diffusion.wan_animate.facts import area_size, published_frames
+from stages.diffusion.wan_animate.pictures import area_resized, letterboxed
 from stages.poses.drawing import wan
 from stages.poses.keypoints import People
 from stages.poses.motion.published_retarget import measure, retargeted
 from stages.poses.wholebody import FACE, openpose_order
 from stages.video.image import fit
-from stages.video.letterbox import area_resized, area_size, letterbox
+from stages.video.letterbox import letterbox
 from tests.parity.recording import Recording
 
 Results = dict[str, Any]
@@ -75,7 +75,7 @@ class WanAnimateRunners:
         own = params["reference_width"], params["reference_height"]
         driving = [wan.figure_of(_people(one.numpy())) for one in frames133]
         measures = measure(driving[0], wan.figure_of(_people(reference133.numpy())), size, own)
-        made = list(retargeted(driving, measures, size))
+        made = [retargeted(one, measures, size) for one in driving]
         return {
             "body": np.stack([one.body for one in made]),
             "left_hand": np.stack([one.left_hand for one in made]),

@@ -1,0 +1,1 @@
+"""Wan-VACE (Wan2.1-VACE-1.3B and 14B)."""

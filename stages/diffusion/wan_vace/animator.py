@@ -1,0 +1,113 @@
+"""Wan-VACE (Wan2.1-VACE, 2025): a reference image and a control video of poses, sketches, depth or grey pictures.
+
+Source: diffusers' `WanVACEPipeline`, whose results this has bit for bit, one call for each segment. Segments after the
+first are given the last frames of the one before as frames to keep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import torch
+from diffusers import WanVACETransformer3DModel
+
+from stages.diffusion.animator import Denoised, Driving, Parts, PosePictures, Segment
+from stages.diffusion.networks.film_pixels import LANCZOS, to_levels, to_pixels
+from stages.diffusion.networks.umt5 import PromptEncoder
+from stages.diffusion.networks.video_latents import VideoLatents
+from stages.diffusion.networks.wan_transformer import read_transformer
+from stages.diffusion.sampling.chained import reflected, seen_frames
+from stages.diffusion.sampling.denoise import Step
+from stages.diffusion.sampling.flow import flow_steps, read_scheduler, segment_noise
+from stages.diffusion.wan_vace.conditioning import conditioning_latents, on_white
+from stages.diffusion.wan_vace.facts import WAN_VACE, WanVaceOptions
+from stages.video.image import fit
+
+if TYPE_CHECKING:
+    from manifests.clip import Clip
+
+_ONE_LAYER = {"vace_layers": [0]}
+
+
+class WanVace:
+    """The published networks with their weights, ready to animate one clip after another."""
+
+    facts = WAN_VACE
+
+    def __init__(
+        self, transformer: WanVACETransformer3DModel, images: VideoLatents, text: PromptEncoder, scheduler: dict
+    ) -> None:
+        self.transformer = transformer
+        self.images = images
+        self.text = text
+        self._scheduler = scheduler
+        networks = (transformer, images.autoencoder, text.model)
+        self.nbytes = sum(weight.nbytes for network in networks for weight in network.parameters())
+
+    @classmethod
+    def load(cls, checkpoint: Path, device: str, dtype: torch.dtype) -> WanVace:
+        """Read the published folder of diffusers' layout. The autoencoder computes in float32."""
+        return cls(
+            read_transformer(WanVACETransformer3DModel, checkpoint / "transformer", device, dtype, _ONE_LAYER),
+            VideoLatents.load(checkpoint / "vae", device, torch.float32),
+            PromptEncoder.load(checkpoint, device, dtype),
+            read_scheduler(checkpoint / "scheduler"),
+        )
+
+    @torch.inference_mode()
+    def segment(self, clip: Clip, reference: np.ndarray | None, driving: Driving, segment: Segment) -> Denoised:
+        """Denoise one segment → (1, channels, 1 + latent frames, height/8, width/8), the reference's first, float32.
+
+        It carries the last frames that it shows, decoded, (1, 3, overlap, height, width). Arguments as
+        `Animator.segment`.
+        """
+        control = cast(PosePictures, driving.poses)
+        for step in self.steps(clip, cast(np.ndarray, reference), control, segment):
+            finished = step.latents
+        carry = None if segment.stop == len(control) else self.decode(finished)[:, :, -cast(int, clip.overlap) :]
+        return Denoised(finished.float().cpu(), carry if carry is None else carry.float().cpu())
+
+    def frames(self, parts: Parts, clip: Clip) -> Iterator[np.ndarray]:
+        """Decode one segment after the other: uint8 (n, height, width, 3), rounded."""
+        for segment, latents in parts:
+            yield to_levels(self.decode(latents)[:, :, segment.taken_over : len(segment)])
+
+    def steps(self, clip: Clip, reference: np.ndarray, control: PosePictures, segment: Segment) -> Iterator[Step]:
+        """The denoising steps of one segment, on the networks' device."""
+        network, device = self.transformer, self.transformer.device
+        frames = seen_frames(clip, len(control))
+        shown = [reflected(segment.start + frame, len(control)) for frame in range(frames)]
+        width, height = cast(int, clip.width), cast(int, clip.height)
+        scale = WanVaceOptions(**clip.options).conditioning_scale
+
+        given = {
+            "control_hidden_states": conditioning_latents(
+                self.images,
+                to_pixels(fit(control[frame], width, height, clip.fit, LANCZOS) for frame in shown).to(device),
+                None if segment.carry is None else segment.carry.to(device),
+                on_white(reference, width, height, self.images.scale).to(device),
+                network.config.patch_size[1],
+            ).to(network.dtype),
+            "control_hidden_states_scale": torch.full((len(network.config.vace_layers),), scale).to(
+                device, network.dtype
+            ),
+            "return_dict": False,
+        }
+        prompts = [clip.prompt] if clip.guidance[0] <= 1 else [clip.prompt, clip.negative_prompt]
+
+        def predict(text: torch.Tensor, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+            seen = latents.to(network.dtype)
+            return network(hidden_states=seen, timestep=timestep, encoder_hidden_states=text, **given)[0]
+
+        known = given["control_hidden_states"].shape[2:]
+        noise = segment_noise(clip, segment, (network.config.in_channels, *known)).to(device)
+        branches = [partial(predict, self.text.encode(prompt).to(network.dtype)) for prompt in prompts]
+        return flow_steps(branches, noise, self._scheduler, clip, segment)
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """(1, channels, 1 + latent frames, h, w), the reference's first → (1, 3, frames, height, width) in [-1, 1]."""
+        return self.images.decode(latents[:, :, 1:])
