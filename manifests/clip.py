@@ -147,8 +147,8 @@ class Clip(BaseModel):
     driving_kind: Literal["video", "densepose", "densepose_uv", "skeleton", "keypoints", "sketch", "depth", "grey"] = (
         Field(
             "video",
-            description="What the driving file shows: a filmed person, poses that were already extracted, or the scene as "
-            "a sketch, as depth or in grey.",
+            description="What the driving file shows: a filmed person, poses that were already extracted, or the scene "
+            "as a sketch, as depth or in grey.",
         )
     )
     animator: Annotated[str, Field(min_length=1, max_length=128, description="System that draws the film.")]
@@ -185,7 +185,7 @@ class Clip(BaseModel):
     )
     retarget: Literal["none", "similarity", "bone_length"] = Field(
         "none",
-        description="Fit the driving pose to the reference's height, or to all its limb lengths; in parity as published, if at all.",
+        description="Fit the driving pose to the reference's height, or to all its limb lengths; in parity as published.",
     )
     audio: Literal["drop", "driving"] = Field("drop", description="Whether the film keeps the driving video's sound.")
     priority: Priority = Field(0, description="Rows of a higher priority are made first; it changes no film.")

@@ -28,7 +28,8 @@ from stages.poses.conditioning import followed, framing_of, skeleton_pictures
 from stages.poses.files.keypoint_file import read_keypoints
 from stages.poses.files.sequence import PoseSequence, ShownPoses
 from stages.poses.keypoints import Keypoints
-from stages.poses.motion.absence import empty_stretches, left_empty
+from stages.poses.motion.absence import empty_stretches, left_empty, spans
+from stages.poses.motion.faces import FacePictures
 from stages.poses.motion.framing import Window
 from stages.poses.motion.quality import QualityRules
 from stages.poses.outdated import framed_unseen
@@ -226,11 +227,14 @@ class Denoise:
         reference = self.reference_keypoints(work, scratch)
         shown = shown_frames(work.clip, seconds, fps)
         poses, report = skeleton_pictures(keypoints, fps, work.clip, shown, reference, self._pose_rules, facts.pose)
-        person = None
-        if "keypoints" in facts.asks:
-            found, _ = followed(keypoints, fps, work.clip.subject, shown=range(shown[0], shown[-1] + 1))
-            person = [found.people(frame) for frame in shown]
-        return Driving(poses, frames, person), report
+        if facts.asks <= {"frames"}:
+            return Driving(poses, frames), report
+        found, _ = followed(keypoints, fps, work.clip.subject, shown=range(shown[0], shown[-1] + 1))
+        person, faces = [found.people(frame) for frame in shown], None
+        if "faces" in facts.asks and frames is not None:
+            faces = FacePictures(frames, person)
+            report["faceless"] = spans(faces.unseen, range(len(shown)))
+        return Driving(poses, frames, person, faces), report
 
     def _reference_keypoints(self, work: Work, scratch: Path) -> Keypoints:
         uri = self._layout.poses(cast(str, work.reference_pose_key))

@@ -85,7 +85,8 @@ def _loaded(node: ast.AST) -> Iterator[str]:
 # Who may import whom
 
 # The seam is what every system shows; the registry names the systems and loads them.
-ROOMS = {"fast": "fast", "animator": "seam", "segments": "seam", "animators": "registry", "model_cache": "registry"}
+ROOMS = {"fast": "fast", "animator": "seam", "segments": "seam", "chained_segments": "seam"}
+ROOMS |= {"animators": "registry", "model_cache": "registry"}
 ROOMS |= {"acceleration": "acceleration", "networks": "networks", "sampling": "sampling", "weights": "weights"}
 # What stages share: they do not ask each other.
 BETWEEN_STAGES = {"stages.driving", "stages.suitability", "stages.checkpoint_files", "stages.progress"}

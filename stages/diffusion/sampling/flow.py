@@ -10,7 +10,6 @@ import torch
 from diffusers import UniPCMultistepScheduler
 
 from manifests.errors import Problem
-from stages.diffusion.animator import Segment
 from stages.diffusion.sampling.denoise import Step, require_finite
 from stages.diffusion.sampling.noise import frame_noise
 from stages.diffusion.weights.checkpoint import read_object
@@ -32,36 +31,42 @@ def read_scheduler(folder: Path) -> dict[str, Any]:
 
 
 def flow_steps(
-    branches: Sequence[Predict], latents: torch.Tensor, settings: dict[str, Any], clip: Clip, segment: Segment
+    branches: Sequence[Predict],
+    latents: torch.Tensor,
+    settings: dict[str, Any],
+    steps: int,
+    guidance: float,
+    told: Callable[[float, int], None],
 ) -> Iterator[Step]:
     """The steps of one segment, each (1, channels, latent frames, h, w); `branches` are conditional, unconditional.
 
+    After each of them `told` is called with the steps done and their number.
     Raises `NotFinite` where the first step leaves values that are not finite.
     """
     scheduler = UniPCMultistepScheduler.from_config(settings)  # which remembers its steps
-    scheduler.set_timesteps(clip.steps, device=latents.device)
+    scheduler.set_timesteps(steps, device=latents.device)
     for index, timestep in enumerate(scheduler.timesteps):
         noise, *unconditional = (predict(latents, timestep.expand(1)) for predict in branches)
         for other in unconditional:
-            noise = other + clip.guidance[0] * (noise - other)
+            noise = other + guidance * (noise - other)
         latents = scheduler.step(noise, timestep, latents, return_dict=False)[0]
         if index == 0:
             require_finite(latents, int(timestep))
-        segment.told(index + 1, clip.steps)
+        told(index + 1, steps)
         yield Step(index, int(timestep), noise, latents)
 
 
-def segment_noise(clip: Clip, segment: Segment, shape: tuple[int, int, int, int]) -> torch.Tensor:
-    """The mode's noise rule, (1, channels, latent frames, h, w).
+def starting_noise(clip: Clip, number: int, start: int, shape: tuple[int, int, int, int]) -> torch.Tensor:
+    """The mode's noise rule for segment `number`, from frame `start` on: (1, channels, latent frames, h, w).
 
-    Published is one generator for the film, of which each segment draws once; in standard mode a latent frame's noise
-    depends on the seed, its segment's first frame and its own number alone.
+    Published is one generator for the film, of which each segment draws once. In standard mode the noise of a latent
+    frame depends on the seed, its segment's first frame and its own number alone.
     """
     channels, frames, height, width = shape
     if clip.mode == "parity":
         generator = torch.Generator("cpu").manual_seed(clip.seed)
-        for _ in range(segment.number + 1):
+        for _ in range(number + 1):
             drawn = torch.randn((1, *shape), generator=generator)
         return drawn
-    numbers = range(segment.start, segment.start + frames)  # a segment has more frames than latent ones
+    numbers = range(start, start + frames)  # a segment has more frames than latent ones: none comes twice
     return frame_noise(clip.seed, numbers, (channels, height, width)).transpose(0, 1)[None].contiguous()

@@ -16,15 +16,14 @@ import torch
 from diffusers import WanAnimateTransformer3DModel
 
 from stages.diffusion.animator import Denoised, Driving, Parts, PosePictures, Segment
+from stages.diffusion.chained_segments import PER_LATENT, reflected, seen_frames
 from stages.diffusion.networks.film_pixels import LANCZOS, to_levels, to_pixels
 from stages.diffusion.networks.umt5 import PromptEncoder
 from stages.diffusion.networks.video_latents import VideoLatents
 from stages.diffusion.networks.wan_transformer import read_transformer
-from stages.diffusion.sampling.chained import PER_LATENT, reflected, seen_frames
 from stages.diffusion.sampling.denoise import Step
-from stages.diffusion.sampling.flow import flow_steps, read_scheduler, segment_noise
+from stages.diffusion.sampling.flow import flow_steps, read_scheduler, starting_noise
 from stages.diffusion.wan_animate.conditioning import carried_latents, reference_latents
-from stages.diffusion.wan_animate.faces import FacePictures
 from stages.diffusion.wan_animate.facts import WAN_ANIMATE
 from stages.diffusion.wan_animate.picture_tokens import PictureTokens
 from stages.diffusion.wan_animate.pictures import area_resized, letterboxed
@@ -77,13 +76,13 @@ class WanAnimate:
 
     @torch.inference_mode()
     def segment(self, clip: Clip, reference: np.ndarray | None, driving: Driving, segment: Segment) -> Denoised:
-        """Denoise one segment → (1, channels, latent frames, height/8, width/8), the reference's first, float32.
+        """Denoise one segment → (1, channels, 1 + latent frames, height/8, width/8), the reference's first, float32.
 
         It carries the last frames that it shows, decoded, (1, 3, overlap, height, width). Arguments as
         `Animator.segment`.
         """
         poses = cast(PosePictures, driving.poses)
-        faces = FacePictures(driving, len(poses), self.face_size)
+        faces = driving.faces or [None] * len(poses)
         picture = cast(np.ndarray, reference)
         if clip.mode == "parity":  # as the original prepares it
             picture = area_resized(picture, clip.width * clip.height)
@@ -144,8 +143,15 @@ class WanAnimate:
             )[0]
 
         shape = known.shape[1] - PER_LATENT, *known.shape[2:]
-        noise = segment_noise(clip, segment, shape).to(device)
-        return flow_steps([partial(predict, *branch) for branch in branches], noise, self._scheduler, clip, segment)
+        noise = starting_noise(clip, segment.number, segment.start, shape).to(device)
+        return flow_steps(
+            [partial(predict, *branch) for branch in branches],
+            noise,
+            self._scheduler,
+            clip.steps,
+            clip.guidance[0],
+            segment.told,
+        )
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """(1, channels, latent frames, h, w), the reference's first → (1, 3, frames, height, width) in [-1, 1]."""

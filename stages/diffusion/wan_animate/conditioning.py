@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import torch
 
+from stages.diffusion.chained_segments import PER_LATENT
 from stages.diffusion.networks.video_latents import VideoLatents
-from stages.diffusion.sampling.chained import PER_LATENT
 
 
 def reference_latents(images: VideoLatents, pixels: torch.Tensor) -> torch.Tensor:

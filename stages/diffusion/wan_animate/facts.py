@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from stages.diffusion.animator import Facts, Options, Segments, Shape
-from stages.diffusion.sampling.chained import PER_LATENT, refusal, segments
+from stages.diffusion.chained_segments import PER_LATENT, refusal, segments
 
 if TYPE_CHECKING:
     from manifests.clip import Clip
@@ -92,5 +92,5 @@ WAN_ANIMATE = Facts(
     retargets_as_published=True,
     shape_of="reference",
     native_fps=Fraction(30),
-    asks=frozenset({"frames", "keypoints"}),
+    asks=frozenset({"frames", "faces"}),
 )

@@ -16,13 +16,13 @@ import torch
 from diffusers import WanVACETransformer3DModel
 
 from stages.diffusion.animator import Denoised, Driving, Parts, PosePictures, Segment
+from stages.diffusion.chained_segments import reflected, seen_frames
 from stages.diffusion.networks.film_pixels import LANCZOS, to_levels, to_pixels
 from stages.diffusion.networks.umt5 import PromptEncoder
 from stages.diffusion.networks.video_latents import VideoLatents
 from stages.diffusion.networks.wan_transformer import read_transformer
-from stages.diffusion.sampling.chained import reflected, seen_frames
 from stages.diffusion.sampling.denoise import Step
-from stages.diffusion.sampling.flow import flow_steps, read_scheduler, segment_noise
+from stages.diffusion.sampling.flow import flow_steps, read_scheduler, starting_noise
 from stages.diffusion.wan_vace.conditioning import conditioning_latents, on_white
 from stages.diffusion.wan_vace.facts import WAN_VACE, WanVaceOptions
 from stages.video.image import fit
@@ -104,9 +104,9 @@ class WanVace:
             return network(hidden_states=seen, timestep=timestep, encoder_hidden_states=text, **given)[0]
 
         known = given["control_hidden_states"].shape[2:]
-        noise = segment_noise(clip, segment, (network.config.in_channels, *known)).to(device)
+        noise = starting_noise(clip, segment.number, segment.start, (network.config.in_channels, *known)).to(device)
         branches = [partial(predict, self.text.encode(prompt).to(network.dtype)) for prompt in prompts]
-        return flow_steps(branches, noise, self._scheduler, clip, segment)
+        return flow_steps(branches, noise, self._scheduler, clip.steps, clip.guidance[0], segment.told)
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """(1, channels, 1 + latent frames, h, w), the reference's first → (1, 3, frames, height, width) in [-1, 1]."""

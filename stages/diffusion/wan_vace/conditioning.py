@@ -7,9 +7,9 @@ import torch
 from PIL import Image
 from torch.nn.functional import interpolate
 
+from stages.diffusion.chained_segments import PER_LATENT
 from stages.diffusion.networks.film_pixels import LANCZOS, to_pixels
 from stages.diffusion.networks.video_latents import VideoLatents
-from stages.diffusion.sampling.chained import PER_LATENT
 
 WHITE = 1.0
 

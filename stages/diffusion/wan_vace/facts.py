@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from stages.diffusion.animator import Facts, Options, Segments
-from stages.diffusion.sampling.chained import PER_LATENT, refusal, segments
+from stages.diffusion.chained_segments import PER_LATENT, refusal, segments
 
 if TYPE_CHECKING:
     from manifests.clip import Clip

@@ -13,16 +13,16 @@ import torch
 from diffusers import UniPCMultistepScheduler
 
 from manifests.clip import Clip
+from stages.diffusion import chained_segments as chained
 from stages.diffusion.networks.film_pixels import LANCZOS, to_pixels
-from stages.diffusion.sampling import chained
-from stages.diffusion.sampling.flow import segment_noise
+from stages.diffusion.sampling.flow import starting_noise
 from stages.diffusion.wan_animate.animator import WanAnimate
 from stages.diffusion.wan_animate.conditioning import carried_latents, reference_latents
-from stages.diffusion.wan_animate.faces import crop, face_box
 from stages.diffusion.wan_animate.facts import area_size, published_frames
 from stages.diffusion.wan_animate.pictures import area_resized, letterboxed
 from stages.poses.drawing import wan
 from stages.poses.keypoints import People
+from stages.poses.motion.faces import crop, face_box
 from stages.poses.motion.published_retarget import measure, retargeted
 from stages.poses.wholebody import FACE, openpose_order
 from stages.video.image import fit
@@ -200,7 +200,9 @@ class WanAnimateRunners:
         carry, parts, films = None, [], []
         for segment in chained.chained(params["frames"], clip.window, clip.overlap):
             key, segment = str(segment.number), replace(segment, carry=carry)
-            assert torch.equal(segment_noise(clip, segment, noise.shape[1:])[0], noise[segment.number]), "other noise"
+            assert torch.equal(
+                starting_noise(clip, segment.number, segment.start, noise.shape[1:])[0], noise[segment.number]
+            ), "other noise"
             poses, faces = pose_u8.numpy(), list(face_u8.numpy())
             with _Listening(animator) as heard:
                 made = list(animator.steps(clip, reference_u8.numpy(), poses, faces, segment))

@@ -1,20 +1,21 @@
 """Pictures of the driving person's face, of which expressions are read.
 
-Source: SPEC.md section 13.4.
+Source: stages/diffusion/wan_animate/SPEC.md section 13.4.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import overload
+from itertools import accumulate
+from typing import Protocol, overload
 
 import cv2
 import numpy as np
 
-from stages.diffusion.animator import Driving
 from stages.poses.keypoints import People
 from stages.poses.wholebody import FACE, VISIBLE
 
+SIZE = 512  # of a picture of a face, in pixels
 ENLARGED = 1.3  # area of the box by that of the face's points
 Box = tuple[int, int, int, int]  # left, right, top, bottom in pixels; right and bottom are outside
 
@@ -41,20 +42,6 @@ def crop(picture: np.ndarray, box: Box, size: int) -> np.ndarray:
     return cv2.resize(picture[top:bottom, left:right], (size, size))
 
 
-def boxes(people: Sequence[People], width: int, height: int) -> list[Box | None]:
-    """Of each frame. Where no face is seen, the last box is kept; before the first, there is none."""
-    found: list[Box | None] = []
-    for one in people:
-        box = _seen(one, width, height)
-        found.append(box if box is not None or not found else found[-1])
-    return found
-
-
-def unseen(people: Sequence[People], width: int, height: int) -> list[int]:
-    """The frames in which no face is seen."""
-    return [frame for frame, one in enumerate(people) if _seen(one, width, height) is None]
-
-
 def _seen(people: People, width: int, height: int) -> Box | None:
     if not len(people) or people.scores[0, FACE].mean() <= VISIBLE:
         return None
@@ -62,16 +49,27 @@ def _seen(people: People, width: int, height: int) -> Box | None:
     return box if right > left and bottom > top else None
 
 
-class FacePictures(Sequence[np.ndarray | None]):
-    """The face in each frame of what a clip follows, cut out when it is asked for."""
+class Pictures(Protocol):
+    """Frames that are read when they are asked for."""
 
-    def __init__(self, driving: Driving, frames: int, size: int) -> None:
-        """None in every frame where the driving file is no film of a person, or where no face was seen yet."""
-        self._frames, self._size = driving.frames, size
-        self._boxes: list[Box | None] = [None] * frames
-        if driving.frames is not None and driving.keypoints is not None and frames:
-            height, width = driving.frames[0].shape[:2]
-            self._boxes = boxes(driving.keypoints, width, height)
+    def __getitem__(self, frame: int) -> np.ndarray:
+        """uint8 (height, width, 3)."""
+
+
+class FacePictures(Sequence[np.ndarray | None]):
+    """The face in each frame of what a clip follows, cut out when it is asked for; None where none was seen so far."""
+
+    def __init__(self, frames: Pictures, people: Sequence[People]) -> None:
+        """`frames` uint8 (height, width, 3) and `people` of them, each of one person or nobody."""
+        self._frames = frames
+        height, width = frames[0].shape[:2]
+        self._seen = [_seen(one, width, height) for one in people]
+        self._boxes = list(accumulate(self._seen, lambda before, box: box or before))
+
+    @property
+    def unseen(self) -> list[int]:
+        """The frames in which no face is seen: they show the last one, or none."""
+        return [frame for frame, box in enumerate(self._seen) if box is None]
 
     def __len__(self) -> int:
         return len(self._boxes)
@@ -84,6 +82,4 @@ class FacePictures(Sequence[np.ndarray | None]):
         if isinstance(frame, slice):
             return [self[one] for one in range(len(self))[frame]]
         box = self._boxes[frame]
-        if box is None or self._frames is None:
-            return None
-        return crop(self._frames[frame], box, self._size)
+        return None if box is None else crop(self._frames[frame], box, SIZE)
