@@ -185,7 +185,7 @@ class Clip(BaseModel):
     )
     retarget: Literal["none", "similarity", "bone_length"] = Field(
         "none",
-        description="Fit the driving pose to the reference's height, or to all its limb lengths; in parity as published.",
+        description="Fit the driving pose to the reference's height, or to all its limbs; in parity as published.",
     )
     audio: Literal["drop", "driving"] = Field("drop", description="Whether the film keeps the driving video's sound.")
     priority: Priority = Field(0, description="Rows of a higher priority are made first; it changes no film.")

@@ -6,7 +6,7 @@ Source: wan_animate/SPEC.md section 6.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from stages.diffusion.animator import Segment
 
@@ -16,15 +16,34 @@ if TYPE_CHECKING:
 PER_LATENT = 4  # frames of a latent frame, but for the first
 
 
+class Resolved(NamedTuple):
+    """What validation has filled in of a clip."""
+
+    width: int
+    height: int
+    fit: Literal["stretch", "cover", "contain"]
+    steps: int
+    guidance: float
+    longest: int  # frames of a segment
+    carried: int  # frames from one segment to the next
+
+
+def resolved(clip: Clip) -> Resolved:
+    """The fields of a clip that systems of chained segments are made with."""
+    guidance = cast(tuple[float, ...], clip.guidance)[0]
+    fields = clip.width, clip.height, clip.fit, clip.steps, guidance, clip.window, clip.overlap
+    return Resolved(*cast(Any, fields))
+
+
 def segments(clip: Clip, frames: int) -> list[Segment]:
     """The segments of a clip: `clip.window` frames at most, of which `clip.overlap` are taken over."""
-    return chained(frames, seen_frames(clip, frames), cast(int, clip.overlap))
+    return chained(frames, seen_frames(clip, frames), resolved(clip).carried)
 
 
 def seen_frames(clip: Clip, frames: int) -> int:
     """Frames that the networks see of every segment, 4n + 1. In parity mode whole windows, as published."""
-    longest, carried = cast(int, clip.window), cast(int, clip.overlap)
-    return longest if clip.mode == "parity" else even_length(frames, longest, carried)
+    asked = resolved(clip)
+    return asked.longest if clip.mode == "parity" else even_length(frames, asked.longest, asked.carried)
 
 
 def refusal(clip: Clip, longest: int, carried: Collection[int]) -> tuple[str, str] | None:

@@ -16,7 +16,7 @@ import torch
 from diffusers import WanAnimateTransformer3DModel
 
 from stages.diffusion.animator import Denoised, Driving, Parts, PosePictures, Segment
-from stages.diffusion.chained_segments import PER_LATENT, reflected, seen_frames
+from stages.diffusion.chained_segments import PER_LATENT, reflected, resolved, seen_frames
 from stages.diffusion.networks.film_pixels import LANCZOS, to_levels, to_pixels
 from stages.diffusion.networks.umt5 import PromptEncoder
 from stages.diffusion.networks.video_latents import VideoLatents
@@ -85,10 +85,10 @@ class WanAnimate:
         faces = driving.faces or [None] * len(poses)
         picture = cast(np.ndarray, reference)
         if clip.mode == "parity":  # as the original prepares it
-            picture = area_resized(picture, clip.width * clip.height)
+            picture = area_resized(picture, resolved(clip).width * resolved(clip).height)
         for step in self.steps(clip, picture, poses, faces, segment):
             finished = step.latents
-        carry = None if segment.stop == len(poses) else self.decode(finished)[:, :, -clip.overlap :]
+        carry = None if segment.stop == len(poses) else self.decode(finished)[:, :, -resolved(clip).carried :]
         return Denoised(finished.float().cpu(), carry if carry is None else carry.float().cpu())
 
     def frames(self, parts: Parts, clip: Clip) -> Iterator[np.ndarray]:
@@ -111,13 +111,14 @@ class WanAnimate:
         device, dtype = self.transformer.device, self.transformer.dtype
         frames = seen_frames(clip, len(poses))
         shown = [reflected(segment.start + frame, len(poses)) for frame in range(frames)]
-        size = cast(int, clip.height), cast(int, clip.width)
+        asked = resolved(clip)
+        width, height = asked.width, asked.height
 
-        fitted = to_pixels(fit(poses[frame], clip.width, clip.height, clip.fit, LANCZOS) for frame in shown)
+        fitted = to_pixels(fit(poses[frame], width, height, asked.fit, LANCZOS) for frame in shown)
         known = torch.cat(
             [
-                reference_latents(self.images, to_pixels([letterboxed(reference, clip.width, clip.height)])),
-                carried_latents(self.images, segment.carry, frames, size),
+                reference_latents(self.images, to_pixels([letterboxed(reference, width, height)])),
+                carried_latents(self.images, segment.carry, frames, (height, width)),
             ],
             dim=2,
         )
@@ -128,7 +129,7 @@ class WanAnimate:
         }
         seen = self.face_pixels([faces[frame] for frame in shown]).to(device, dtype)
         branches = [(self.text.encode(clip.prompt).to(dtype), seen)]
-        if clip.guidance[0] > 1:  # without text, and without a face: guidance strengthens expressions, not poses
+        if asked.guidance > 1:  # without text, and without a face: guidance strengthens expressions, not poses
             branches.append((self.text.encode(clip.negative_prompt).to(dtype), seen * 0 + BLANK))
 
         def predict(
@@ -148,8 +149,8 @@ class WanAnimate:
             [partial(predict, *branch) for branch in branches],
             noise,
             self._scheduler,
-            clip.steps,
-            clip.guidance[0],
+            asked.steps,
+            asked.guidance,
             segment.told,
         )
 

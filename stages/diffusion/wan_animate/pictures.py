@@ -19,7 +19,7 @@ def letterboxed(image: np.ndarray, width: int, height: int) -> np.ndarray:
     inner = max(1, inner[0]), max(1, inner[1])
     left, top = width // 2 - inner[0] // 2, height // 2 - inner[1] // 2
     canvas = np.zeros((height, width, 3), np.uint8)
-    canvas[top : top + inner[1], left : left + inner[0]] = fit(image, *inner, "stretch", LANCZOS)
+    canvas[top : top + inner[1], left : left + inner[0]] = fit(image, inner[0], inner[1], "stretch", LANCZOS)
     return canvas
 
 

@@ -16,7 +16,7 @@ import torch
 from diffusers import WanVACETransformer3DModel
 
 from stages.diffusion.animator import Denoised, Driving, Parts, PosePictures, Segment
-from stages.diffusion.chained_segments import reflected, seen_frames
+from stages.diffusion.chained_segments import reflected, resolved, seen_frames
 from stages.diffusion.networks.film_pixels import LANCZOS, to_levels, to_pixels
 from stages.diffusion.networks.umt5 import PromptEncoder
 from stages.diffusion.networks.video_latents import VideoLatents
@@ -68,7 +68,7 @@ class WanVace:
         control = cast(PosePictures, driving.poses)
         for step in self.steps(clip, cast(np.ndarray, reference), control, segment):
             finished = step.latents
-        carry = None if segment.stop == len(control) else self.decode(finished)[:, :, -cast(int, clip.overlap) :]
+        carry = None if segment.stop == len(control) else self.decode(finished)[:, :, -resolved(clip).carried :]
         return Denoised(finished.float().cpu(), carry if carry is None else carry.float().cpu())
 
     def frames(self, parts: Parts, clip: Clip) -> Iterator[np.ndarray]:
@@ -81,15 +81,18 @@ class WanVace:
         network, device = self.transformer, self.transformer.device
         frames = seen_frames(clip, len(control))
         shown = [reflected(segment.start + frame, len(control)) for frame in range(frames)]
-        width, height = cast(int, clip.width), cast(int, clip.height)
+        asked = resolved(clip)
         scale = WanVaceOptions(**clip.options).conditioning_scale
+        pictures = (fit(control[frame], asked.width, asked.height, asked.fit, LANCZOS) for frame in shown)
 
         given = {
             "control_hidden_states": conditioning_latents(
                 self.images,
-                to_pixels(fit(control[frame], width, height, clip.fit, LANCZOS) for frame in shown).to(device),
+                to_pixels(fit(control[frame], asked.width, asked.height, asked.fit, LANCZOS) for frame in shown).to(
+                    device
+                ),
                 None if segment.carry is None else segment.carry.to(device),
-                on_white(reference, width, height, self.images.scale).to(device),
+                on_white(reference, asked.width, asked.height, self.images.scale).to(device),
                 network.config.patch_size[1],
             ).to(network.dtype),
             "control_hidden_states_scale": torch.full((len(network.config.vace_layers),), scale).to(
@@ -97,7 +100,7 @@ class WanVace:
             ),
             "return_dict": False,
         }
-        prompts = [clip.prompt] if clip.guidance[0] <= 1 else [clip.prompt, clip.negative_prompt]
+        prompts = [clip.prompt] if asked.guidance <= 1 else [clip.prompt, clip.negative_prompt]
 
         def predict(text: torch.Tensor, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
             seen = latents.to(network.dtype)
@@ -106,7 +109,7 @@ class WanVace:
         known = given["control_hidden_states"].shape[2:]
         noise = starting_noise(clip, segment.number, segment.start, (network.config.in_channels, *known)).to(device)
         branches = [partial(predict, self.text.encode(prompt).to(network.dtype)) for prompt in prompts]
-        return flow_steps(branches, noise, self._scheduler, clip.steps, clip.guidance[0], segment.told)
+        return flow_steps(branches, noise, self._scheduler, asked.steps, asked.guidance, segment.told)
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """(1, channels, 1 + latent frames, h, w), the reference's first → (1, 3, frames, height, width) in [-1, 1]."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import math
+from collections.abc import Iterable
 
 import cv2
 import numpy as np
@@ -60,7 +61,7 @@ FACE_RADIUS = 3
 EDGE_WIDTH = 2
 
 
-def limb_polygon(first: tuple[float, float], second: tuple[float, float], stick: int = STICK) -> np.ndarray:
+def limb_polygon(first: Iterable[float], second: Iterable[float], stick: int = STICK) -> np.ndarray:
     """The ellipse around a limb between two points (x, y) in pixels, as an int32 polygon for `fillConvexPoly`.
 
     Centre, half length and angle lose their fractions, as published.

@@ -6,7 +6,6 @@ Source: stages/diffusion/wan_animate/SPEC.md section 13.4.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
 from typing import Protocol, overload
 
 import cv2
@@ -64,12 +63,14 @@ class FacePictures(Sequence[np.ndarray | None]):
         self._frames = frames
         height, width = frames[0].shape[:2]
         self._seen = [_seen(one, width, height) for one in people]
-        self._boxes = list(accumulate(self._seen, lambda before, box: box or before))
+        self._boxes: list[Box | None] = []
+        for box in self._seen:
+            self._boxes.append(box or (self._boxes[-1] if self._boxes else None))
 
     @property
-    def unseen(self) -> list[int]:
-        """The frames in which no face is seen: they show the last one, or none."""
-        return [frame for frame, box in enumerate(self._seen) if box is None]
+    def unseen(self) -> np.ndarray:
+        """bool (frames,): where no face is seen, so that the last one is shown, or none."""
+        return np.array([box is None for box in self._seen])
 
     def __len__(self) -> int:
         return len(self._boxes)
