@@ -6,6 +6,7 @@ from tests.parity.runners.magicanimate import MagicAnimateRunners
 from tests.parity.runners.pose import PoseRunners
 from tests.parity.runners.text2video_zero import Text2VideoZeroRunners
 from tests.parity.runners.wan_animate import WanAnimateRunners
+from tests.parity.runners.wan_vace import WanVaceRunners
 
 RUNNERS = {
     "animate_anyone": AnimateAnyoneRunners,
@@ -14,4 +15,5 @@ RUNNERS = {
     "pose": PoseRunners,
     "text2video_zero": Text2VideoZeroRunners,
     "wan_animate": WanAnimateRunners,
+    "wan_vace": WanVaceRunners,
 }
