@@ -36,14 +36,18 @@ def resolved(clip: Clip) -> Resolved:
 
 
 def segments(clip: Clip, frames: int) -> list[Segment]:
-    """The segments of a clip: `clip.window` frames at most, of which `clip.overlap` are taken over."""
-    return chained(frames, seen_frames(clip, frames), resolved(clip).carried)
+    """The segments of a clip: `clip.window` frames at most, of which `clip.overlap` are taken over.
 
-
-def seen_frames(clip: Clip, frames: int) -> int:
-    """Frames that the networks see of every segment, 4n + 1. In parity mode whole windows, as published."""
+    Standard mode makes them evenly long, so that next to nothing is drawn that no film shows.
+    """
     asked = resolved(clip)
-    return asked.longest if clip.mode == "parity" else even_length(frames, asked.longest, asked.carried)
+    even = even_length(frames, asked.longest, asked.carried)
+    return chained(frames, asked.longest if clip.mode == "parity" else even, asked.carried)
+
+
+def seen_frames(clip: Clip, segment: Segment) -> int:
+    """Frames that the networks see of a segment, 4n + 1. In parity mode whole windows, as published."""
+    return resolved(clip).longest if clip.mode == "parity" else at_least(len(segment))
 
 
 def refusal(clip: Clip, longest: int, carried: Collection[int]) -> tuple[str, str] | None:
@@ -73,10 +77,9 @@ def count(frames: int, length: int, carried: int) -> int:
 
 def chained(frames: int, length: int, carried: int) -> list[Segment]:
     """The segments of a clip; the last one may end before its `length`."""
-    step = length - carried
-    number_of = count(frames, length, carried)
-    if number_of == 1:
+    if frames <= length:
         return [Segment(0, frames)]
+    step, number_of = length - carried, count(frames, length, carried)
     return [
         Segment(
             number * step,
@@ -93,7 +96,12 @@ def even_length(frames: int, longest: int, carried: int) -> int:
     """The least 4n + 1 with which the clip takes no more segments than with the `longest`: nothing is thrown away."""
     number_of = count(frames, longest, carried)
     least = -(-(frames - carried) // number_of) + carried
-    return max(PER_LATENT + 1, -(-(least - 1) // PER_LATENT) * PER_LATENT + 1)
+    return at_least(least)
+
+
+def at_least(frames: int) -> int:
+    """The least 4n + 1 from so many frames on, of two latent frames or more."""
+    return max(PER_LATENT + 1, -(-(frames - 1) // PER_LATENT) * PER_LATENT + 1)
 
 
 def reflected(frame: int, frames: int) -> int:

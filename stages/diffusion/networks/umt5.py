@@ -13,6 +13,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, UMT5Config, UMT
 
 from manifests.errors import Problem
 from stages.diffusion.weights.checkpoint import load_strictly, read_config
+from stages.diffusion.weights.published_names import AS_PUBLISHED
 from stages.diffusion.weights.sharded import read_network_state
 
 TOKENS = 512  # the cross-attention splits words from picture tokens by this number
@@ -97,6 +98,8 @@ def _build(folder: Path) -> UMT5EncoderModel:
 
 
 def _tokenizer(folder: Path, vocabulary: int) -> PreTrainedTokenizerBase:
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "spiece.model")):
+        raise Problem(f"checkpoint file {folder / 'tokenizer.json'} is missing", AS_PUBLISHED)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         tokenizer(["a"])

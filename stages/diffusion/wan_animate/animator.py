@@ -109,7 +109,7 @@ class WanAnimate:
         `faces` are uint8 (height, width, 3), one of each frame, None where none is known.
         """
         device, dtype = self.transformer.device, self.transformer.dtype
-        frames = seen_frames(clip, len(poses))
+        frames = seen_frames(clip, segment)
         shown = [reflected(segment.start + frame, len(poses)) for frame in range(frames)]
         asked = resolved(clip)
         width, height = asked.width, asked.height

@@ -79,7 +79,7 @@ class WanVace:
     def steps(self, clip: Clip, reference: np.ndarray, control: PosePictures, segment: Segment) -> Iterator[Step]:
         """The denoising steps of one segment, on the networks' device."""
         network, device = self.transformer, self.transformer.device
-        frames = seen_frames(clip, len(control))
+        frames = seen_frames(clip, segment)
         shown = [reflected(segment.start + frame, len(control)) for frame in range(frames)]
         asked = resolved(clip)
         scale = WanVaceOptions(**clip.options).conditioning_scale
@@ -88,9 +88,7 @@ class WanVace:
         given = {
             "control_hidden_states": conditioning_latents(
                 self.images,
-                to_pixels(fit(control[frame], asked.width, asked.height, asked.fit, LANCZOS) for frame in shown).to(
-                    device
-                ),
+                to_pixels(pictures).to(device),
                 None if segment.carry is None else segment.carry.to(device),
                 on_white(reference, asked.width, asked.height, self.images.scale).to(device),
                 network.config.patch_size[1],

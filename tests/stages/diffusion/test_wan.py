@@ -1,0 +1,261 @@
+"""Wan's systems: what diffusers' pipelines make in one call, made in parts that may be interrupted."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import UniPCMultistepScheduler, WanAnimatePipeline
+from PIL import Image
+
+from manifests.clip import Clip
+from manifests.errors import Problem, Rejected
+from stages.diffusion.animator import Driving, Segment
+from stages.diffusion.animators import ANIMATORS, load_animator
+from stages.diffusion.chained_segments import reflected, seen_frames, segments
+from stages.diffusion.wan_animate.animator import WanAnimate
+from stages.diffusion.wan_vace.animator import WanVace
+from stages.poses.recipes import Estimators
+from stages.suitability import check_suitable
+from tests.conftest import CHECKOUT
+
+GOLDEN = CHECKOUT / "tests" / "golden"
+WIDTH, HEIGHT, FACE = 48, 32, 32
+
+
+@pytest.fixture(scope="module")
+def animate() -> WanAnimate:
+    torch.set_num_threads(1)
+    return WanAnimate.load(GOLDEN / "wan_animate" / "checkpoint", "cpu", torch.float32)
+
+
+@pytest.fixture(scope="module")
+def vace() -> WanVace:
+    torch.set_num_threads(1)
+    return WanVace.load(GOLDEN / "wan_vace" / "checkpoint", "cpu", torch.float32)
+
+
+def pictures(seed: int, frames: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
+    drawn = np.random.default_rng(seed).integers(0, 256, (frames, height // 8, width // 8, 3), dtype=np.uint8)
+    return drawn.repeat(8, 1).repeat(8, 2)
+
+
+def clip(name: str, **fields: Any) -> Clip:
+    given = {
+        "id": "clip",
+        "animator": name,
+        "prompt": "a man dancing",
+        "width": WIDTH,
+        "height": HEIGHT,
+        "fit": "cover",
+    }
+    return Clip(**{**given, "fit": "cover", "steps": 2, "guidance": 1.0, "window": 9, "overlap": 1, **fields})
+
+
+def driving(frames: int) -> Driving:
+    return Driving(pictures(1, frames), faces=list(pictures(2, frames, FACE, FACE)))
+
+
+def made(animator: Any, asked: Clip, frames: int, since: list | None = None) -> list[tuple[Segment, torch.Tensor, Any]]:
+    """All segments of a film; those of `since` are there already."""
+    done = list(since or ())
+    carry = done[-1][2] if done else None
+    for segment in segments(asked, frames)[len(done) :]:
+        denoised = animator.segment(asked, pictures(3, 1, 40, 56)[0], driving(frames), replace(segment, carry=carry))
+        done.append((segment, denoised.latents, denoised.carry))
+        carry = denoised.carry
+    return done
+
+
+def film(animator: Any, asked: Clip, parts: list) -> np.ndarray:
+    return np.concatenate(list(animator.frames([part[:2] for part in parts], asked)))
+
+
+@pytest.mark.parametrize("system", ["animate", "vace"])
+@pytest.mark.parametrize("mode", ["standard", "parity"])
+def test_a_film_goes_on_at_any_segment_bit_for_bit_with_other_clips_between(
+    system: str, mode: str, request: pytest.FixtureRequest
+) -> None:
+    animator = request.getfixturevalue(system)
+    asked = clip(animator.facts.name, mode=mode, guidance=2.0, seed=5)
+    whole = made(animator, asked, 23)
+    assert len(whole) == 3
+    for border in (1, 2):
+        made(animator, asked.model_copy(update={"seed": 6, "prompt": "a horse"}), 5)
+        resumed = made(animator, asked, 23, whole[:border])
+        assert all(torch.equal(one[1], other[1]) for one, other in zip(whole, resumed, strict=True))
+    assert len(film(animator, asked, whole)) == 23
+
+
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+def test_wan_animate_makes_what_diffusers_pipeline_does_in_one_call(animate: WanAnimate, guidance: float) -> None:
+    asked = clip("wan_animate", mode="parity", seed=11, guidance=guidance, negative_prompt="a horse", fit="stretch")
+    given, reference = driving(19), pictures(3, 1)[0]
+    carry, parts = None, []
+    for segment in segments(asked, 19):
+        steps = animate.steps(asked, reference, given.poses, given.faces, replace(segment, carry=carry))
+        with torch.inference_mode():
+            latents = [step.latents for step in steps][-1]
+        carry = animate.decode(latents)[:, :, -1:]
+        parts.append((segment, latents))
+    scheduler = UniPCMultistepScheduler.from_config(animate._scheduler)
+    networks = {"text_encoder": animate.text.model, "tokenizer": animate.text.tokenizer}
+    networks |= {"image_encoder": animate.tokens.model, "image_processor": animate.tokens.processor}
+    networks |= {"vae": animate.images.autoencoder, "transformer": animate.transformer, "scheduler": scheduler}
+    pipeline = WanAnimatePipeline(**networks)
+    pipeline.set_progress_bar_config(disable=True)
+    published = pipeline(
+        image=Image.fromarray(reference),
+        pose_video=[Image.fromarray(one) for one in given.poses],
+        face_video=[Image.fromarray(one) for one in given.faces],
+        prompt=asked.prompt,
+        negative_prompt=asked.negative_prompt,
+        width=WIDTH,
+        height=HEIGHT,
+        segment_frame_length=9,
+        num_inference_steps=2,
+        guidance_scale=guidance,
+        generator=torch.Generator("cpu").manual_seed(11),
+        output_type="pt",
+    ).frames[0]
+    shown = [animate.decode(latents)[:, :, one.taken_over : len(one)] for one, latents in parts]
+    assert torch.equal((torch.cat(shown, dim=2)[0] / 2 + 0.5).clamp(0, 1).transpose(0, 1), published)
+
+
+@pytest.mark.parametrize("system", ["animate", "vace"])
+@pytest.mark.parametrize("frames", [1, 2, 9, 10, 18])
+def test_a_film_of_any_length_has_its_frames_and_no_padding(
+    system: str, frames: int, request: pytest.FixtureRequest
+) -> None:
+    animator = request.getfixturevalue(system)
+    asked = clip(animator.facts.name)
+    shown = film(animator, asked, made(animator, asked, frames))
+    assert shown.shape == (frames, HEIGHT, WIDTH, 3)
+    assert shown.std() > 5
+
+
+def test_a_carry_rounded_to_what_a_film_shows_gives_another_film(vace: WanVace) -> None:
+    asked = clip("wan_vace")
+    first, second = made(vace, asked, 17)
+    rounded = ((first[2] + 1) * 127.5).round() / 127.5 - 1
+    again = made(vace, asked, 17, [(first[0], first[1], rounded)])[1]
+    assert not torch.equal(again[1], second[1])
+
+
+@pytest.mark.parametrize(("longest", "carried"), [(77, 1), (77, 5), (81, 1), (13, 5)])
+def test_segments_of_a_standard_film_are_even_and_throw_away_three_frames_at_most(longest: int, carried: int) -> None:
+    for frames in range(1, 400):
+        asked = clip("wan_animate", window=longest, overlap=carried)
+        laid = segments(asked, frames)
+        seen = [seen_frames(asked, one) for one in laid]
+        assert all(length % 4 == 1 and length <= longest for length in seen)
+        assert [one.start + one.taken_over for one in laid[1:]] == [one.stop for one in laid[:-1]]
+        assert (laid[0].start, laid[-1].stop) == (0, frames)
+        assert sum(seen) - sum(map(len, laid)) <= (3 if frames > 1 else 4)
+
+
+def test_what_lies_beyond_the_end_is_mirrored() -> None:
+    assert [reflected(frame, 5) for frame in range(10)] == [0, 1, 2, 3, 4, 3, 2, 1, 0, 1]
+    assert reflected(7, 1) == 0
+
+
+def test_reference_control_prompt_and_face_all_matter(animate: WanAnimate, vace: WanVace) -> None:
+    def latents(animator: Any, asked: Clip, given: Driving, reference: np.ndarray) -> torch.Tensor:
+        return animator.segment(asked, reference, given, Segment(0, 5)).latents
+
+    given, reference = driving(5), pictures(3, 1)[0]
+    for animator in (animate, vace):
+        asked = clip(animator.facts.name)
+        plain = latents(animator, asked, given, reference)
+        others = [
+            latents(animator, asked, given, reference[::-1].copy()),
+            latents(animator, asked, replace(given, poses=given.poses[::-1].copy()), reference),
+            latents(animator, asked.model_copy(update={"prompt": "a horse"}), given, reference),
+            latents(animator, asked.model_copy(update={"seed": 1}), given, reference),
+        ]
+        if animator is animate:
+            others.append(latents(animator, asked, replace(given, faces=None), reference))
+        assert not any(torch.equal(plain, other) for other in others)
+
+
+def test_guidance_of_one_asks_the_network_once_a_step(vace: WanVace) -> None:
+    calls: list[int] = []
+    handle = vace.transformer.register_forward_hook(lambda *_: calls.append(1))
+    try:
+        vace.segment(clip("wan_vace"), pictures(3, 1)[0], driving(5), Segment(0, 5))
+        assert len(calls) == 2
+        vace.segment(clip("wan_vace", guidance=2.0), pictures(3, 1)[0], driving(5), Segment(0, 5))
+        assert len(calls) == 2 + 4
+    finally:
+        handle.remove()
+
+
+def test_a_prompt_is_encoded_once_and_its_encoder_waits_on_the_cpu(vace: WanVace) -> None:
+    calls: list[int] = []
+    handle = vace.text.model.register_forward_hook(lambda *_: calls.append(1))
+    try:
+        first = vace.text.encode("one that nobody asked for before")
+        assert torch.equal(vace.text.encode("one that nobody asked for before"), first)
+    finally:
+        handle.remove()
+    assert calls == [1]
+    assert {weight.device.type for weight in vace.text.model.parameters()} == {"cpu"}
+
+
+def test_modules_that_must_stay_in_float32_do() -> None:
+    loaded = WanVace.load(GOLDEN / "wan_vace" / "checkpoint", "cpu", torch.bfloat16)
+    kept = {name for name, weight in loaded.transformer.named_parameters() if weight.dtype == torch.float32}
+    assert any("scale_shift_table" in name for name in kept)
+    assert any("time_embedder" in name for name in kept)
+    assert loaded.transformer.dtype == torch.bfloat16
+    assert loaded.images.autoencoder.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"window": 76}, "4n \\+ 1"),
+        ({"overlap": 2}, "carries 1 or 5"),
+        ({"window": 9, "overlap": 5}, "too short"),
+        ({"loop": True}, "loop"),
+        ({"width": 40, "height": 40}, "multiples of 16"),
+    ],
+)
+def test_what_wan_animate_cannot_do_is_refused_before_it_is_loaded(fields: dict, says: str) -> None:
+    asked = Clip(id="c", animator="wan_animate", reference="r.png", driving="d.npz", driving_kind="keypoints", **fields)
+    with pytest.raises(Rejected, match=says):
+        check_suitable(asked, ANIMATORS["wan_animate"], Estimators())
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    return shutil.copytree(GOLDEN / "wan_animate" / "checkpoint", tmp_path / "checkpoint")
+
+
+@pytest.mark.parametrize(
+    ("file", "says"),
+    [
+        ("transformer/diffusion_pytorch_model-00002-of-00003.safetensors", "00002-of-00003"),
+        ("transformer/config.json", "config.json"),
+        ("vae/diffusion_pytorch_model.safetensors", "diffusion_pytorch_model"),
+        ("text_encoder/model-00001-of-00002.safetensors", "00001-of-00002"),
+        ("tokenizer/tokenizer.json", "tokenizer"),
+        ("image_encoder/model.safetensors", "model.safetensors"),
+        ("image_processor/preprocessor_config.json", "preprocessor_config"),
+        ("scheduler/scheduler_config.json", "scheduler_config"),
+    ],
+)
+def test_a_part_that_is_missing_is_named(broken: Path, file: str, says: str) -> None:
+    (broken / file).unlink()
+    with pytest.raises(Problem, match=says):
+        load_animator("wan_animate", broken, "cpu", torch.float32)
+
+
+def test_a_folder_of_the_other_system_is_refused() -> None:
+    with pytest.raises(Problem, match="WanVACETransformer3DModel"):
+        load_animator("wan_vace", GOLDEN / "wan_animate" / "checkpoint", "cpu", torch.float32)
