@@ -52,7 +52,10 @@ def chosen(animator: str, estimators: Estimators, driving: Source | None = None,
     return recipe_of(clip, estimators, driving).estimator
 
 
-@pytest.mark.parametrize("animator", ["animate_anyone", "text2video_zero"])
+SKELETONS = ["animate_anyone", "text2video_zero", "wan_vace", "wan_animate"]
+
+
+@pytest.mark.parametrize("animator", SKELETONS)
 def test_a_filmed_person_is_dwposes_where_it_is_configured_and_in_parity(animator: str) -> None:
     alone, both = Estimators(), Estimators(dwpose=DWPOSE)
     assert (chosen(animator, alone), chosen(animator, both)) == ("people", "dwpose")
@@ -71,10 +74,9 @@ def test_the_bundled_animator_is_driven_by_whom_its_film_shows() -> None:
 
 def test_all_animators_driven_by_skeletons_share_the_poses_of_a_film() -> None:
     estimators = Estimators()
-    names = ("animate_anyone", "text2video_zero", "drawn")
-    clips = [Clip(id="c", animator=name, driving_kind="video") for name in names]
+    clips = [Clip(id="c", animator=name, driving_kind="video") for name in (*SKELETONS, "drawn")]
     parts = [key_parts(recipe_of(clip, estimators, REAL), estimators) for clip in clips]
-    assert parts[0] == parts[1] == parts[2]
+    assert all(one == parts[0] for one in parts)
     assert parts[0]["estimator"] == "people"
 
 

@@ -223,6 +223,7 @@ def test_modules_that_must_stay_in_float32_do() -> None:
         ({"overlap": 2}, "carries 1 or 5"),
         ({"window": 9, "overlap": 5}, "too short"),
         ({"loop": True}, "loop"),
+        ({"mode": "fast"}, "use mode parity or standard"),
         ({"width": 40, "height": 40}, "multiples of 16"),
     ],
 )
