@@ -42,7 +42,7 @@ def check_suitable(clip: Clip, facts: Facts, estimators: Estimators) -> None:
         remedy = f"give {wanted} guidance scale(s)" if wanted else "leave guidance out"
         raise Rejected(f"guidance {given}: {facts.name} takes {wanted}", remedy)
     if clip.loop and not facts.loops:
-        raise Rejected(f"loop: frames of {facts.name} do not know their neighbours", "leave loop out")
+        raise Rejected(f"loop: {facts.name} cannot join the end of a film to its beginning", "leave loop out")
     if (refused := facts.own_refusal(clip)) is not None:
         raise Rejected(*refused)
     try:
