@@ -23,6 +23,8 @@ def _stable_diffusion(*files: str) -> _Repository:
 
 
 _TEXT = ("tokenizer/*", "text_encoder/config.json", "text_encoder/model.safetensors")
+# shards and their index among them
+_WAN = ("transformer/*", "vae/*", "text_encoder/*", "tokenizer/*", "scheduler/*")
 _UNET, _OWN_VAE = (tuple(f"{part}/{file}" for file in _NETWORK) for part in ("unet", "vae"))
 
 PUBLISHED = {
@@ -48,6 +50,10 @@ PUBLISHED = {
             "stable-diffusion-v1-5-controlnet-openpose",
             ("config.json", "diffusion_pytorch_model.bin"),
         ),
+    ),
+    "wan_vace": (_Repository("Wan-AI/Wan2.1-VACE-1.3B-diffusers", "", _WAN),),  # or 14B in the place of 1.3B
+    "wan_animate": (
+        _Repository("Wan-AI/Wan2.2-Animate-14B-Diffusers", "", (*_WAN, "image_encoder/*", "image_processor/*")),
     ),
 }
 
