@@ -14,7 +14,7 @@ from pipelines.configuration import RunConfig
 from pipelines.demo import demo_clips
 from stages.diffusion.animator import compute_dtype
 from stages.diffusion.animators import ANIMATORS
-from tests.whole.test_four_animators import SYSTEMS, rows, write_uv
+from tests.whole.test_many_animators import SYSTEMS, checkpoints, rows, write_uv
 
 # Relative deviation (root mean square) of latents from float32's. Half precision keeps 10 bits, bfloat16 7.
 MOST = {"float16": 0.02, "bfloat16": 0.12}
@@ -51,8 +51,8 @@ def deviations(row: dict[str, Any], output: Path, **fields: Any) -> dict[str, fl
 def test_a_published_system_stays_close_to_float32_in_half_precision(system: str, shared: Path, tmp_path: Path) -> None:
     everyone = rows(shared / "media", write_uv(tmp_path / "uv.npz", 5))
     row = next(row for row in everyone if row["animator"] == system) | {"frame_count": 3}
-    found = deviations(row, tmp_path, checkpoints={system: str(shared / "golden" / system / "checkpoint")})
-    assert found.keys() == {"float16", "bfloat16"}
+    found = deviations(row, tmp_path, checkpoints=checkpoints(shared))
+    assert found.keys() == set(ANIMATORS[system].half)
     assert all(deviation <= MOST[dtype] for dtype, deviation in found.items()), found
 
 

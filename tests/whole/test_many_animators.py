@@ -38,7 +38,7 @@ def rows(media: Path, uv: Path) -> list[dict[str, Any]]:
     pose_clip = {"animator": "text2video_zero", "driving_kind": "skeleton", "prompt": "a dancer", "height": 64}
     text_clip = {"animator": "text2video_zero", "prompt": "a horse", "steps": 10, "height": 64, "options": EARLY}
     # in segments of five frames, drawn at rates of their own: 16 and 30 a second
-    wan_clip = {"driving_kind": "skeleton", "window": 5, "overlap": 1, "fps": "25", "frame_count": 10, "height": 64}
+    wan_clip = {"driving_kind": "skeleton", "window": 5, "overlap": 1, "fps": "25", "frame_count": 12, "height": 64}
     files = [
         (densepose_clip, magicanimate / "dalle2.jpeg", magicanimate / "running.mp4"),
         (densepose_clip, magicanimate / "demo4.png", magicanimate / "demo4.mp4"),
