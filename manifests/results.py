@@ -54,7 +54,7 @@ RESULTS_SCHEMA = pa.schema(
         *((name, _TEXT) for name in ("reference", "driving")),
         ("seed", pa.int64()),
         ("steps", pa.int32()),
-        ("recipe", _TEXT),  # JSON: what a film in mode fast leaves out, and what that costs by measurement
+        ("recipe", _TEXT),  # JSON: what a film in mode fast leaves out, at what measured cost; colours led back
         ("crf", pa.int32()),
         ("seconds", pa.struct([(stage, pa.float64()) for stage in STAGES])),
         ("gpu_seconds", pa.float64()),
@@ -129,7 +129,7 @@ class Result(BaseModel):
     driving: str | None = None
     seed: int | None = None
     steps: int | None = None
-    recipe: Recipe = {}  # of mode fast
+    recipe: Recipe = {}  # of mode fast; and how far colours were led back
     crf: int | None = None
     gpu_seconds: float | None = None
     cpu_seconds: float | None = None  # of the processor, in the process that made the film and its encoder

@@ -42,6 +42,8 @@ class MetricLimits(BaseModel):
     warping_ratio: float | None = Field(1.5, ge=0, description="the same, over that of the truth or the driving video")
     background: float | None = Field(1.5, ge=0, description="slow change of what is behind the person, of 255")
     seam: float | None = Field(1.65, ge=0, description="change at the worst border of segments, over that around")
+    colour_drift: float | None = Field(3, ge=0, description="colour of a chained segment off the first one's, as ΔE00")
+    contrast_drift: float | None = Field(12, ge=0, description="contrast of it off the first one's, in per cent")
     loop: float | None = Field(1.5, ge=0, description="change from last frame to first, over that between neighbours")
     garment: float | None = Field(3, ge=0, description="colour of the torso off the reference's, as ΔE00")
     sharpness: float | None = Field(0.6, ge=0, description="over that of the reference; less is worse")

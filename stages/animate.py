@@ -18,6 +18,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from manifests import results, storage
+from manifests.clip import Clip
 from manifests.consent.register import Register
 from manifests.consent.settings import ConsentSettings
 from manifests.consent.withdrawal import Withdrawals
@@ -380,7 +381,7 @@ class Animate:
             film_bytes=film_bytes,
             **self._signing.told(work),
             poster_frame=made.poster_frame,
-            recipe=recipe_of(clip, work.checkpoint),
+            recipe=recipe_of(clip, work.checkpoint) | _corrected(clip),
             crf=self._recipe.crf,
             device=machine and machine.device,
             host=machine and machine.host,
@@ -396,3 +397,9 @@ class Animate:
             started=started,
             finished=datetime.now(UTC),
         )
+
+
+def _corrected(clip: Clip) -> dict[str, float]:
+    """What was done to a film's colours."""
+    strength = clip.options.get("colour_correction")
+    return {"colour_correction": strength} if strength else {}

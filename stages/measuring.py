@@ -59,7 +59,9 @@ def measured(denoise: Denoise, work: Work, report: dict[str, Any], scratch: Path
         meet = borders(work)
     metrics: list[Metric] = []
     with _without(work, "a reference or borders"):
-        metrics = metrics_of(fps, reference, torso, bool(clip.loop), meet)
+        rule = facts_of(clip.animator).segments
+        chained = rule is not None and rule.carried > 0
+        metrics = metrics_of(fps, reference, torso, bool(clip.loop), meet, chained)
     if not metrics:
         with _without(work, "anything to look at"):
             metrics = metrics_of(fps)

@@ -8,12 +8,22 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
-from stages.diffusion.animator import Segment
+from pydantic import Field
+
+from stages.diffusion.animator import Options, Segment
 
 if TYPE_CHECKING:
     from manifests.clip import Clip
 
 PER_LATENT = 4  # frames of a latent frame, but for the first
+
+
+class ChainedOptions(Options):
+    """Options of all systems whose segments go on from one another."""
+
+    colour_correction: float = Field(
+        0.0, ge=0, le=1, description="how far later segments are led back to the colours of the first; mode standard"
+    )
 
 
 class Resolved(NamedTuple):
@@ -53,6 +63,9 @@ def seen_frames(clip: Clip, segment: Segment) -> int:
 def refusal(clip: Clip, longest: int, carried: Collection[int]) -> tuple[str, str] | None:
     """(error, remedy) for a window and an overlap that general rules let pass; `carried` are the overlaps known."""
     window, name = clip.window or longest, clip.animator
+    if clip.mode == "parity" and clip.options.get("colour_correction"):
+        error = "options: colour_correction is heeded in mode standard, published films go without"
+        return error, "leave it out, or use mode standard"
     if window % PER_LATENT != 1:
         near = window // PER_LATENT * PER_LATENT + 1
         return f"window {window}: {name} makes 4n + 1 frames at once", f"use {near} or {near + PER_LATENT}"

@@ -7,6 +7,7 @@ SPEC.md's.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -17,6 +18,7 @@ from diffusers import WanAnimateTransformer3DModel
 
 from stages.diffusion.animator import Denoised, Driving, Parts, PosePictures, Segment
 from stages.diffusion.chained_segments import PER_LATENT, reflected, resolved, seen_frames
+from stages.diffusion.networks.film_colours import FilmColours
 from stages.diffusion.networks.film_pixels import LANCZOS, to_levels, to_pixels
 from stages.diffusion.networks.umt5 import PromptEncoder
 from stages.diffusion.networks.video_latents import VideoLatents
@@ -24,7 +26,7 @@ from stages.diffusion.networks.wan_transformer import read_transformer
 from stages.diffusion.sampling.denoise import Step
 from stages.diffusion.sampling.flow import flow_steps, read_scheduler, starting_noise
 from stages.diffusion.wan_animate.conditioning import carried_latents, reference_latents
-from stages.diffusion.wan_animate.facts import WAN_ANIMATE
+from stages.diffusion.wan_animate.facts import WAN_ANIMATE, WanAnimateOptions
 from stages.diffusion.wan_animate.picture_tokens import PictureTokens
 from stages.diffusion.wan_animate.pictures import area_resized, letterboxed
 from stages.video.image import fit
@@ -86,15 +88,20 @@ class WanAnimate:
         picture = cast(np.ndarray, reference)
         if clip.mode == "parity":  # as the original prepares it
             picture = area_resized(picture, resolved(clip).width * resolved(clip).height)
-        for step in self.steps(clip, picture, poses, faces, segment):
+        colours = _colours(clip, segment.carry)
+        for step in self.steps(clip, picture, poses, faces, replace(segment, carry=colours.taken_over)):
             finished = step.latents
-        carry = None if segment.stop == len(poses) else self.decode(finished)[:, :, -resolved(clip).carried :]
-        return Denoised(finished.float().cpu(), carry if carry is None else carry.float().cpu())
+        if segment.stop == len(poses):
+            return Denoised(finished.float().cpu())
+        shown = colours.led_back(self.decode(finished), segment)
+        return Denoised(finished.float().cpu(), colours.carry(shown, resolved(clip).carried).float().cpu())
 
     def frames(self, parts: Parts, clip: Clip) -> Iterator[np.ndarray]:
         """Decode one segment after the other: uint8 (n, height, width, 3), rounded."""
+        colours = _colours(clip)
         for segment, latents in parts:
-            yield to_levels(self.decode(latents)[:, :, segment.taken_over : len(segment)])
+            shown = colours.led_back(self.decode(latents), segment)
+            yield to_levels(shown[:, :, segment.taken_over : len(segment)])
 
     def steps(
         self,
@@ -168,3 +175,7 @@ class WanAnimate:
         size = self.face_size
         blank = np.zeros((size, size, 3), np.uint8)
         return to_pixels(blank if face is None else fit(face, size, size, "stretch", LANCZOS) for face in faces)
+
+
+def _colours(clip: Clip, carry: torch.Tensor | None = None) -> FilmColours:
+    return FilmColours(WanAnimateOptions(**clip.options).colour_correction, carry)

@@ -9,10 +9,8 @@ from fractions import Fraction
 from math import sqrt
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
-from stages.diffusion.animator import Facts, Options, Segments, Shape
-from stages.diffusion.chained_segments import PER_LATENT, refusal, segments
+from stages.diffusion.animator import Facts, Segments, Shape
+from stages.diffusion.chained_segments import PER_LATENT, ChainedOptions, refusal, segments
 
 if TYPE_CHECKING:
     from manifests.clip import Clip
@@ -24,15 +22,8 @@ AREA = 1280 * 720
 PROMPT = "视频中的人在做动作"
 
 
-class WanAnimateOptions(Options):
+class WanAnimateOptions(ChainedOptions):
     """Wan-Animate's own options."""
-
-    colour_correction: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="how far each segment's colours are led back to the reference's; standard mode only",
-    )
 
 
 def area_size(width: int, height: int, area: int, divisor: int = 16) -> tuple[int, int]:

@@ -7,6 +7,7 @@ first are given the last frames of the one before as frames to keep.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -17,6 +18,7 @@ from diffusers import WanVACETransformer3DModel
 
 from stages.diffusion.animator import Denoised, Driving, Parts, PosePictures, Segment
 from stages.diffusion.chained_segments import reflected, resolved, seen_frames
+from stages.diffusion.networks.film_colours import FilmColours
 from stages.diffusion.networks.film_pixels import LANCZOS, to_levels, to_pixels
 from stages.diffusion.networks.umt5 import PromptEncoder
 from stages.diffusion.networks.video_latents import VideoLatents
@@ -66,15 +68,20 @@ class WanVace:
         `Animator.segment`.
         """
         control = cast(PosePictures, driving.poses)
-        for step in self.steps(clip, cast(np.ndarray, reference), control, segment):
+        colours = _colours(clip, segment.carry)
+        for step in self.steps(clip, cast(np.ndarray, reference), control, replace(segment, carry=colours.taken_over)):
             finished = step.latents
-        carry = None if segment.stop == len(control) else self.decode(finished)[:, :, -resolved(clip).carried :]
-        return Denoised(finished.float().cpu(), carry if carry is None else carry.float().cpu())
+        if segment.stop == len(control):
+            return Denoised(finished.float().cpu())
+        shown = colours.led_back(self.decode(finished), segment)
+        return Denoised(finished.float().cpu(), colours.carry(shown, resolved(clip).carried).float().cpu())
 
     def frames(self, parts: Parts, clip: Clip) -> Iterator[np.ndarray]:
         """Decode one segment after the other: uint8 (n, height, width, 3), rounded."""
+        colours = _colours(clip)
         for segment, latents in parts:
-            yield to_levels(self.decode(latents)[:, :, segment.taken_over : len(segment)])
+            shown = colours.led_back(self.decode(latents), segment)
+            yield to_levels(shown[:, :, segment.taken_over : len(segment)])
 
     def steps(self, clip: Clip, reference: np.ndarray, control: PosePictures, segment: Segment) -> Iterator[Step]:
         """The denoising steps of one segment, on the networks' device."""
@@ -112,3 +119,7 @@ class WanVace:
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """(1, channels, 1 + latent frames, h, w), the reference's first → (1, 3, frames, height, width) in [-1, 1]."""
         return self.images.decode(latents[:, :, 1:])
+
+
+def _colours(clip: Clip, carry: torch.Tensor | None = None) -> FilmColours:
+    return FilmColours(WanVaceOptions(**clip.options).colour_correction, carry)

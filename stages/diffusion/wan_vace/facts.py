@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from stages.diffusion.animator import Facts, Options, Segments
-from stages.diffusion.chained_segments import PER_LATENT, refusal, segments
+from stages.diffusion.animator import Facts, Segments
+from stages.diffusion.chained_segments import PER_LATENT, ChainedOptions, refusal, segments
 
 if TYPE_CHECKING:
     from manifests.clip import Clip
@@ -17,7 +17,7 @@ LONGEST = 81  # frames of a segment in training
 CARRIED = (1, 5, 9)  # whole latent frames
 
 
-class WanVaceOptions(Options):
+class WanVaceOptions(ChainedOptions):
     """Wan-VACE's own options."""
 
     conditioning_scale: float = Field(1.0, ge=0, le=4, description="strength of the control video and the reference")

@@ -13,6 +13,7 @@ import numpy as np
 from stages.video.quality.background import Background
 from stages.video.quality.black import Black
 from stages.video.quality.curve import Figure
+from stages.video.quality.drift import ColourDrift, ContrastDrift
 from stages.video.quality.flicker import Flicker
 from stages.video.quality.frame import Frame
 from stages.video.quality.frozen import Frozen
@@ -47,11 +48,12 @@ def metrics_of(
     torso: np.ndarray | None = None,
     loop: bool = False,
     borders: Collection[int] = (),
+    chained: bool = False,
 ) -> list[Metric]:
     """The metrics that need nothing but a film and its reference, each where it can say something.
 
     `reference` is uint8 of the film's size, `torso` (4, 2) the corners of its person's; `borders` are the first frames
-    of segments or windows.
+    of segments or windows, `chained` segments go on from one another.
     """
     metrics: list[Metric] = [Black(), Frozen(), Flicker(fps), WarpingError(), Background(fps)]
     if reference is not None:
@@ -60,6 +62,8 @@ def metrics_of(
         metrics.append(GarmentColour(reference, torso, fps))
     if borders:
         metrics.append(Seam(borders, fps))
+    if borders and chained:
+        metrics += [ColourDrift(borders), ContrastDrift(borders)]
     return [*metrics, Loop()] if loop else metrics
 
 

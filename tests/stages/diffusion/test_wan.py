@@ -18,6 +18,8 @@ from manifests.errors import Problem, Rejected
 from stages.diffusion.animator import Driving, Segment
 from stages.diffusion.animators import ANIMATORS, load_animator
 from stages.diffusion.chained_segments import reflected, seen_frames, segments
+from stages.diffusion.networks import film_colours
+from stages.diffusion.networks.film_pixels import to_levels
 from stages.diffusion.wan_animate.animator import WanAnimate
 from stages.diffusion.wan_vace.animator import WanVace
 from stages.poses.recipes import Estimators
@@ -224,6 +226,7 @@ def test_modules_that_must_stay_in_float32_do() -> None:
         ({"window": 9, "overlap": 5}, "too short"),
         ({"loop": True}, "loop"),
         ({"mode": "fast"}, "use mode parity or standard"),
+        ({"mode": "parity", "options": {"colour_correction": 0.5}}, "colour_correction is heeded in mode standard"),
         ({"width": 40, "height": 40}, "multiples of 16"),
     ],
 )
@@ -260,3 +263,63 @@ def test_a_part_that_is_missing_is_named(broken: Path, file: str, says: str) -> 
 def test_a_folder_of_the_other_system_is_refused() -> None:
     with pytest.raises(Problem, match="WanVACETransformer3DModel"):
         load_animator("wan_vace", GOLDEN / "wan_animate" / "checkpoint", "cpu", torch.float32)
+
+
+@pytest.mark.parametrize("system", ["animate", "vace"])
+def test_colours_that_drift_are_led_back_without_a_jump_where_a_segment_begins(
+    system: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    animator = request.getfixturevalue(system)
+    asked = clip(animator.facts.name, window=13)
+    parts, decode = made(animator, asked, 37), animator.decode
+
+    def drifting(latents: torch.Tensor) -> torch.Tensor:
+        (number,) = (number for number, part in enumerate(parts) if part[1] is latents)
+        return decode(latents) * 0.85**number
+
+    monkeypatch.setattr(animator, "decode", drifting)
+
+    def contrast(strength: float) -> np.ndarray:
+        shown = film(animator, corrected(asked, strength), parts).astype(float)
+        return np.array([shown[start : start + 12].std() for start in (0, 13, 25)])
+
+    def corrected(given: Clip, strength: float) -> Clip:
+        return given.model_copy(update={"options": {"colour_correction": strength}})
+
+    lost = np.abs(contrast(0) / contrast(0)[0] - 1)
+    left = np.abs(contrast(1) / contrast(1)[0] - 1)
+    assert lost[1] > 0.1
+    assert (left[1:] < 0.7 * lost[1:]).all()
+    half = np.abs(contrast(0.5) / contrast(0)[0] - 1)
+    assert (left[1:] < half[1:]).all()
+    assert (half[1:] < lost[1:]).all()
+    plain, led = (film(animator, corrected(asked, strength), parts).astype(int) for strength in (0, 1))
+    assert np.array_equal(plain[:13], led[:13]), "the first segment is what the others are led back to"
+    assert np.abs(plain[13] - led[13]).mean() < 0.2 * np.abs(plain[24] - led[24]).mean()
+
+
+@pytest.mark.parametrize("system", ["animate", "vace"])
+def test_a_segment_goes_on_from_colours_that_the_film_shows(system: str, request: pytest.FixtureRequest) -> None:
+    animator = request.getfixturevalue(system)
+    asked = clip(animator.facts.name, options={"colour_correction": 0.7}, overlap=1)
+    whole = made(animator, asked, 23)
+    shown = film(animator, asked, whole)
+    for segment, _, carry in whole[:-1]:
+        *_, height, width = carry.shape
+        assert (height, width) == (HEIGHT + 1, WIDTH), "with a row that holds the first segment's colours"
+        assert np.array_equal(to_levels(carry[..., :-1, :])[0], shown[segment.stop - 1])
+    resumed = made(animator, asked, 23, whole[:2])
+    assert torch.equal(resumed[2][1], whole[2][1])
+
+
+@pytest.mark.parametrize("system", ["animate", "vace"])
+def test_without_colour_correction_no_pixel_is_touched(
+    system: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    animator = request.getfixturevalue(system)
+    asked = clip(animator.facts.name)
+    monkeypatch.setattr(film_colours, "colours_of", lambda pixels: pytest.fail("looked at"))
+    whole = made(animator, asked, 23)
+    decoded = [animator.decode(latents)[:, :, one.taken_over : len(one)] for one, latents, _ in whole]
+    assert np.array_equal(to_levels(torch.cat(decoded, dim=2)), film(animator, asked, whole))
+    assert torch.equal(whole[0][2], decoded[0][:, :, -1:])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -119,3 +120,29 @@ def test_a_long_film_takes_no_more_memory_than_its_curves() -> None:
     finally:
         tracemalloc.stop()
     assert long - short < clip.film[0].nbytes / 4
+
+
+@pytest.mark.parametrize(
+    ("alarm", "lost"),
+    [
+        ("contrast_drift", lambda film, mean: (film - mean) * 0.86 + mean),
+        ("colour_drift", lambda film, mean: film * [1.05, 1, 0.95]),
+    ],
+)
+def test_what_segments_lose_little_by_little_is_found_and_told_by_the_segment(alarm: str, lost: Callable) -> None:
+    right = footage("striped-dress", "dance", 36)
+    film = right.film.astype(np.float32)
+    share = np.repeat([0, 0.4, 1], 12)[:, None, None, None]
+    faulty = right.faulty(film + share * (lost(film, film.mean()) - film))
+
+    def drift(clip: Footage) -> dict[str, Figure]:
+        quality = FilmQuality(metrics_of(FPS, borders=[12, 24], chained=True))
+        for _ in quality.of([clip.film]):
+            pass
+        return {name: one for name, one in quality.figures.items() if "drift" in name}
+
+    assert len(drift(right)) == 2
+    assert alarms(drift(right)) == set()
+    assert alarms(drift(faulty)) == {alarm}
+    assert drift(faulty)[alarm].frame == 24
+    assert not {name for name in figures(right) if "drift" in name}, "segments that know nothing of one another"
