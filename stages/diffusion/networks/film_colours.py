@@ -37,6 +37,11 @@ class FilmColours:
         if strength and carry is not None:
             self._first, self.taken_over = carry[0, :, 0, -1, :2], carry[..., :-1, :]
 
+    @property
+    def lead_back(self) -> bool:
+        """Whether anything is changed."""
+        return self._strength > 0
+
     def led_back(self, pixels: torch.Tensor, segment: Shown) -> torch.Tensor:
         """(1, 3, frames, height, width) in [-1, 1] of a segment, beyond its end too → the same of what is shown."""
         if not self._strength:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
+from diffusers.hooks import apply_group_offloading
 from torch import nn
 
 
@@ -27,6 +28,46 @@ def at_work(network: nn.Module) -> Iterator[None]:
         yield
     finally:
         _move(network, torch.device("cpu"))
+
+
+def stream(network: nn.Module, device: str) -> None:
+    """Move a network to main memory; from then on each of its blocks is on that device while it computes.
+
+    On CUDA the next block is on its way meanwhile, from pinned memory: a network whose blocks compute for longer than
+    they travel loses no time. `network` is diffusers', with its blocks in lists.
+    """
+    network.block_by_block = True
+    apply_group_offloading(
+        network,
+        onload_device=torch.device(device),
+        offload_device=torch.device("cpu"),
+        offload_type="block_level",
+        num_blocks_per_group=1,
+        use_stream=device.startswith("cuda"),
+    )
+
+
+def streamed(network: nn.Module) -> bool:
+    """Whether `stream` was called of it."""
+    return getattr(network, "block_by_block", False)
+
+
+def spare(modules: Mapping[str, nn.Module], waiting: Iterable[str], streaming: Iterable[str], device: str) -> int:
+    """Offload those that wait, stream those that compute at every step → bytes that have left the device."""
+    left = 0
+    for name in waiting:
+        left += _bytes_on(modules[name], device)
+        offload(modules[name], device)
+    for name in streaming:
+        if not streamed(modules[name]):
+            left += _bytes_on(modules[name], device)
+            stream(modules[name], device)
+    return left if device != "cpu" else 0
+
+
+def _bytes_on(network: nn.Module, device: str) -> int:
+    kind = torch.device(device).type
+    return sum(weight.nbytes for weight in network.parameters() if weight.device.type == kind)
 
 
 def _move(network: nn.Module, device: torch.device) -> None:

@@ -12,6 +12,7 @@ import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, UMT5Config, UMT5EncoderModel
 
 from manifests.errors import Problem
+from stages.diffusion.networks.offload import at_work, offload
 from stages.diffusion.weights.checkpoint import load_strictly, read_config
 from stages.diffusion.weights.published_names import AS_PUBLISHED
 from stages.diffusion.weights.sharded import read_network_state
@@ -26,7 +27,7 @@ class PromptEncoder:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, model: UMT5EncoderModel, device: str) -> None:
         self.tokenizer = tokenizer
         self.model = model
-        self._device = device
+        offload(model, device)
         self._known: OrderedDict[str, torch.Tensor] = OrderedDict()
 
     @classmethod
@@ -68,11 +69,9 @@ class PromptEncoder:
     def _encoded(self, prompt: str) -> torch.Tensor:
         ids, words = self.token_ids(prompt)
         mask = (torch.arange(TOKENS) < words).long()[None]
-        self.model.to(self._device)
-        try:
-            found = self.model(ids.to(self._device), mask.to(self._device)).last_hidden_state.clone()
-        finally:
-            self.model.to("cpu")
+        with at_work(self.model):
+            device = self.model.device
+            found = self.model(ids.to(device), mask.to(device)).last_hidden_state.clone()
         found[:, words:] = 0
         return found
 

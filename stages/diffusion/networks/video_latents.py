@@ -5,11 +5,15 @@ Of 4n + 1 frames, the first is one latent frame by itself, and every four after 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKLWan
+from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
 
+from stages.diffusion.networks.offload import at_work
 from stages.diffusion.weights.checkpoint import build, load_strictly, read_config
 from stages.diffusion.weights.sharded import read_network_state
 
@@ -23,6 +27,7 @@ class VideoLatents:
         channels = (1, autoencoder.config.z_dim, 1, 1, 1)
         self._mean = torch.tensor(autoencoder.config.latents_mean).view(channels).to(device, dtype)
         self._reciprocal = 1.0 / torch.tensor(autoencoder.config.latents_std).view(channels).to(device, dtype)
+        self._grey = lru_cache(maxsize=2)(self._encoded_grey)
 
     @classmethod
     def load(cls, folder: Path, device: str, dtype: torch.dtype) -> VideoLatents:
@@ -42,11 +47,37 @@ class VideoLatents:
     @torch.inference_mode()
     def encode(self, pixels: torch.Tensor) -> torch.Tensor:
         """(1, 3, frames, height, width) in [-1, 1] → the posterior's mode, (1, channels, latent frames, h, w)."""
-        pixels = pixels.to(self.autoencoder.device, self.autoencoder.dtype)
-        return (self.autoencoder.encode(pixels).latent_dist.mode() - self._mean) * self._reciprocal
+        with at_work(self.autoencoder):
+            pixels = pixels.to(self.autoencoder.device, self.autoencoder.dtype)
+            return (self.autoencoder.encode(pixels).latent_dist.mode() - self._mean) * self._reciprocal
+
+    def encode_grey(self, frames: int, height: int, width: int) -> torch.Tensor:
+        """What `encode` makes of so many frames that show nothing, which every clip of that size begins with."""
+        return self._grey(frames, height, width)
 
     @torch.inference_mode()
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """(1, channels, latent frames, h, w) → (1, 3, frames, height, width), clamped to [-1, 1]."""
-        latents = latents.to(self.autoencoder.device, self.autoencoder.dtype)
-        return self.autoencoder.decode(latents / self._reciprocal + self._mean, return_dict=False)[0]
+        return torch.cat(list(self.decoded(latents)), dim=2)
+
+    @torch.inference_mode()
+    def decoded(self, latents: torch.Tensor) -> Iterator[torch.Tensor]:
+        """What `decode` makes, one latent frame after the other: a frame, then four each.
+
+        Memory is that of one latent frame, however many there are; what nobody asks for any more is not decoded.
+        """
+        network = self.autoencoder
+        with at_work(network):
+            latents = latents.to(network.device, network.dtype)
+            hidden = network.post_quant_conv(latents / self._reciprocal + self._mean)
+            remembered = [None] * network._cached_conv_counts["decoder"]  # what its convolutions saw before
+            for place in range(hidden.shape[2]):
+                first = {"first_chunk": True} if place == 0 else {}
+                one = hidden[:, :, place : place + 1]
+                pixels = network.decoder(one, feat_cache=remembered, feat_idx=[0], **first)
+                if network.config.patch_size is not None:
+                    pixels = unpatchify(pixels, patch_size=network.config.patch_size)
+                yield pixels.clamp(-1.0, 1.0)
+
+    def _encoded_grey(self, frames: int, height: int, width: int) -> torch.Tensor:
+        return self.encode(torch.zeros(1, 3, frames, height, width))

@@ -19,7 +19,7 @@ from diffusers import WanAnimateTransformer3DModel
 from stages.diffusion.animator import Denoised, Driving, Parts, PosePictures, Segment
 from stages.diffusion.chained_segments import PER_LATENT, reflected, resolved, seen_frames
 from stages.diffusion.networks.film_colours import FilmColours
-from stages.diffusion.networks.film_pixels import LANCZOS, to_levels, to_pixels
+from stages.diffusion.networks.film_pixels import LANCZOS, film_levels, last_shown, to_pixels
 from stages.diffusion.networks.umt5 import PromptEncoder
 from stages.diffusion.networks.video_latents import VideoLatents
 from stages.diffusion.networks.wan_transformer import read_transformer
@@ -91,17 +91,15 @@ class WanAnimate:
         colours = _colours(clip, segment.carry)
         for step in self.steps(clip, picture, poses, faces, replace(segment, carry=colours.taken_over)):
             finished = step.latents
+        latents = finished.float().cpu()
         if segment.stop == len(poses):
-            return Denoised(finished.float().cpu())
-        shown = colours.led_back(self.decode(finished), segment)
-        return Denoised(finished.float().cpu(), colours.carry(shown, resolved(clip).carried).float().cpu())
+            return Denoised(latents)
+        last = last_shown(self.images, finished, segment, colours, resolved(clip).carried)
+        return Denoised(latents, colours.carry(last, resolved(clip).carried).float().cpu())
 
     def frames(self, parts: Parts, clip: Clip) -> Iterator[np.ndarray]:
-        """Decode one segment after the other: uint8 (n, height, width, 3), rounded."""
-        colours = _colours(clip)
-        for segment, latents in parts:
-            shown = colours.led_back(self.decode(latents), segment)
-            yield to_levels(shown[:, :, segment.taken_over : len(segment)])
+        """Decode one latent frame after the other: uint8 (n, height, width, 3), rounded."""
+        return film_levels(self.images, parts, _colours(clip))
 
     def steps(
         self,

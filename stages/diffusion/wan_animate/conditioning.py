@@ -24,11 +24,13 @@ def carried_latents(
 
     `carry` (1, 3, carried, height, width) are the frames taken over; the others are grey, and to be drawn.
     """
-    film = torch.zeros((1, 3, frames, *size), dtype=images.autoencoder.dtype, device=images.autoencoder.device)
     known = 0 if carry is None else carry.shape[2]
-    if carry is not None:
+    if carry is None:
+        latents = images.encode_grey(frames, *size)
+    else:
+        film = torch.zeros((1, 3, frames, *size), dtype=images.autoencoder.dtype)
         film[:, :, :known] = carry.to(film)
-    latents = images.encode(film)
+        latents = images.encode(film)
     return torch.cat([known_frames(known, frames, latents), latents], dim=1)
 
 

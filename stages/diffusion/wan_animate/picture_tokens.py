@@ -11,6 +11,7 @@ from transformers import CLIPVisionModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from stages.diffusion.networks.clip_vision import read_clip_vision
+from stages.diffusion.networks.offload import at_work
 from stages.diffusion.weights.checkpoint import read_object
 
 
@@ -36,5 +37,6 @@ class PictureTokens:
     @torch.inference_mode()
     def encode(self, image: np.ndarray) -> torch.Tensor:
         """uint8 (height, width, 3) → (1, tokens, width): what comes out before the last layer."""
-        pixels = self.pixels(image).to(self.model.device, self.model.dtype)
-        return self.model(pixels, output_hidden_states=True).hidden_states[-2]
+        with at_work(self.model):
+            pixels = self.pixels(image).to(self.model.device, self.model.dtype)
+            return self.model(pixels, output_hidden_states=True).hidden_states[-2]

@@ -41,13 +41,15 @@ def conditioning_latents(
     `control` (1, 3, frames, height, width) and `reference` (1, 3, 1, height, width) in [-1, 1]. The frames of `carry`
     (1, 3, carried, height, width) stand at its beginning and are to be kept; all others are to be drawn.
     """
-    film, drawn = control, torch.ones_like(control)
-    if carry is not None:
-        film = film.clone()
+    drawn = torch.ones_like(control)
+    # what is kept and what is to be drawn, each with the other left grey
+    if carry is None:
+        latents = torch.cat([images.encode_grey(*control.shape[2:]), images.encode(control)], dim=1)
+    else:
+        film = control.clone()
         film[:, :, : carry.shape[2]] = carry
         drawn[:, :, : carry.shape[2]] = 0
-    # what is kept and what is to be drawn, each with the other left grey
-    latents = torch.cat([images.encode(film * (1 - drawn)), images.encode(film * drawn)], dim=1)
+        latents = torch.cat([images.encode(film * (1 - drawn)), images.encode(film * drawn)], dim=1)
     shown = images.encode(reference)
     latents = torch.cat([torch.cat([shown, torch.zeros_like(shown)], dim=1), latents], dim=2)
     return torch.cat([latents, _masks(drawn.to(latents), images.scale, patch)], dim=1)
