@@ -25,7 +25,7 @@ XFORMERS = "xformers"
 GET_XFORMERS = "pip install 'catwalk[gpu]' where animators are loaded, or set animate_pool.attention to torch"
 GET_COMPILER = "install a C++ compiler where animators are loaded, or set animate_pool.compile to false"
 
-EVERY_WINDOW = ("unet", "control")  # networks that are asked for every window of every step
+EVERY_WINDOW = ("unet", "control", "transformer")  # networks that are asked for every window of every step
 
 
 class Acceleration(BaseModel):
@@ -45,7 +45,8 @@ class Acceleration(BaseModel):
     low_vram: bool = Field(
         False,
         description="text encoder, image encoder and autoencoder in main memory while frames are denoised, and the "
-        "branches of guidance one by one: half the memory of a window",
+        "branches of guidance one by one: half the memory of a window; of Wan's systems the transformer too, whose "
+        "blocks are on the device while they compute",
     )
     decode_frames: int | None = Field(
         None,
@@ -72,25 +73,36 @@ def accelerate(animator: Animator, wanted: Acceleration, device: str, dtype: tor
     shown: Mapping[str, torch.nn.Module] = getattr(animator, "modules", {})
     if not shown:
         return
+    cannot = getattr(animator, "cannot", {})
+    _refuse(animator.facts.name, wanted, cannot)
     modules = list(shown.values())
     if wanted.attention == "xformers":
         _attend_by_xformers(animator.facts.name, modules, device)
-    if wanted.puts_channels_last(device, dtype):
+    if wanted.puts_channels_last(device, dtype) and "channels_last" not in cannot:
         _put_channels_last(modules)
     if getattr(animator, "waiting", None) is not None:
         _spare_memory(cast("SavesMemory", animator), wanted, device)
     if wanted.compile:  # last: what is compiled is what the others have left
-        _compile([module for name, module in shown.items() if name in EVERY_WINDOW], device)
+        _compile(animator.facts.name, [module for name, module in shown.items() if name in EVERY_WINDOW], device)
 
 
 def _spare_memory(animator: SavesMemory, wanted: Acceleration, device: str) -> None:
-    from stages.diffusion.networks.offload import offload
+    from stages.diffusion.networks.offload import spare
 
     animator.images.decode_frames = wanted.decode_frames
     if wanted.low_vram:
         animator.together = False
-        for name in animator.waiting:
-            offload(animator.modules[name], device)
+        spare(animator.modules, animator.waiting, getattr(animator, "streaming", ()), device)
+
+
+def _refuse(name: str, wanted: Acceleration, cannot: Mapping[str, str]) -> None:
+    for setting, why in cannot.items():
+        asked, default = getattr(wanted, setting), Acceleration.model_fields[setting].default
+        if asked and asked != default:
+            said = str(asked).lower()
+            raise Problem(
+                f"{setting} {said}: not for {name}: {why}", f"leave animate_pools.{name}.{setting} at its default"
+            )
 
 
 def xformers_is_here() -> bool:
@@ -131,9 +143,15 @@ def compiler_fault(device: str) -> str | None:
     return None
 
 
-def _compile(modules: Iterable[torch.nn.Module], device: str) -> None:
+def _compile(name: str, modules: Iterable[torch.nn.Module], device: str) -> None:
+    from stages.diffusion.networks.block_streaming import streamed
     from stages.diffusion.networks.compiled_blocks import compile_blocks
 
+    if any(map(streamed, modules)):
+        raise Problem(
+            f"compile: blocks of {name} that wait in main memory cannot be compiled",
+            f"set animate_pools.{name}.compile to false, or take a device that holds it, without low_vram",
+        )
     if fault := compiler_fault(device):
         raise Problem(f"compile: {fault}", GET_COMPILER)
     compile_blocks(modules)

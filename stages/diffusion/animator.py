@@ -231,6 +231,7 @@ class ShowsModules(Animator, Protocol):
     """An animator whose networks `stages/diffusion/acceleration.py` can make faster. Others stay as they are loaded."""
 
     modules: Mapping[str, torch.nn.Module]  # all that hold weights, by what they are
+    # optional: `cannot`, settings of `Acceleration` that it has nothing for, and why, told to whom asks for one
 
 
 class Decodes(Protocol):
@@ -245,6 +246,7 @@ class SavesMemory(ShowsModules, Protocol):
     images: Decodes
     waiting: Sequence[str]  # those of its `modules` that take no part in denoising steps
     together: bool  # branches of guidance go through the networks at once; set before the first film
+    # optional: `streaming`, those of its `modules` that are larger than many a device: block by block where it is short
 
 
 class Remembers(Animator, Protocol):

@@ -22,13 +22,19 @@ def compile_blocks(networks: Iterable[nn.Module]) -> int:
 
     With sizes as symbols from the first call on: a graph is not compiled for one size and then again for others, and
     what a film comes to does not depend on those that were made before it. (`UNetMotionModel` names no repeated blocks,
-    as diffusers' own way of doing this asks for.)
+    as diffusers' own way of doing this asks for; Wan's transformers do.)
     """
-    blocks = [block for network in networks for block in network.modules() if isinstance(block, BasicTransformerBlock)]
+    blocks = [block for network in networks for block in network.modules() if _repeats(network, block)]
     for block in blocks:
         # a cache of its own: else all blocks would share one limit, since their code is the same
         block.compile(backend=BACKEND, dynamic=True, **known(isolate_recompiles=True, recompile_limit=MOST_GRAPHS))
     return len(blocks)
+
+
+def _repeats(network: nn.Module, block: nn.Module) -> bool:
+    """Whether it is a transformer block, of whatever name diffusers has for those of this network."""
+    named = getattr(network, "_repeated_blocks", ())
+    return isinstance(block, BasicTransformerBlock) or type(block).__name__ in named
 
 
 def known(**wanted: Any) -> dict[str, Any]:

@@ -18,7 +18,8 @@ class Shown(Protocol):
     """A segment: its length are the frames that are shown, those taken over among them."""
 
     @property
-    def taken_over(self) -> int: ...
+    def taken_over(self) -> int:
+        """Frames at its beginning that are the one before's."""
 
     def __len__(self) -> int: ...
 

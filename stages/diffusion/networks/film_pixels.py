@@ -10,8 +10,7 @@ import torch
 from PIL import Image
 
 if TYPE_CHECKING:
-    from stages.diffusion.animator import Parts, Segment
-    from stages.diffusion.networks.film_colours import FilmColours
+    from stages.diffusion.networks.film_colours import FilmColours, Shown
     from stages.diffusion.networks.video_latents import VideoLatents
 
 LANCZOS = Image.Resampling.LANCZOS  # which diffusers resizes frames with
@@ -33,7 +32,9 @@ def to_levels(pixels: torch.Tensor) -> np.ndarray:
     return (shown * 255).round().to(torch.uint8).permute(1, 2, 3, 0).cpu().numpy()
 
 
-def film_levels(images: VideoLatents, parts: Parts, colours: FilmColours) -> Iterator[np.ndarray]:
+def film_levels(
+    images: VideoLatents, parts: Iterable[tuple[Shown, torch.Tensor]], colours: FilmColours
+) -> Iterator[np.ndarray]:
     """The frames that a film shows of its segments: uint8 (n, height, width, 3) of each latent frame.
 
     `parts` hold the reference's latent frame first. Frames that a segment took over are decoded and dropped, those that
@@ -51,7 +52,7 @@ def film_levels(images: VideoLatents, parts: Parts, colours: FilmColours) -> Ite
 
 
 def last_shown(
-    images: VideoLatents, latents: torch.Tensor, segment: Segment, colours: FilmColours, count: int
+    images: VideoLatents, latents: torch.Tensor, segment: Shown, colours: FilmColours, count: int
 ) -> torch.Tensor:
     """The last frames of a segment as a film shows them, (1, 3, count, height, width) in [-1, 1].
 
@@ -64,7 +65,7 @@ def last_shown(
 
 
 def _decoded(
-    images: VideoLatents, latents: torch.Tensor, segment: Segment, colours: FilmColours
+    images: VideoLatents, latents: torch.Tensor, segment: Shown, colours: FilmColours
 ) -> Iterator[torch.Tensor]:
     batches = images.decoded(latents[:, :, 1:])
     return iter([colours.led_back(torch.cat(list(batches), dim=2), segment)]) if colours.lead_back else batches

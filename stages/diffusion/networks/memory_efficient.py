@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 import torch
+from diffusers.models.attention import AttentionModuleMixin
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0, XFormersAttnProcessor
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from torch import nn
@@ -55,13 +56,16 @@ def attend_memory_efficiently(networks: Iterable[nn.Module]) -> tuple[int, int]:
             for layer in module.modules()
         }
         for layer in network.modules():
-            if not isinstance(layer, Attention):
+            if not isinstance(layer, Attention | AttentionModuleMixin):
                 continue
             weight = layer.to_q.weight
             if not _works(layer.inner_dim // layer.heads, weight.device, weight.dtype):
                 refused += 1
                 continue
             given += 1
+            if isinstance(layer, AttentionModuleMixin):  # of the newer transformers: its processor knows the operators
+                layer.set_attention_backend("xformers")
+                continue
             layer.operator = memory_efficient
             if type(layer.processor) is AttnProcessor2_0:
                 layer.set_processor(SelfAttention() if layer in temporal else XFormersAttnProcessor())

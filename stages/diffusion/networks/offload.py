@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
-from diffusers.hooks import apply_group_offloading
 from torch import nn
+
+from stages.diffusion.networks.block_streaming import stream, streamed
+
+log = logging.getLogger(__name__)
+
+FILLED = 0.9  # part of a device's memory that weights may take: something is to be computed there too
 
 
 def offload(network: nn.Module, device: str) -> None:
@@ -30,26 +37,21 @@ def at_work(network: nn.Module) -> Iterator[None]:
         _move(network, torch.device("cpu"))
 
 
-def stream(network: nn.Module, device: str) -> None:
-    """Move a network to main memory; from then on each of its blocks is on that device while it computes.
-
-    On CUDA the next block is on its way meanwhile, from pinned memory: a network whose blocks compute for longer than
-    they travel loses no time. `network` is diffusers', with its blocks in lists.
-    """
-    network.block_by_block = True
-    apply_group_offloading(
-        network,
-        onload_device=torch.device(device),
-        offload_device=torch.device("cpu"),
-        offload_type="block_level",
-        num_blocks_per_group=1,
-        use_stream=device.startswith("cuda"),
+def settle(network: nn.Module, device: str) -> nn.Module:
+    """Move a network to its device, or `stream` it where the device's whole memory is too small for its weights."""
+    weights = sum(weight.nbytes for weight in network.parameters())
+    if weights < FILLED * memory_of(device):
+        return nn.Module.to(network, device)
+    log.warning(
+        "weights of %.1f GiB are more than %s holds: each block is there while it computes", weights / 2**30, device
     )
+    stream(network, device)
+    return network
 
 
-def streamed(network: nn.Module) -> bool:
-    """Whether `stream` was called of it."""
-    return getattr(network, "block_by_block", False)
+def memory_of(device: str) -> float:
+    """Bytes of a device, whatever they are used for."""
+    return torch.cuda.get_device_properties(device).total_memory if device.startswith("cuda") else math.inf
 
 
 def spare(modules: Mapping[str, nn.Module], waiting: Iterable[str], streaming: Iterable[str], device: str) -> int:
@@ -59,10 +61,11 @@ def spare(modules: Mapping[str, nn.Module], waiting: Iterable[str], streaming: I
         left += _bytes_on(modules[name], device)
         offload(modules[name], device)
     for name in streaming:
+        before = _bytes_on(modules[name], device)
         if not streamed(modules[name]):
-            left += _bytes_on(modules[name], device)
             stream(modules[name], device)
-    return left if device != "cpu" else 0
+        left += before - _bytes_on(modules[name], device)
+    return left if torch.device(device).type != "cpu" else 0
 
 
 def _bytes_on(network: nn.Module, device: str) -> int:

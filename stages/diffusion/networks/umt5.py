@@ -44,6 +44,12 @@ class PromptEncoder:
             device,
         )
 
+    def forget(self) -> int:
+        """Drop what is remembered → its bytes."""
+        bytes_kept = sum(found.nbytes for found in self._known.values())
+        self._known.clear()
+        return bytes_kept
+
     def token_ids(self, prompt: str) -> tuple[torch.Tensor, int]:
         """(1, 512) filled with the pad token, and how many of them are the prompt's."""
         found = self.tokenizer(

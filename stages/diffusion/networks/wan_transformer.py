@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from diffusers import ModelMixin
 
+from stages.diffusion.networks.offload import settle
 from stages.diffusion.weights.checkpoint import build, load_strictly, read_config
 from stages.diffusion.weights.sharded import read_network_state
 
 Transformer = TypeVar("Transformer", bound=ModelMixin)
+
+# Settings of `Acceleration` that these systems have nothing for, and why.
+CANNOT = {
+    "channels_last": "its networks have no such layers to speak of: they are transformers, and convolve films",
+    "decode_frames": "it decodes one latent frame, which is four frames, after the other",
+}
 
 # One narrow layer of the same network has all that is computed when it is built, and not stored.
 _NARROW = {"num_layers": 1, "num_attention_heads": 1, "ffn_dim": 8}
@@ -32,4 +39,4 @@ def read_transformer(
     for name, computed in kind.from_config({**config, **_NARROW, **head, **narrow}).named_buffers():
         owner, _, attribute = name.rpartition(".")
         network.get_submodule(owner).register_buffer(attribute, computed, persistent=False)
-    return network.to(device)
+    return cast(Transformer, settle(network, device))

@@ -20,9 +20,10 @@ from stages.diffusion.animator import Denoised, Driving, Parts, PosePictures, Se
 from stages.diffusion.chained_segments import PER_LATENT, reflected, resolved, seen_frames
 from stages.diffusion.networks.film_colours import FilmColours
 from stages.diffusion.networks.film_pixels import LANCZOS, film_levels, last_shown, to_pixels
+from stages.diffusion.networks.offload import spare
 from stages.diffusion.networks.umt5 import PromptEncoder
 from stages.diffusion.networks.video_latents import VideoLatents
-from stages.diffusion.networks.wan_transformer import read_transformer
+from stages.diffusion.networks.wan_transformer import CANNOT, read_transformer
 from stages.diffusion.sampling.denoise import Step
 from stages.diffusion.sampling.flow import flow_steps, read_scheduler, starting_noise
 from stages.diffusion.wan_animate.conditioning import carried_latents, reference_latents
@@ -42,6 +43,10 @@ class WanAnimate:
     """The published networks with their weights, ready to animate one clip after another."""
 
     facts = WAN_ANIMATE
+    waiting = ("autoencoder", "text", "image_encoder")
+    streaming = ("transformer",)
+    together = False  # branches of guidance are one after the other, whatever memory there is
+    cannot = CANNOT
 
     def __init__(
         self,
@@ -56,8 +61,13 @@ class WanAnimate:
         self.text = text
         self.tokens = tokens
         self._scheduler = scheduler
-        networks = (transformer, images.autoencoder, text.model, tokens.model)
-        self.nbytes = sum(weight.nbytes for network in networks for weight in network.parameters())
+        self.modules = {
+            "transformer": transformer,
+            "autoencoder": images.autoencoder,
+            "text": text.model,
+            "image_encoder": tokens.model,
+        }
+        self.nbytes = sum(weight.nbytes for network in self.modules.values() for weight in network.parameters())
 
     @classmethod
     def load(cls, checkpoint: Path, device: str, dtype: torch.dtype) -> WanAnimate:
@@ -158,6 +168,11 @@ class WanAnimate:
             asked.guidance,
             segment.told,
         )
+
+    def forget(self) -> int:
+        """Let the weights leave the device until they compute, as with `low_vram`; and drop what prompts became."""
+        device = str(self.transformer.device)
+        return self.text.forget() + spare(self.modules, self.waiting, self.streaming, device)
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """(1, channels, latent frames, h, w), the reference's first → (1, 3, frames, height, width) in [-1, 1]."""

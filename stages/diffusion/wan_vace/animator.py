@@ -20,9 +20,10 @@ from stages.diffusion.animator import Denoised, Driving, Parts, PosePictures, Se
 from stages.diffusion.chained_segments import reflected, resolved, seen_frames
 from stages.diffusion.networks.film_colours import FilmColours
 from stages.diffusion.networks.film_pixels import LANCZOS, film_levels, last_shown, to_pixels
+from stages.diffusion.networks.offload import spare
 from stages.diffusion.networks.umt5 import PromptEncoder
 from stages.diffusion.networks.video_latents import VideoLatents
-from stages.diffusion.networks.wan_transformer import read_transformer
+from stages.diffusion.networks.wan_transformer import CANNOT, read_transformer
 from stages.diffusion.sampling.denoise import Step
 from stages.diffusion.sampling.flow import flow_steps, read_scheduler, starting_noise
 from stages.diffusion.wan_vace.conditioning import conditioning_latents, on_white
@@ -39,6 +40,10 @@ class WanVace:
     """The published networks with their weights, ready to animate one clip after another."""
 
     facts = WAN_VACE
+    waiting = ("autoencoder", "text")
+    streaming = ("transformer",)
+    together = False  # branches of guidance are one after the other, whatever memory there is
+    cannot = CANNOT
 
     def __init__(
         self, transformer: WanVACETransformer3DModel, images: VideoLatents, text: PromptEncoder, scheduler: dict
@@ -47,8 +52,8 @@ class WanVace:
         self.images = images
         self.text = text
         self._scheduler = scheduler
-        networks = (transformer, images.autoencoder, text.model)
-        self.nbytes = sum(weight.nbytes for network in networks for weight in network.parameters())
+        self.modules = {"transformer": transformer, "autoencoder": images.autoencoder, "text": text.model}
+        self.nbytes = sum(weight.nbytes for network in self.modules.values() for weight in network.parameters())
 
     @classmethod
     def load(cls, checkpoint: Path, device: str, dtype: torch.dtype) -> WanVace:
@@ -113,6 +118,11 @@ class WanVace:
         noise = starting_noise(clip, segment.number, segment.start, (network.config.in_channels, *known)).to(device)
         branches = [partial(predict, self.text.encode(prompt).to(network.dtype)) for prompt in prompts]
         return flow_steps(branches, noise, self._scheduler, asked.steps, asked.guidance, segment.told)
+
+    def forget(self) -> int:
+        """Let the weights leave the device until they compute, as with `low_vram`; and drop what prompts became."""
+        device = str(self.transformer.device)
+        return self.text.forget() + spare(self.modules, self.waiting, self.streaming, device)
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """(1, channels, 1 + latent frames, h, w), the reference's first → (1, 3, frames, height, width) in [-1, 1]."""

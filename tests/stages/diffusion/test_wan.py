@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -271,13 +272,13 @@ def test_colours_that_drift_are_led_back_without_a_jump_where_a_segment_begins(
 ) -> None:
     animator = request.getfixturevalue(system)
     asked = clip(animator.facts.name, window=13)
-    parts, decode = made(animator, asked, 37), animator.decode
+    parts, decoded = made(animator, asked, 37), animator.images.decoded
 
-    def drifting(latents: torch.Tensor) -> torch.Tensor:
-        (number,) = (number for number, part in enumerate(parts) if part[1] is latents)
-        return decode(latents) * 0.85**number
+    def drifting(latents: torch.Tensor) -> Iterator[torch.Tensor]:
+        (number,) = (number for number, part in enumerate(parts) if torch.equal(part[1][:, :, 1:], latents))
+        yield from (pixels * 0.85**number for pixels in decoded(latents))
 
-    monkeypatch.setattr(animator, "decode", drifting)
+    monkeypatch.setattr(animator.images, "decoded", drifting)
 
     def contrast(strength: float) -> np.ndarray:
         shown = film(animator, corrected(asked, strength), parts).astype(float)
