@@ -21,7 +21,8 @@ class Shown(Protocol):
     def taken_over(self) -> int:
         """Frames at its beginning that are the one before's."""
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        """Frames that are shown."""
 
 
 class FilmColours:
