@@ -65,7 +65,7 @@ def build(
 def _absolute(clip: Clip, folder: Path) -> Clip:
     """The clip with media paths that no longer depend on where its manifest lies. A checkpoint may be a label."""
     base = storage.resolve(str(folder), os.getcwd())
-    given = {name: getattr(clip, name) for name in ("reference", "driving", "lora") if getattr(clip, name)}
+    given = {name: getattr(clip, name) for name in ("reference", "driving", "mask", "lora") if getattr(clip, name)}
     return clip.model_copy(update={name: storage.resolve(uri, base) for name, uri in given.items()})
 
 

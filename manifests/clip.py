@@ -25,7 +25,7 @@ from manifests.field_error import FieldError, describe, rejection, shown
 
 __all__ = ["Clip", "FieldError", "parse_clip", "rejection"]
 
-URI_FIELDS = frozenset({"reference", "driving", "checkpoint", "lora"})
+URI_FIELDS = frozenset({"reference", "driving", "mask", "checkpoint", "lora"})
 MAPPINGS = frozenset({"options", "metadata"})
 PROMPTS = frozenset({"prompt", "negative_prompt"})
 
@@ -150,6 +150,9 @@ class Clip(BaseModel):
             description="What the driving file shows: a filmed person, poses that were already extracted, or the scene "
             "as a sketch, as depth or in grey.",
         )
+    )
+    mask: Uri | None = Field(
+        None, description="Video that is white where the person is who is replaced, frame by frame as driving."
     )
     animator: Annotated[str, Field(min_length=1, max_length=128, description="System that draws the film.")]
     checkpoint: Uri | None = Field(

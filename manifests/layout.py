@@ -32,7 +32,7 @@ LATENTS_FIELDS = frozenset(
 )
 POSE_FIELDS = frozenset({"driving_kind"})
 FILM_FIELDS = frozenset({"audio"})
-DIGESTED_FIELDS = frozenset({"reference", "driving", "checkpoint", "lora"})
+DIGESTED_FIELDS = frozenset({"reference", "driving", "mask", "checkpoint", "lora"})
 LORA_FIELDS = frozenset({"lora_scale"})  # of a clip that has a LoRA, beside LATENTS_FIELDS
 KEYLESS_FIELDS = frozenset({"id", "metadata", "priority", "likeness_consent", "performer_consent"})
 
@@ -69,16 +69,20 @@ def latents_key(
     dtype: str,
     segments: Sequence[tuple[int, int]],
     lora: str | None = None,
+    mask: str | None = None,
 ) -> str:
     """Key of a clip's latents. Each of its segments is stored under it with the segment's number.
 
     `clip` has its defaults resolved; `reference` and `poses` (the driving file's, and the reference's if it is
-    retargeted to) are keys, `checkpoint` and `lora` digests, `segments` (start, stop) of each.
+    retargeted to) are keys, `checkpoint` and `lora` digests, `mask` the key of the file that a row
+    names, `segments` (start, stop) of each.
     """
     layout = segments[0] if len(segments) == 1 else list(segments)
     parts = {"reference": reference, "poses": list(poses), "checkpoint": checkpoint, "dtype": dtype, "segment": layout}
     if lora:
         parts |= {"lora": lora, **_fields(clip, LORA_FIELDS)}
+    if mask:
+        parts |= {"mask": mask}
     return content_key("latents", {**parts, **_fields(clip, LATENTS_FIELDS)})
 
 

@@ -64,6 +64,7 @@ class Work(BaseModel):
     clip: Clip
     reference: Source | None = None
     driving: Source | None = None
+    mask: Source | None = None
     frames: int  # of the film
     drawn: int | None = None  # frames that the animator draws, where it has a rate of its own; None: the film's
     begins: float = 0.0  # second of the driving file, from its first picture on, at which the film begins
@@ -73,6 +74,7 @@ class Work(BaseModel):
     reference_key: str | None = None
     pose_key: str | None = None
     frames_key: str | None = None  # of the driving video's own frames, where its animator asks for them
+    masks_key: str | None = None  # of masks of the person who is replaced: the file's, else beside the poses
     pose_estimator: str | None = None  # which finds the poses in the driving file, where one does
     reference_pose_key: str | None = None  # where the pose is retargeted
     latents_key: str = ""

@@ -131,7 +131,7 @@ def _require_outputs(film: Path, poster: Path | None, fields: dict[str, Any], ov
         raise WrongUsage(f"film {str(film)!r}", "name a file that ends in .mp4")
     if poster is not None and poster.suffix.lower() not in (".jpg", ".jpeg"):
         raise WrongUsage(f"poster {str(poster)!r}", "name a file that ends in .jpg")
-    read = [fields[name] for name in ("reference", "driving", "lora", "checkpoint") if fields.get(name)]
+    read = [fields[name] for name in ("reference", "driving", "mask", "lora", "checkpoint") if fields.get(name)]
     require_writable([film] if poster is None else [film, poster], read, overwrite)
 
 

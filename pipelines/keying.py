@@ -12,7 +12,7 @@ from stages.bundled import bundled
 from stages.checkpoint_files import checkpoint_digest
 from stages.diffusion.animator import Facts, compute_dtype
 from stages.diffusion.animators import ANIMATORS
-from stages.driving import recipe_of, reference_estimator
+from stages.driving import recipe_of, reference_estimator, replaces
 from stages.latents_cache import segments
 from stages.poses.recipes import AS_FILMED, key_parts, reference_parts, remedy_for
 
@@ -36,13 +36,16 @@ class Keying:
         layout = [(segment.start, segment.stop) for segment in segments(work)]
         dtype = compute_dtype(facts, self._settings.device, self._settings.dtype)  # it decides latents
         lora = work.lora.digest if work.lora else None
-        latents = latents_key(clip, reference, [poses, reference_pose], checkpoint, dtype, layout, lora)
+        masks = self._masks_key(work, poses)
+        mask = masks if work.mask else None  # those of the estimator go with its poses
+        latents = latents_key(clip, reference, [poses, reference_pose], checkpoint, dtype, layout, lora, mask)
         film = film_key(clip, [latents], self._encoding, work.driving.content if work.driving else None)
         return work.keyed(
             checkpoint_digest=checkpoint,
             reference_key=reference,
             pose_key=poses,
             frames_key=self._frames_key(work, facts),
+            masks_key=masks,
             pose_estimator=self._estimator(work),
             reference_pose_key=reference_pose,
             latents_key=latents,
@@ -67,6 +70,12 @@ class Keying:
         if "frames" not in facts.asks or work.driving is None or work.clip.driving_kind != "video":
             return None
         return pose_key(work.driving.content, key_parts(AS_FILMED, self._config.estimators), None)
+
+    def _masks_key(self, work: Work, poses: str | None) -> str | None:
+        """Key of masks of the person who is replaced, if anybody is."""
+        if work.mask is not None:
+            return pose_key(work.mask.content, key_parts(AS_FILMED, self._config.estimators), None)
+        return poses if replaces(work.clip) else None
 
     def _estimator(self, work: Work) -> str | None:
         """Which estimator finds the poses in the clip's driving file."""

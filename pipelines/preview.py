@@ -83,7 +83,7 @@ def preview(
     """
     if frames < 1:
         raise WrongUsage(f"--frames {frames}", "give 1 or more")
-    read = [fields[name] for name in ("reference", "driving", "lora", "checkpoint") if fields.get(name)]
+    read = [fields[name] for name in ("reference", "driving", "mask", "lora", "checkpoint") if fields.get(name)]
     require_writable([page], read, overwrite)
     require_fields(fields)
     require_animators(config)

@@ -97,6 +97,7 @@ def _inputs(work: Work, there: OutputLayout, here: OutputLayout) -> Iterator[tup
     kinds = [
         ("poses", OutputLayout.poses, work.pose_key),
         ("frames of the driving video", OutputLayout.poses, work.frames_key),
+        ("masks", OutputLayout.masks if work.mask is None else OutputLayout.poses, work.masks_key),
         ("poses of the reference", OutputLayout.poses, work.reference_pose_key),
     ]
     kinds.append(("pixels of the reference", OutputLayout.reference, work.reference_key))

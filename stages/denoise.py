@@ -31,6 +31,7 @@ from stages.poses.keypoints import Keypoints
 from stages.poses.motion.absence import empty_stretches, left_empty, spans
 from stages.poses.motion.faces import FacePictures
 from stages.poses.motion.framing import Window
+from stages.poses.motion.person_masks import GivenMasks, PersonMasks
 from stages.poses.motion.quality import QualityRules
 from stages.poses.outdated import framed_unseen
 from stages.progress import Told
@@ -202,20 +203,29 @@ class Denoise:
         """What the clip follows, and the report on the poses if they were drawn; `opened` closes the files of it."""
         if work.pose_key is None:
             return Driving(), {}
-        frames = None if work.frames_key is None else self._pictures(work, work.frames_key, scratch, opened)
+        frames, masks = (
+            None if key is None else self._pictures(work, place(key), scratch, opened)
+            for key, place in ((work.frames_key, self._layout.poses), (work.masks_key, self._place_of_masks(work)))
+        )
         if stored_as(work.clip) == "keypoints":
-            return self._drawn(work, frames, scratch)
-        poses = self._pictures(work, work.pose_key, scratch, opened)
+            return self._drawn(work, frames, masks, scratch)
+        poses = self._pictures(work, self._layout.poses(work.pose_key), scratch, opened)
         return Driving(poses, frames), {"empty": empty_stretches(poses[frame] for frame in range(work.frames))}
 
-    def _pictures(self, work: Work, key: str, scratch: Path, opened: ExitStack) -> PosePictures:
+    def _place_of_masks(self, work: Work) -> Callable[[str], str]:
+        """Where masks lie by their key: a file's as its pictures, the estimator's by themselves."""
+        return self._layout.masks if work.mask is None else self._layout.poses
+
+    def _pictures(self, work: Work, uri: str, scratch: Path, opened: ExitStack) -> PosePictures:
         """Stored pictures of the frames that are drawn, each read when it is asked for."""
-        uri, clip = self._layout.poses(key), work.clip
+        clip = work.clip
         opened.enter_context(made_anew(uri, "poses"))
         sequence = opened.enter_context(PoseSequence(fetch_entry(uri, scratch)))
         return ShownPoses(sequence, shown_frames(clip, *sequence.timing(cast(Fraction, clip.fps))))
 
-    def _drawn(self, work: Work, frames: PosePictures | None, scratch: Path) -> tuple[Driving, dict]:
+    def _drawn(
+        self, work: Work, frames: PosePictures | None, masks: PosePictures | None, scratch: Path
+    ) -> tuple[Driving, dict]:
         uri, facts = self._layout.poses(cast(str, work.pose_key)), ANIMATORS[work.clip.animator]
         with made_anew(uri, "poses"):
             keypoints, seconds, fps = read_keypoints(fetch_entry(uri, scratch))
@@ -234,7 +244,9 @@ class Denoise:
         if "faces" in facts.asks and frames is not None:
             faces = FacePictures(frames, person)
             report["faceless"] = spans(faces.unseen, range(len(shown)))
-        return Driving(poses, frames, person, faces), report
+        if masks is not None:
+            masks = PersonMasks(masks, person) if work.mask is None else GivenMasks(masks, len(shown))
+        return Driving(poses, frames, person, faces, masks), report
 
     def _reference_keypoints(self, work: Work, scratch: Path) -> Keypoints:
         uri = self._layout.poses(cast(str, work.reference_pose_key))

@@ -45,6 +45,11 @@ def reference_estimator(facts: Facts, estimators: Estimators) -> KeypointEstimat
     return "drawn" if facts.keypoints == "drawn" else estimators.for_keypoints()
 
 
+def replaces(clip: Clip) -> bool:
+    """Whether the reference takes the place of the person in the driving video."""
+    return "masks" in ANIMATORS[clip.animator].asks and clip.options.get("replace") is True
+
+
 def stored_as(clip: Clip) -> str:
     """In which form a clip's poses are stored, whichever estimator finds them."""
     return recipe_for(ANIMATORS[clip.animator].pose, clip).stored
@@ -104,7 +109,7 @@ def in_the_film(report: Mapping[str, Any], work: Work) -> dict[str, list[list[in
     if work.drawn is None:
         return {}
     drawn, found = frames_to_show(work), {}
-    for kind in ("held", "bridged", "empty"):
+    for kind in ("held", "bridged", "empty", "faceless"):
         ends = ((bisect_left(drawn, first), bisect_right(drawn, last) - 1) for first, last in report.get(kind) or ())
         found[kind] = [[first, last] for first, last in ends if first <= last]
     return found

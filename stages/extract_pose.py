@@ -39,13 +39,18 @@ class ExtractPose:
     def for_driving(self, work: Work) -> bool:
         """Make the poses of a clip's driving file, if it follows one; returns whether they were made.
 
-        So are the file's own frames, where the animator asks for them.
+        So are the file's own frames, where the animator asks for them, and masks of the person who is replaced.
         """
         key, driving = work.pose_key, work.driving
         if key is None or driving is None:
             return False
-        made = self(driving, recipe_of(work.clip, self._estimators, driving), key)
-        return (work.frames_key is not None and self(driving, AS_FILMED, work.frames_key)) or made
+        masks = work.masks_key is not None and work.mask is None
+        made = [self(driving, recipe_of(work.clip, self._estimators, driving), key, masks)]
+        if work.frames_key is not None:
+            made.append(self(driving, AS_FILMED, work.frames_key))
+        if work.mask is not None and work.masks_key is not None:
+            made.append(self(work.mask, AS_FILMED, work.masks_key))
+        return any(made)
 
     def for_reference(self, work: Work) -> bool:
         """Make the keypoints of a clip's reference, if it is retargeted to; returns whether they were made."""
@@ -54,15 +59,17 @@ class ExtractPose:
         reference = work.reference
         return key is not None and reference is not None and self.of_reference(reference, estimator, key)
 
-    def __call__(self, driving: Source, recipe: Recipe, key: str) -> bool:
+    def __call__(self, driving: Source, recipe: Recipe, key: str, with_masks: bool = False) -> bool:
         """Make the pose sequence `key` unless it is there; returns whether it was made.
 
         It is kept at the driving file's own size and rate: a clip's size, range, frame rate, subject and repair are
         applied when it is animated. Raises `Problem` when the file changed since it was validated, does not decode to
-        its end, or an estimator's weights are wrong. Masks that are asked for are stored beside the sequence.
+        its end, or an estimator's weights are wrong. Masks that are asked for, here or in the configuration, are stored
+        beside the sequence.
         """
         target = self._layout.poses(key)
-        masks = self._layout.masks(key) if recipe.estimator == "people" and self._estimators.people.masks else None
+        with_masks = with_masks or self._estimators.people.masks
+        masks = self._layout.masks(key) if recipe.estimator == "people" and with_masks else None
         if storage.exists(target) and (masks is None or storage.exists(masks)):
             return False
         with temporary_folder("pose") as scratch:

@@ -9,7 +9,7 @@ from manifests.errors import Rejected
 from manifests.field_error import choose
 from stages.diffusion.animator import Facts
 from stages.diffusion.animators import ANIMATORS, UNUSABLE, facts_of
-from stages.driving import driven, recipe_of, reference_estimator
+from stages.driving import driven, recipe_of, reference_estimator, replaces
 from stages.poses.recipes import Estimators
 
 
@@ -45,6 +45,7 @@ def check_suitable(clip: Clip, facts: Facts, estimators: Estimators) -> None:
         raise Rejected(f"loop: {facts.name} cannot join the end of a film to its beginning", "leave loop out")
     if (refused := facts.own_refusal(clip)) is not None:
         raise Rejected(*refused)
+    _check_masks(clip, estimators)
     try:
         facts.options(**clip.options)
     except ValidationError as wrong:
@@ -102,6 +103,20 @@ def _check_heeded(clip: Clip, facts: Facts) -> None:
     if clip.retarget != "none" and not facts.retargets_as_published:
         error = f"retarget {clip.retarget!r}: mode 'parity' draws poses as they were found"
         raise Rejected(error, "leave it out, or use mode standard")
+
+
+def _check_masks(clip: Clip, estimators: Estimators) -> None:
+    """That it is known where the person is who is to be replaced."""
+    if clip.mask is not None and not replaces(clip):
+        raise Rejected("mask: nobody is replaced", "leave it out, or set options.replace of an animator that has it")
+    if not replaces(clip) or clip.mask is not None:
+        return
+    if (estimator := recipe_of(clip, estimators).estimator) != "people":
+        raise Rejected(
+            f"options: replace: there are no masks of the person, as estimator {estimator} makes none",
+            "fill in mask, a video that is white where the person is; or leave `estimators.dwpose` out, so that the "
+            "estimator people makes them",
+        )
 
 
 def _check_undriven(clip: Clip, facts: Facts) -> None:

@@ -22,7 +22,7 @@ from manifests.work import COLOUR_PROFILE, Source, Weights, Work
 from stages.consenting import consents_of
 from stages.diffusion.animator import Facts, Options, Shape
 from stages.diffusion.fast import UNIPC_STEPS, fast_of
-from stages.driving import driven, shown_count
+from stages.driving import driven, replaces, shown_count
 from stages.poses.recipes import Estimators
 from stages.sandbox import reading
 from stages.sandbox.held_file import HeldFile, held
@@ -103,6 +103,9 @@ class Validate:
         reference, driving, lora = (found.get(field) for field in ("reference", "driving", "lora"))
         if driving is not None and "people" in found:
             driving = {**driving, "people": found["people"]["people"]}
+        mask = found.get("mask")
+        if mask is not None and driving is not None:
+            _require_alike(mask, driving)
         clip, frames, begins, drawn = _resolved(asked.clip, asked.facts, reference, driving)
         if (most := max(frames, drawn or 0)) > self._limits.frames:
             raise Rejected(f"duration: {most} frames, the limit is {self._limits.frames}", "make a shorter film")
@@ -111,6 +114,7 @@ class Validate:
             clip=clip,
             reference=reference and Source.model_validate(reference),
             driving=driving and Source.model_validate(driving),
+            mask=mask and Source.model_validate(mask),
             frames=frames,
             begins=begins,
             drawn=drawn,
@@ -136,6 +140,8 @@ class Validate:
             files["driving"] = self._named("driving", cast(str, clip.driving), kind)
             if clip.driving_kind == "video" and facts.keypoints == "drawn" and self._estimators.has("people"):
                 files["people"] = NamedFile(files["driving"].uri, "people")
+        if clip.mask is not None:
+            files["mask"] = self._named("mask", clip.mask, "video")
         if clip.lora is not None:
             files["lora"] = self._named("lora", clip.lora, "lora")
         return Asked(clip, facts, checkpoint, files, consents)
@@ -301,7 +307,7 @@ def _resolved(
         # a drawn person has other proportions than who was filmed
         clip = clip.model_copy(update={"retarget": "bone_length"})
     # who is given limbs of her own performs in her own picture, however the camera was held
-    own_picture = facts.shape_of == "reference" or (real and clip.retarget != "none")
+    own_picture = (facts.shape_of == "reference" and not replaces(clip)) or (real and clip.retarget != "none")
     shape = reference if own_picture else driving or reference
     own = facts.own_defaults(clip, shape)
     width, height = film_size(clip, facts, shape)
@@ -356,6 +362,14 @@ def _options(clip: Clip, facts: Facts) -> Options:
         return options
     given = options.fast.model_dump(include=options.fast.model_fields_set) if options.fast else {}
     return options.model_copy(update={"fast": facts.fast.model_copy(update=given)})
+
+
+def _require_alike(mask: Found, driving: Found) -> None:
+    """That a mask shows what the driving video shows: as many frames, of that shape."""
+    for what in ("frames", "width", "height"):
+        if mask[what] != driving[what]:
+            error = f"mask: has {what} {mask[what]}, the driving video {driving[what]}"
+            raise Rejected(error, "give a mask of each frame of the driving video, of its size")
 
 
 def _require_sides(width: int, height: int) -> None:

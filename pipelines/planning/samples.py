@@ -16,6 +16,7 @@ from pipelines.configuration import RunConfig
 from pipelines.plan import Plan
 from pipelines.planned_clip import PlannedClip
 from pipelines.planning.pace import effort_of
+from stages.driving import replaces
 from stages.sandbox.reading import Frames
 from stages.video.encode import Encoder, EncodeRecipe
 from stages.video.limits import Limits
@@ -112,6 +113,8 @@ def _given(work: Work, fields: dict[str, Any], labels: Collection[str]) -> Clip:
     """
     kept = work.clip.model_dump(exclude={"fps"} if work.driving else set())
     own = {"reference": work.reference and work.reference.uri, "lora": work.lora and work.lora.uri}
+    if replaces(work.clip):  # the driving video is cut, its mask is not; without it a film takes as long
+        own["mask"], kept["options"] = None, {**kept["options"], "replace": False}
     if kept["checkpoint"] and kept["checkpoint"] not in labels:
         own["checkpoint"] = work.checkpoint
     return Clip.model_validate({name: value for name, value in (kept | own | fields).items() if value is not None})

@@ -18,7 +18,7 @@ from pipelines.report.links import Links
 from pipelines.report.read_run import Cells, ReadRun
 
 BADNESS = ("failed", "rejected", "not_reached")
-FILES = ("reference", "driving", "lora", "checkpoint")  # whose relative paths start at the manifest
+FILES = ("reference", "driving", "mask", "lora", "checkpoint")  # whose relative paths start at the manifest
 
 _OF_THE_ROW = ("row", "id", "animator", "mode", "seed", "steps", "reference", "driving")
 _OF_ITS_END = ("status", "stage", "error", "remedy", "warnings", "review", "device", "host", "gpu_seconds")

@@ -109,8 +109,8 @@ class Facts:
     shape_of: Literal["driving", "reference"] = "driving"  # whose shape a film has whose row gives none
     native_fps: Fraction | None = None  # frames per second that it draws, whatever the film's are; none: the film's
     # what it looks at beside the poses: the driving video's own frames, and where in them the person's keypoints are
-    # (faces: cut out of the frames)
-    asks: frozenset[Literal["frames", "keypoints", "faces"]] = frozenset()
+    # (faces: cut out of the frames; masks: where in them the person is whom a row has replaced)
+    asks: frozenset[Literal["frames", "keypoints", "faces", "masks"]] = frozenset()
     # (clip, shape of its driving file, else of its reference, if there is either) → fields of a clip that this system
     # alone fills in otherwise, for rows that leave them out
     own_defaults: Callable[[Clip, Shape | None], dict[str, Any]] = no_defaults_of_its_own
@@ -197,6 +197,7 @@ class Driving:
     frames: PosePictures | None = None  # uint8 (height, width, 3), of the driving video's own size
     keypoints: Sequence[People] | None = None  # of the one person who is followed, in pixels of those frames
     faces: Sequence[np.ndarray | None] | None = None  # that person's, uint8 (512, 512, 3); None: not seen so far
+    masks: PosePictures | None = None  # uint8 (height, width): 255 where the person is whom a row has replaced
 
 
 class Animator(Protocol):

@@ -18,10 +18,10 @@ STAGES = ("reference", "pose", "latents", "film")
 def keys(clip: Clip = CLIP, **changed: object) -> dict[str, str]:
     """All keys of a clip, chained as the plan chains them."""
     given = {"reference": REFERENCE, "driving": DRIVING, "checkpoint": CHECKPOINT, "dtype": "float32"}
-    given |= {"segments": [(0, 16)], "encoding": ENCODING, "weights": None, "lora": None} | changed
+    given |= {"segments": [(0, 16)], "encoding": ENCODING, "weights": None, "lora": None, "mask": None} | changed
     reference = layout.reference_key(given["reference"])
     pose = layout.pose_key(given["driving"], {"kind": clip.driving_kind}, given["weights"])
-    how = given["checkpoint"], given["dtype"], given["segments"], given["lora"]
+    how = given["checkpoint"], given["dtype"], given["segments"], given["lora"], given["mask"]
     latents = layout.latents_key(clip, reference, [pose, None], *how)
     film = layout.film_key(clip, [latents], given["encoding"], given["driving"])
     return dict(zip(STAGES, (reference, pose, latents, film), strict=True))
@@ -36,7 +36,7 @@ def made_again(**changes: object) -> set[str]:
     return {stage for stage in STAGES if before[stage] != after[stage]}
 
 
-given_names = {"reference", "driving", "checkpoint", "lora"}
+given_names = {"reference", "driving", "checkpoint", "lora", "mask"}
 
 
 @pytest.mark.parametrize(
@@ -63,6 +63,7 @@ given_names = {"reference", "driving", "checkpoint", "lora"}
         ({"segments": [(0, 12), (4, 16)]}, {"latents", "film"}),
         ({"checkpoint": "4" * 64}, {"latents", "film"}),
         ({"lora": "8" * 64}, {"latents", "film"}),
+        ({"mask": "9" * 64}, {"latents", "film"}),
         ({"lora_scale": 0.5}, set()),
         ({"reference": "5" * 64}, {"reference", "latents", "film"}),
         ({"driving": "6" * 64}, {"pose", "latents", "film"}),
@@ -81,6 +82,7 @@ def test_the_uris_of_a_clip_are_in_no_key() -> None:
             "driving": "y.mp4",
             "checkpoint": "z",
             "lora": "l",
+            "mask": "m",
         }
     )
     assert keys(moved) == keys()

@@ -33,7 +33,7 @@ def _cases(config: pytest.Config) -> Iterator[object]:
         if not present:
             raise pytest.UsageError(f"no {name}/index.json in {', '.join(map(str, folders))}")
         for folder in present:
-            cases = Recording(folder).required_cases()
+            cases = Recording(folder).required_cases(getattr(RUNNERS[name], "also", ()))
             if not cases:
                 raise pytest.UsageError(f"{folder}/index.json names no required case")
             twin = Recording(present[-1]) if folder != present[-1] and _copied(folder, present[-1]) else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -57,8 +57,10 @@ class Recording:
     def config(self) -> dict[str, Any]:
         return self.index["config"]
 
-    def required_cases(self) -> list[Case]:
-        return [Case(self, case) for case in self.index["cases"] if case["status"] == "required"]
+    def required_cases(self, also: Collection[str] = ()) -> list[Case]:
+        """Those with a required call, or one of a kind that counts `also`."""
+        cases = [Case(self, case, frozenset(also)) for case in self.index["cases"]]
+        return [case for case in cases if case.entry["status"] == "required" or case.calls()]
 
     def tensors(self, file: str) -> dict[str, torch.Tensor]:
         if file not in self._files:
@@ -79,6 +81,7 @@ class Case:
 
     recording: Recording
     entry: dict[str, Any]
+    also: frozenset[str] = frozenset()  # kinds of call that are promised although they are informational
     compared: set[str] = field(default_factory=set)
 
     @property
@@ -87,11 +90,14 @@ class Case:
 
     def calls(self) -> list[dict[str, Any]]:
         """Required calls that apply here (`applies_when` is filtered, not skipped)."""
-        calls = [call for call in self.entry["calls"] if call["status"] == "required" and _applies(call)]
+        calls = [call for call in self.entry["calls"] if self._is_promised(call) and _applies(call)]
         for call in calls:
             if unknown := call.keys() - CALL_KEYS:
                 raise ValueError(f"{self.name}: call {call['name']} has unknown keys {unknown}")
         return calls
+
+    def _is_promised(self, call: dict[str, Any]) -> bool:
+        return call["status"] == "required" or call["kind"] in self.also
 
     def records(self, call: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any] | None]]:
         """(label, record) for every required record of a JSON file; one (name, None) for tensors."""
@@ -166,7 +172,7 @@ class Case:
                 if comparison["stage"] != "intermediate":
                     yield Deviation(comparison["metric"], float("inf"), f"{reference}: not computed ({actual.why})")
                 return
-            if comparison.get("status") != "informational":
+            if comparison.get("status") != "informational" or self.also:
                 expected, column = self.resolve(reference, record), self._column("expected_columns", role)
                 if column is not None:
                     expected, comparison = expected[:, column], {**comparison, "columns": None}
@@ -194,7 +200,7 @@ class Case:
         informational_only = {
             leaf
             for call in self.entry["calls"]
-            if call["status"] != "required" or not _applies(call)
+            if not self._is_promised(call) or not _applies(call)
             for leaf in _leaves(list(call["expected"].values()))
         }
         return wanted - self.compared - informational_only

@@ -19,7 +19,7 @@ class Shown(Protocol):
 
     @property
     def taken_over(self) -> int:
-        """Frames at its beginning that are the one before's."""
+        """Frames at its beginning that the segment before has drawn."""
 
     def __len__(self) -> int:
         """Frames that are shown."""

@@ -30,6 +30,7 @@ from stages.diffusion.wan_animate.conditioning import carried_latents, reference
 from stages.diffusion.wan_animate.facts import WAN_ANIMATE, WanAnimateOptions
 from stages.diffusion.wan_animate.picture_tokens import PictureTokens
 from stages.diffusion.wan_animate.pictures import area_resized, letterboxed
+from stages.diffusion.wan_animate.replacing import Background, Scene
 from stages.video.image import fit
 
 if TYPE_CHECKING:
@@ -99,7 +100,11 @@ class WanAnimate:
         if clip.mode == "parity":  # as the original prepares it
             picture = area_resized(picture, resolved(clip).width * resolved(clip).height)
         colours = _colours(clip, segment.carry)
-        for step in self.steps(clip, picture, poses, faces, replace(segment, carry=colours.taken_over)):
+        scene = None
+        if WanAnimateOptions(**clip.options).replace:
+            frames, masks = cast(PosePictures, driving.frames), cast(PosePictures, driving.masks)
+            scene = Scene(Background(frames, masks), masks)
+        for step in self.steps(clip, picture, poses, faces, replace(segment, carry=colours.taken_over), scene):
             finished = step.latents
         latents = finished.float().cpu()
         if segment.stop == len(poses):
@@ -118,10 +123,12 @@ class WanAnimate:
         poses: PosePictures,
         faces: Sequence[np.ndarray | None],
         segment: Segment,
+        scene: Scene | None = None,
     ) -> Iterator[Step]:
         """The denoising steps of one segment (section 7), on the networks' device.
 
-        `faces` are uint8 (height, width, 3), one of each frame, None where none is known.
+        `faces` are uint8 (height, width, 3), one of each frame, None where none is known; `scene` is what the person
+        is put into, in place of another (section 9).
         """
         device, dtype = self.transformer.device, self.transformer.dtype
         frames = seen_frames(clip, segment)
@@ -130,10 +137,12 @@ class WanAnimate:
         width, height = asked.width, asked.height
 
         fitted = to_pixels(fit(poses[frame], width, height, asked.fit, LANCZOS) for frame in shown)
+        there = None if scene is None else scene.pixels(shown, width, height, asked.fit)
+        kept = None if scene is None else scene.kept(shown, width, height, asked.fit, self.images.scale)
         known = torch.cat(
             [
                 reference_latents(self.images, to_pixels([letterboxed(reference, width, height)])),
-                carried_latents(self.images, segment.carry, frames, (height, width)),
+                carried_latents(self.images, segment.carry, frames, (height, width), there, kept),
             ],
             dim=2,
         )

@@ -9,6 +9,8 @@ from fractions import Fraction
 from math import sqrt
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from stages.diffusion.animator import Facts, Segments, Shape
 from stages.diffusion.chained_segments import PER_LATENT, ChainedOptions, refusal, segments
 
@@ -24,6 +26,8 @@ PROMPT = "视频中的人在做动作"
 
 class WanAnimateOptions(ChainedOptions):
     """Wan-Animate's own options."""
+
+    replace: bool = Field(False, description="whether the reference takes the person's place in the driving video")
 
 
 def area_size(width: int, height: int, area: int, divisor: int = 16) -> tuple[int, int]:
@@ -53,7 +57,20 @@ def parity_frames(clip: Clip, frames: int, video_fps: Fraction) -> list[int]:
 
 def refused(clip: Clip) -> tuple[str, str] | None:
     """What the general rules let pass."""
-    return refusal(clip, LONGEST, CARRIED)
+    return refusal(clip, LONGEST, CARRIED) or (replacing_refused(clip) if clip.options.get("replace") else None)
+
+
+def replacing_refused(clip: Clip) -> tuple[str, str] | None:
+    """Why nobody can be replaced in a film as a row asks for it, and what to do."""
+    if clip.mode == "parity":
+        return "options: replace: rows of mode 'parity' are of the published mode animate", "use mode standard"
+    if clip.driving_kind != "video":
+        error = f"options: replace: a file of {clip.driving_kind} shows no scene in which somebody could be replaced"
+        return error, "drive by the video itself, driving_kind video"
+    if clip.retarget != "none":
+        error = f"options: replace: retarget {clip.retarget!r} would move the person away from where it is cut out"
+        return error, "leave retarget out"
+    return None
 
 
 WAN_ANIMATE = Facts(
@@ -83,5 +100,5 @@ WAN_ANIMATE = Facts(
     retargets_as_published=True,
     shape_of="reference",
     native_fps=Fraction(30),
-    asks=frozenset({"frames", "faces"}),
+    asks=frozenset({"frames", "faces", "masks"}),
 )

@@ -20,9 +20,11 @@ from stages.diffusion.wan_animate.animator import WanAnimate
 from stages.diffusion.wan_animate.conditioning import carried_latents, reference_latents
 from stages.diffusion.wan_animate.facts import area_size, published_frames
 from stages.diffusion.wan_animate.pictures import area_resized, letterboxed
+from stages.diffusion.wan_animate.replacing import Background, Scene
 from stages.poses.drawing import wan
 from stages.poses.keypoints import People
 from stages.poses.motion.faces import crop, face_box
+from stages.poses.motion.person_masks import blocks
 from stages.poses.motion.published_retarget import measure, retargeted
 from stages.poses.wholebody import FACE, openpose_order
 from stages.video.image import fit
@@ -40,6 +42,9 @@ def _animator(checkpoint: Path) -> WanAnimate:
 
 class WanAnimateRunners:
     """Runs calls against the animator loaded from the recording's own checkpoint."""
+
+    # recorded for information, and promised: all of the mode in which somebody is replaced
+    also = frozenset({"replace_mask", "conditioning_latents", "pipeline"})
 
     def __init__(self, recording: Recording) -> None:
         torch.set_num_threads(1)
@@ -119,12 +124,28 @@ class WanAnimateRunners:
         pixels = to_pixels(fit(one, *size, "stretch", LANCZOS) for one in pose_u8.numpy())
         return {"pixels": pixels, "pose_latents": self.animator.images.encode(pixels)}
 
-    def conditioning_latents(self, params: dict, previous: torch.Tensor | None = None) -> Results:
+    def conditioning_latents(
+        self,
+        params: dict,
+        previous: torch.Tensor | None = None,
+        background_u8: torch.Tensor | None = None,
+        mask_u8: torch.Tensor | None = None,
+    ) -> Results:
         size = params["height"], params["width"]
         assert (previous is None) == (params["start"] == 0)
         carry = None if previous is None else previous[:, :, -params["conditioning_frames"] :]
-        made = carried_latents(self.animator.images, carry, params["segment_frame_length"], size)
-        return {"conditioning_latents": made}
+        frames, images, scene = params["segment_frame_length"], self.animator.images, ()
+        if background_u8 is not None:
+            there, shown = Scene(background_u8.numpy(), mask_u8.numpy()), range(frames)
+            scene = (
+                there.pixels(shown, *size[::-1], "stretch"),
+                there.kept(shown, *size[::-1], "stretch", images.scale),
+            )
+        return {"conditioning_latents": carried_latents(images, carry, frames, size, *scene)}
+
+    def replace_mask(self, params: dict, mask: torch.Tensor, frame_u8: torch.Tensor) -> Results:
+        made = blocks(mask.numpy(), params["k"], params["iterations"], params["w_len"], params["h_len"])
+        return {"augmented": made, "background_u8": Background([frame_u8.numpy()], [255 * made])[0]}
 
     def vae_decode(self, params: dict, latents: torch.Tensor) -> Results:
         return {"video": self.animator.images.decode(latents)}
@@ -193,7 +214,11 @@ class WanAnimateRunners:
         face_u8: torch.Tensor,
         noise: torch.Tensor,
         video_frames_index: torch.Tensor,
+        background_u8: torch.Tensor | None = None,
+        mask_u8: torch.Tensor | None = None,
     ) -> Results:
+        scene = None if background_u8 is None else Scene(background_u8.numpy(), mask_u8.numpy())
+        assert params["mode"] == ("animate" if scene is None else "replace")
         animator, clip = self.animator, _clip(params)
         steps: dict[str, dict[str, Any]] = {"latents_after_step": {}, "guided_noise": {}}
         given: dict[str, dict[str, torch.Tensor]] = {"pose_latents": {}, "conditioning_latents": {}}
@@ -205,7 +230,7 @@ class WanAnimateRunners:
             ), "other noise"
             poses, faces = pose_u8.numpy(), list(face_u8.numpy())
             with _Listening(animator) as heard:
-                made = list(animator.steps(clip, reference_u8.numpy(), poses, faces, segment))
+                made = list(animator.steps(clip, reference_u8.numpy(), poses, faces, segment, scene))
             given["pose_latents"][key], known = heard.pose_latents, heard.known
             given["conditioning_latents"][key] = known[:, :, 1:]
             steps["latents_after_step"][key] = {str(step.index): step.latents for step in made}
@@ -261,7 +286,6 @@ def _people(rows: np.ndarray) -> People:
 
 
 def _clip(params: dict) -> Clip:
-    assert params["mode"] == "animate", "the other mode is informational"
     return Clip(
         id="recording",
         animator="wan_animate",

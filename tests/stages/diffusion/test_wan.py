@@ -22,8 +22,9 @@ from stages.diffusion.chained_segments import reflected, seen_frames, segments
 from stages.diffusion.networks import film_colours
 from stages.diffusion.networks.film_pixels import to_levels
 from stages.diffusion.wan_animate.animator import WanAnimate
+from stages.diffusion.wan_animate.replacing import Scene
 from stages.diffusion.wan_vace.animator import WanVace
-from stages.poses.recipes import Estimators
+from stages.poses.recipes import DWPoseSettings, Estimators
 from stages.suitability import check_suitable
 from tests.conftest import CHECKOUT
 
@@ -95,13 +96,17 @@ def test_a_film_goes_on_at_any_segment_bit_for_bit_with_other_clips_between(
     assert len(film(animator, asked, whole)) == 23
 
 
+@pytest.mark.parametrize("mode", ["animate", "replace"])
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
-def test_wan_animate_makes_what_diffusers_pipeline_does_in_one_call(animate: WanAnimate, guidance: float) -> None:
+def test_wan_animate_makes_what_diffusers_pipeline_does_in_one_call(
+    animate: WanAnimate, guidance: float, mode: str
+) -> None:
     asked = clip("wan_animate", mode="parity", seed=11, guidance=guidance, negative_prompt="a horse", fit="stretch")
     given, reference = driving(19), pictures(3, 1)[0]
+    scene = Scene(pictures(4, 19), pictures(5, 19)[..., 0]) if mode == "replace" else None
     carry, parts = None, []
     for segment in segments(asked, 19):
-        steps = animate.steps(asked, reference, given.poses, given.faces, replace(segment, carry=carry))
+        steps = animate.steps(asked, reference, given.poses, given.faces, replace(segment, carry=carry), scene)
         with torch.inference_mode():
             latents = [step.latents for step in steps][-1]
         carry = animate.decode(latents)[:, :, -1:]
@@ -116,6 +121,9 @@ def test_wan_animate_makes_what_diffusers_pipeline_does_in_one_call(animate: Wan
         image=Image.fromarray(reference),
         pose_video=[Image.fromarray(one) for one in given.poses],
         face_video=[Image.fromarray(one) for one in given.faces],
+        mode=mode,
+        background_video=scene and [Image.fromarray(one) for one in scene.background],
+        mask_video=scene and [Image.fromarray(one) for one in scene.masks],
         prompt=asked.prompt,
         negative_prompt=asked.negative_prompt,
         width=WIDTH,
@@ -226,6 +234,9 @@ def test_modules_that_must_stay_in_float32_do() -> None:
         ({"overlap": 2}, "carries 1 or 5"),
         ({"window": 9, "overlap": 5}, "too short"),
         ({"loop": True}, "loop"),
+        ({"options": {"replace": True}}, "a file of keypoints shows no scene"),
+        ({"options": {"replace": True}, "mode": "parity"}, "the published mode animate"),
+        ({"mask": "m.mp4"}, "mask: nobody is replaced"),
         ({"mode": "fast"}, "use mode parity or standard"),
         ({"mode": "parity", "options": {"colour_correction": 0.5}}, "colour_correction is heeded in mode standard"),
         ({"width": 40, "height": 40}, "multiples of 16"),
@@ -324,3 +335,33 @@ def test_without_colour_correction_no_pixel_is_touched(
     decoded = [animator.decode(latents)[:, :, one.taken_over : len(one)] for one, latents, _ in whole]
     assert np.array_equal(to_levels(torch.cat(decoded, dim=2)), film(animator, asked, whole))
     assert torch.equal(whole[0][2], decoded[0][:, :, -1:])
+
+
+def test_nobody_is_replaced_without_masks_and_what_makes_them_is_said() -> None:
+    fields = {"reference": "r.png", "driving": "d.mp4", "options": {"replace": True}}
+    asked, dwpose = Clip(id="c", animator="wan_animate", **fields), DWPoseSettings(detector="d.onnx", pose="p.onnx")
+    with pytest.raises(Rejected, match="estimator dwpose makes none") as refused:
+        check_suitable(asked, ANIMATORS["wan_animate"], Estimators(dwpose=dwpose))
+    assert "fill in mask" in refused.value.remedy
+    given = asked.model_copy(update={"mask": "m.mp4"})
+    check_suitable(given, ANIMATORS["wan_animate"], Estimators(dwpose=dwpose))
+    moved = given.model_copy(update={"retarget": "similarity"})
+    with pytest.raises(Rejected, match="move the person"):
+        check_suitable(moved, ANIMATORS["wan_animate"], Estimators(dwpose=dwpose))
+
+
+def test_who_is_replaced_leaves_the_scene_and_the_scene_matters(animate: WanAnimate) -> None:
+    asked, masks = clip("wan_animate", options={"replace": True}), np.zeros((5, HEIGHT, WIDTH), np.uint8)
+    masks[:, 8:24, 8:24] = 255
+    given = replace(driving(5), frames=pictures(6, 5), masks=masks)
+
+    def latents(row: Clip, what: Driving) -> torch.Tensor:
+        return animate.segment(row, pictures(3, 1)[0], what, Segment(0, 5)).latents
+
+    replaced = latents(asked, given)
+    person = given.frames.copy()
+    person[:, 8:24, 8:24] = 99
+    assert torch.equal(latents(asked, replace(given, frames=person)), replaced), "nothing is seen of who was there"
+    assert not torch.equal(latents(asked, replace(given, frames=given.frames[::-1].copy())), replaced)
+    assert not torch.equal(latents(asked, replace(given, masks=255 - masks)), replaced)
+    assert not torch.equal(latents(clip("wan_animate"), given), replaced)
