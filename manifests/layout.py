@@ -134,6 +134,10 @@ class OutputLayout:
         """Reference image as plain pixels."""
         return storage.join(self.cache, "references", f"{key}.png")
 
+    def reference_credentials(self, key: str) -> str:
+        """Content credentials that the reference image carries, beside its pixels, where it does."""
+        return storage.join(self.cache, "references", f"{key}.c2pa")
+
     def sound(self, key: str) -> str:
         """Sound of a driving file."""
         return storage.join(self.cache, "sounds", f"{key}.flac")

@@ -177,9 +177,9 @@ class Animate:
             made = self._with_room(work, partial(self._finite, work, folder, timings))
             work = self._consented(work)  # it took its time, in which somebody may have changed their mind
             with timings.of("publish"):
-                movie, poster = (
-                    self._signing.signed(work, file, folder, self._code) for file in (made.movie, made.poster)
-                )
+                carried = self._signing.carried(work, self._layout)
+                movie = self._signing.signed(work, made.movie, folder, self._code, carried)
+                poster = self._signing.signed(work, made.poster, folder, self._code)
                 self._publish(movie, poster, film)
             film_bytes = movie.stat().st_size
         result = self._result(work, attempt, started, timings, made, film_bytes)

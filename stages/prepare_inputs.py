@@ -14,7 +14,7 @@ from manifests.source_memo import SourceMemo
 from manifests.temporary import temporary_folder
 from manifests.work import Source, Work
 from stages.driving import fetch_unchanged, keeps_sound
-from stages.sandbox.reading import extract_sound, read_image
+from stages.sandbox.reading import carried_credentials, extract_sound, read_image
 from stages.video.limits import Limits
 
 
@@ -36,7 +36,8 @@ class PrepareInputs:
         if work.reference is not None and work.reference_key is not None:
             target = self._layout.reference(work.reference_key)
             if not storage.exists(target):
-                self._store(work.reference, target, self._save_pixels)
+                save = partial(self._save_reference, work.reference_key, work.reference.digest)
+                self._store(work.reference, target, save)
 
     def of_sound(self, work: Work) -> None:
         """Store the driving video's sound, if it is kept."""
@@ -51,5 +52,8 @@ class PrepareInputs:
             convert(fetch_unchanged(source, scratch, self._limits.bytes, self._memo), stored)
             storage.publish(stored, target)
 
-    def _save_pixels(self, image: Path, target: Path) -> None:
+    def _save_reference(self, key: str, digest: str, image: Path, target: Path) -> None:
+        """The pixels, and before them the credentials that the image carries: who finds pixels looks no further."""
+        if (carried := carried_credentials(image, digest, self._limits)) is not None:
+            storage.publish_bytes(carried, self._layout.reference_credentials(key))
         Image.fromarray(read_image(image, self._limits)).save(target, compress_level=1)

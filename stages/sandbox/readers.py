@@ -112,6 +112,13 @@ def _credentials(path: Path, roots: Sequence[str]) -> Answer:
     return Answer(read_credentials(path, roots))
 
 
+def _carried(path: Path, digest: str) -> Answer:
+    from stages.provenance.credentials.carrying import carried_in_image
+
+    archive = carried_in_image(path, digest)
+    return Answer(None, () if archive is None else (np.frombuffer(archive, np.uint8),))
+
+
 def _lora(path: Path) -> Answer:
     from stages.diffusion.weights.lora_file import probe_lora
 
@@ -184,6 +191,7 @@ READERS: dict[str, Reader] = {
     "uv": Reader(_uv, _UV),
     "container": Reader(_container, ("stages.video.quality.container", "av.subtitles.stream")),
     "credentials": Reader(_credentials, ("stages.provenance.credentials.reading", "c2pa")),
+    "carried": Reader(_carried, ("stages.provenance.credentials.carrying", "c2pa")),
     "lora": Reader(_lora, ("stages.diffusion.weights.lora_file",)),
     "table": Reader(_table, ("manifests.table",)),
     "tries": Reader(_tries, told=True),

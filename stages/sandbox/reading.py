@@ -7,6 +7,7 @@ reading process can give wrong pixels and numbers, but none beyond the limits or
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -22,6 +23,7 @@ from manifests import storage
 from manifests.errors import Problem, Rejected
 from stages.poses.files.uv_file import UVFacts
 from stages.poses.keypoints import Keypoints
+from stages.provenance.credentials.carrying import LONGEST
 from stages.provenance.verdict import CredentialsVerdict
 from stages.sandbox.child import Answer
 from stages.sandbox.confinement import Bounds
@@ -31,6 +33,8 @@ from stages.video.limits import Limits
 from stages.video.probe import VideoFacts
 from stages.video.quality.container import Wanted
 from stages.video.stream import MOST_CHANNELS
+
+log = logging.getLogger(__name__)
 
 File = Path | HeldFile
 Made = TypeVar("Made")
@@ -189,6 +193,28 @@ def read_credentials(file: File, roots: Sequence[str], limits: Limits) -> Creden
     return _checked(reading, SANDBOX.read(reading), verdict)
 
 
+def carried_credentials(image: File, digest: str, limits: Limits) -> bytes | None:
+    """Content credentials that a reference image carries, as `stages.provenance.credentials.carrying` has them.
+
+    None where there are none, or none that could be read: a picture is a picture without them.
+    """
+
+    def archive(given: Answer) -> bytes | None:
+        if not given.arrays:
+            return None
+        (found,) = given.arrays
+        if found.dtype != np.uint8 or found.ndim != 1:
+            raise ValueError(f"credentials of {found.dtype} {found.shape}")
+        return found.tobytes()
+
+    reading = _reading("carried", image, limits, {"digest": digest}, "image", LONGEST)
+    try:
+        return _checked(reading, SANDBOX.read(reading), archive)
+    except Rejected as rejected:
+        log.warning("%s: its content credentials are left out: %s", image.name, rejected.error)
+        return None
+
+
 class Protections(NamedTuple):
     """What a reading process tried and was denied, what it could do, and by what it is denied."""
 
@@ -248,7 +274,7 @@ def _reading(
     )
 
 
-_WITHOUT_LIMITS = ("credentials", "channels", "sound", "lora", "container", "table")
+_WITHOUT_LIMITS = ("credentials", "carried", "channels", "sound", "lora", "container", "table")
 
 
 def _checked(reading: Reading, given: Answer, form: Callable[[Answer], Made]) -> Made:

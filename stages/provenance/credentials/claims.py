@@ -13,6 +13,7 @@ FILM = "catwalk.film"  # the assertion with what no field of C2PA has
 # IPTC's word for media made by a trained model
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 FORMATS = {".mp4": "video/mp4", ".jpg": "image/jpeg"}
+REFERENCE = "reference"  # what an action calls that ingredient
 _TITLES = {"reference": "reference image", "driving": "driving file"}
 
 
@@ -22,10 +23,11 @@ def identity(key: str, suffix: str) -> uuid.UUID:
     return uuid.UUID(bytes=hashlib.sha256(f"{key}{suffix}".encode()).digest()[:16], version=4)
 
 
-def definition(facts: FilmFacts, key: str, suffix: str, software: str) -> dict[str, Any]:
+def definition(facts: FilmFacts, key: str, suffix: str, software: str, carried: bool = False) -> dict[str, Any]:
     """The manifest of the film, or of its poster (`suffix` ".jpg"); `key` is the signed film's.
 
-    `software` is the version that made the film.
+    `software` is the version that made the film; where the reference's own credentials are `carried` on, it comes as
+    an ingredient with them.
     """
     name = identity(key, suffix)
     created = {
@@ -48,16 +50,17 @@ def definition(facts: FilmFacts, key: str, suffix: str, software: str) -> dict[s
         "format": FORMATS[suffix],
         "label": f"urn:c2pa:{name}",
         "instance_id": f"xmp:iid:{name}",
-        "ingredients": [_ingredient(one) for one in facts.inputs],
+        "ingredients": [ingredient(one) for one in facts.inputs if not (carried and one.role == REFERENCE)],
         "assertions": [{"label": label, "data": data, "created": True} for label, data in assertions],
     }
 
 
-def _ingredient(one: Input) -> dict[str, Any]:
-    return {
+def ingredient(one: Input, whole: bool = False) -> dict[str, Any]:
+    """A file that the film was made from; `whole` with the credentials that it carries, else by its hash alone."""
+    made = {
         "label": one.role,
         "title": _TITLES[one.role],
         "relationship": "inputTo",
         "instance_id": f"sha256:{one.digest}",
-        "description": "known by its hash alone",
     }
+    return made if whole else {**made, "description": "known by its hash alone"}

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from manifests.errors import Problem
+from stages.provenance.credentials.carrying import BUILDING
 from stages.provenance.credentials.claims import FORMATS, definition
 from stages.provenance.credentials.reading import OFFLINE
 from stages.provenance.credentials.signing import Signing
@@ -26,25 +27,36 @@ from stages.provenance.facts import FilmFacts
 _DESCRIPTION = 8 + 16
 _STORE = b"jumdc2pa\x00\x11\x00\x10\x80\x00\x00\xaa\x00\x38\x9b\x71\x03c2pa\x00"
 _SALT = b"\x00\x00\x00\x18c2sh"  # of 16 bytes
-_BUILDING = {"verify": {"verify_after_sign": False}, "builder": {"thumbnail": {"enabled": False}}}
 _HOLDS = ("Valid", "Trusted")
 
 
-def sign_file(unsigned: Path, signed: Path, facts: FilmFacts, key: str, software: str, signing: Signing) -> None:
+def sign_file(
+    unsigned: Path,
+    signed: Path,
+    facts: FilmFacts,
+    key: str,
+    software: str,
+    signing: Signing,
+    carried: bytes | None = None,
+) -> None:
     """Write the film or poster `unsigned` with credentials to `signed`; those that it carries are replaced.
 
-    `key` is the signed film's. Raises `Problem` where what was written does not hold: a film is signed, or not there.
+    `key` is the signed film's; `carried` are credentials of the reference image that they go on with.
+
+    Raises `Problem` where what was written does not hold: a film is signed, or not there.
     """
     from c2pa import Builder, C2paError, C2paSignerInfo, Context, Reader, Settings, Signer
 
-    claimed = json.dumps(definition(facts, key, unsigned.suffix, software))
+    claimed = json.dumps(definition(facts, key, unsigned.suffix, software, carried is not None))
     info = C2paSignerInfo(signing.algorithm.encode(), signing.chain.encode(), _throwaway(signing.chain).encode(), None)
     try:
         with (
-            Context(Settings.from_dict(_BUILDING)) as context,
+            Context(Settings.from_dict(BUILDING)) as context,
             Builder(claimed, context) as builder,
             Signer.from_info(info) as signer,
         ):
+            if carried is not None:
+                builder.add_ingredient_from_archive(BytesIO(carried))
             if unsigned.suffix == ".jpg":
                 with BytesIO(_bare(unsigned.read_bytes())) as source, signed.open("w+b") as target:
                     builder.sign(signer, FORMATS[".jpg"], source, target)
@@ -157,6 +169,8 @@ def _inside(data: mmap.mmap, box: _Box) -> Iterator[_Box]:
     at = box.content
     while at < box.stop:
         yield (inner := _box(data, at))
+        if inner.stop <= at:
+            raise Problem("credentials: their boxes are damaged", "run again")
         at = inner.stop
 
 

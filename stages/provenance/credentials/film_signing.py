@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,13 @@ from manifests.errors import Problem
 from manifests.layout import Film, OutputLayout, signed_key
 from manifests.temporary import temporary_folder
 from manifests.work import Work
+from stages.provenance.credentials.carrying import LONGEST
 from stages.provenance.credentials.development import DevelopmentCertificate
 from stages.provenance.credentials.signing import DEVELOPMENT, Signing, signing_of
 from stages.provenance.facts import film_facts
 from stages.provenance.settings import Provenance
+
+log = logging.getLogger(__name__)
 
 NOBODY = "nobody"  # signed a film whose configuration says that none is to be
 
@@ -57,10 +61,25 @@ class FilmSigning:
         identity = DEVELOPMENT
         if credentials.certificate is not None and self._signing is not None:
             identity = self._signing.identity
+        if not credentials.input_credentials:
+            identity += ", inputs by hash"
         return signed_key(film_facts(work, self._provenance, marker).model_dump(mode="json"), identity)
 
+    def carried(self, work: Work, layout: OutputLayout) -> bytes | None:
+        """Credentials of the clip's reference image, which its film's go on with; None where there are none."""
+        if not (self._provenance.credentials.input_credentials and work.reference_key):
+            return None
+        stored = layout.reference_credentials(work.reference_key)
+        return storage.read_bytes(stored, LONGEST) if storage.exists(stored) else None
+
     def signed(
-        self, work: Work, file: Path, folder: Path, software: str, marker: Mapping[str, Any] | None = None
+        self,
+        work: Work,
+        file: Path,
+        folder: Path,
+        software: str,
+        carried: bytes | None = None,
+        marker: Mapping[str, Any] | None = None,
     ) -> Path:
         """The file of a film or its poster with credentials, in `folder`; as it is where nobody is to sign."""
         key = self.key(work, marker)
@@ -70,7 +89,16 @@ class FilmSigning:
 
         signed = folder / f"signed{file.suffix}"
         signed.unlink(missing_ok=True)
-        sign_file(file, signed, film_facts(work, self._provenance, marker), key, software, self._signing)
+        sign = partial(
+            sign_file, file, signed, film_facts(work, self._provenance, marker), key, software, self._signing
+        )
+        try:
+            sign(carried)
+        except Problem as problem:
+            if carried is None:
+                raise
+            log.warning("row %d (%s): without the reference's own: %s", work.row, work.clip.id, problem.error)
+            sign()
         return signed
 
     def told(self, work: Work, marker: Mapping[str, Any] | None = None) -> dict[str, str | None]:
@@ -101,7 +129,8 @@ class FilmSigning:
                     if place == layout.film:
                         raise
                     continue  # somebody took the poster away
-                made = self.signed(work, stored, folder, str(marker.get("code") or "0"), marker)
+                carried = self._carried_on(work, stored, layout) if place == layout.film else None
+                made = self.signed(work, stored, folder, str(marker.get("code") or "0"), carried, marker)
                 signed.append((made, place(film)))
             size = signed[0][0].stat().st_size
             if source.clip_id == film.clip_id:
@@ -112,6 +141,14 @@ class FilmSigning:
         renewed.pop("signing_bytes", None)
         storage.publish_json(renewed, layout.film_marker(film))
         return renewed
+
+    def _carried_on(self, work: Work, film: Path, layout: OutputLayout) -> bytes | None:
+        """Those of the reference, from the film itself, since caches are cleared."""
+        from stages.provenance.credentials.carrying import carried_in_film
+
+        if not self._provenance.credentials.input_credentials:
+            return None
+        return carried_in_film(film) or self.carried(work, layout)
 
 
 def whole(marker: Mapping[str, Any], size: int | None) -> bool:

@@ -23,10 +23,7 @@ def read_credentials(path: Path, roots: Sequence[str]) -> dict[str, Any]:
     """Fields of `CredentialsVerdict`; `root` is the number of the first of `roots` (PEM) that the signer comes from."""
     from c2pa import C2paError
 
-    with path.open("rb") as file:
-        head = file.read(12)
-    kind = next((kind for at, mark, kind in _KINDS if head[at : at + len(mark)] == mark), None)
-    if kind is None:
+    if (kind := kind_of(path)) is None:
         return {"state": "none"}
     try:
         state, found = _read(path, kind, None)
@@ -39,6 +36,13 @@ def read_credentials(path: Path, roots: Sequence[str]) -> dict[str, Any]:
         trusted = (number for number, pem in enumerate(roots) if _read(path, kind, pem)[0] == "Trusted")
         root = next(trusted, None)
     return {**_said(found), "state": _STATES[state], "root": root}
+
+
+def kind_of(path: Path) -> str | None:
+    """The kind of file that may carry credentials, by its first bytes; None for another."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    return next((kind for at, mark, kind in _KINDS if head[at : at + len(mark)] == mark), None)
 
 
 _STATES = {"Valid": "untrusted", "Trusted": "untrusted", "Invalid": "invalid"}  # whose root it is, the caller knows
