@@ -44,6 +44,11 @@ class PromptEncoder:
             device,
         )
 
+    @property
+    def channels(self) -> int:
+        """Of an embedded token."""
+        return self.model.config.d_model
+
     def forget(self) -> int:
         """Drop what is remembered → its bytes."""
         bytes_kept = sum(found.nbytes for found in self._known.values())

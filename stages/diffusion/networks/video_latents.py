@@ -36,6 +36,11 @@ class VideoLatents:
         return cls(load_strictly(autoencoder, read_network_state(folder), folder, dtype).to(device))
 
     @property
+    def channels(self) -> int:
+        """Of a latent frame."""
+        return self.autoencoder.config.z_dim
+
+    @property
     def scale(self) -> int:
         """Pixels of a latent pixel, along width and height."""
         return self.autoencoder.config.scale_factor_spatial

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 import torch
 from diffusers import ModelMixin
 
+from manifests.errors import Problem
 from stages.diffusion.networks.offload import settle
 from stages.diffusion.weights.checkpoint import build, load_strictly, read_config
 from stages.diffusion.weights.sharded import read_network_state
@@ -40,3 +41,16 @@ def read_transformer(
         owner, _, attribute = name.rpartition(".")
         network.get_submodule(owner).register_buffer(attribute, computed, persistent=False)
     return cast(Transformer, settle(network, device))
+
+
+def require_fitting(transformer: ModelMixin, checkpoint: Path, widths: Mapping[str, tuple[str, int]]) -> None:
+    """Raise `Problem` where another part of the folder makes vectors of another width than the transformer takes.
+
+    `widths` are, by the part's folder, the transformer's setting and the part's own width.
+    """
+    for part, (setting, width) in widths.items():
+        if (wanted := transformer.config[setting]) != width:
+            raise Problem(
+                f"checkpoint {checkpoint}: {part}/ makes {width} channels, and transformer/ takes {wanted} ({setting})",
+                "use the parts of one checkpoint",
+            )

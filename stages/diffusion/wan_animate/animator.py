@@ -23,7 +23,7 @@ from stages.diffusion.networks.film_pixels import LANCZOS, film_levels, last_sho
 from stages.diffusion.networks.offload import spare
 from stages.diffusion.networks.umt5 import PromptEncoder
 from stages.diffusion.networks.video_latents import VideoLatents
-from stages.diffusion.networks.wan_transformer import CANNOT, read_transformer
+from stages.diffusion.networks.wan_transformer import CANNOT, read_transformer, require_fitting
 from stages.diffusion.sampling.denoise import Step
 from stages.diffusion.sampling.flow import flow_steps, read_scheduler, starting_noise
 from stages.diffusion.wan_animate.conditioning import carried_latents, reference_latents
@@ -73,19 +73,18 @@ class WanAnimate:
     @classmethod
     def load(cls, checkpoint: Path, device: str, dtype: torch.dtype) -> WanAnimate:
         """Read the published folder of diffusers' layout (section 1). The autoencoder computes in float32."""
-        return cls(
-            read_transformer(
-                WanAnimateTransformer3DModel,
-                checkpoint / "transformer",
-                device,
-                dtype,
-                {"inject_face_latents_blocks": 1},
-            ),
+        folder = checkpoint / "transformer"
+        made = cls(
+            read_transformer(WanAnimateTransformer3DModel, folder, device, dtype, _ONE_LAYER),
             VideoLatents.load(checkpoint / "vae", device, torch.float32),
             PromptEncoder.load(checkpoint, device, dtype),
             PictureTokens.load(checkpoint, device, dtype),
             read_scheduler(checkpoint / "scheduler"),
         )
+        widths = {"vae": ("latent_channels", made.images.channels), "text_encoder": ("text_dim", made.text.channels)}
+        widths |= {"image_encoder": ("image_dim", made.tokens.channels)}
+        require_fitting(made.transformer, checkpoint, widths)
+        return made
 
     @torch.inference_mode()
     def segment(self, clip: Clip, reference: np.ndarray | None, driving: Driving, segment: Segment) -> Denoised:

@@ -10,6 +10,7 @@ from PIL import Image
 from transformers import CLIPVisionModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
+from manifests.errors import Problem
 from stages.diffusion.networks.clip_vision import read_clip_vision
 from stages.diffusion.networks.offload import at_work
 from stages.diffusion.weights.checkpoint import read_object
@@ -27,8 +28,20 @@ class PictureTokens:
         """Read `image_processor/` and `image_encoder/`. Raises `Problem` for folders that hold something else."""
         about = read_object(checkpoint / "image_processor" / "preprocessor_config.json")
         about = {key: value for key, value in about.items() if not key.endswith("_type")}
-        processor = CLIPImageProcessorPil(**about)
-        return cls(processor, read_clip_vision(CLIPVisionModel, checkpoint / "image_encoder", device, dtype))
+        model = read_clip_vision(CLIPVisionModel, checkpoint / "image_encoder", device, dtype)
+        processor, size = CLIPImageProcessorPil(**about), model.config.image_size
+        if (cut := (processor.crop_size["height"], processor.crop_size["width"])) != (size, size):
+            raise Problem(
+                f"checkpoint {checkpoint}: image_processor/ cuts pictures to {cut[1]}×{cut[0]}, "
+                f"and image_encoder/ takes {size}×{size}",
+                "use the parts of one checkpoint",
+            )
+        return cls(processor, model)
+
+    @property
+    def channels(self) -> int:
+        """Of a token."""
+        return self.model.config.hidden_size
 
     def pixels(self, image: np.ndarray) -> torch.Tensor:
         """uint8 (height, width, 3) → (1, 3, size, size), its middle, normalised."""

@@ -23,7 +23,7 @@ from stages.diffusion.networks.film_pixels import LANCZOS, film_levels, last_sho
 from stages.diffusion.networks.offload import spare
 from stages.diffusion.networks.umt5 import PromptEncoder
 from stages.diffusion.networks.video_latents import VideoLatents
-from stages.diffusion.networks.wan_transformer import CANNOT, read_transformer
+from stages.diffusion.networks.wan_transformer import CANNOT, read_transformer, require_fitting
 from stages.diffusion.sampling.denoise import Step
 from stages.diffusion.sampling.flow import flow_steps, read_scheduler, starting_noise
 from stages.diffusion.wan_vace.conditioning import conditioning_latents, on_white
@@ -58,12 +58,16 @@ class WanVace:
     @classmethod
     def load(cls, checkpoint: Path, device: str, dtype: torch.dtype) -> WanVace:
         """Read the published folder of diffusers' layout. The autoencoder computes in float32."""
-        return cls(
-            read_transformer(WanVACETransformer3DModel, checkpoint / "transformer", device, dtype, _ONE_LAYER),
+        folder = checkpoint / "transformer"
+        made = cls(
+            read_transformer(WanVACETransformer3DModel, folder, device, dtype, _ONE_LAYER),
             VideoLatents.load(checkpoint / "vae", device, torch.float32),
             PromptEncoder.load(checkpoint, device, dtype),
             read_scheduler(checkpoint / "scheduler"),
         )
+        widths = {"vae": ("in_channels", made.images.channels), "text_encoder": ("text_dim", made.text.channels)}
+        require_fitting(made.transformer, checkpoint, widths)
+        return made
 
     @torch.inference_mode()
     def segment(self, clip: Clip, reference: np.ndarray | None, driving: Driving, segment: Segment) -> Denoised:
