@@ -87,7 +87,8 @@ class Facts:
     checkpoint_settings: tuple[str, ...] = ()  # files that are read where they are there
     loops: bool = True  # the end of a film can be made to join its beginning
     text: bool = False  # is told what to draw by prompt and negative_prompt
-    lora: bool = False  # its networks are Stable Diffusion 1.x, so that a LoRA of it can be added
+    lora: bool = False  # a LoRA can be added to its networks
+    lora_of: Literal["stable_diffusion", "wan"] = "stable_diffusion"  # whose networks they are
     modes: tuple[str, ...] = ("parity", "standard")
     fast: Fast | None = (
         None  # what is left out in mode fast where a row does not say; none: what the system itself does

@@ -26,6 +26,7 @@ from stages.diffusion.wan_vace.facts import WAN_VACE
 if TYPE_CHECKING:
     import torch
 
+    from stages.diffusion.weights.lora import Lora
     from stages.diffusion.weights.lora_file import LoraFile
 
 _OWN = (MAGICANIMATE, ANIMATE_ANYONE, DREAMPOSE, TEXT2VIDEO_ZERO, WAN_VACE, WAN_ANIMATE, DRAWN)
@@ -109,7 +110,9 @@ def load_animator(
     """
     module, _, attribute = facts_of(name).implementation.partition(":")
     animator: type[Animator] = getattr(importlib.import_module(module), attribute)
-    added = () if lora is None else (importlib.import_module("stages.diffusion.weights.lora").Lora.read(lora),)
+    added: tuple[Lora, ...] = ()
+    if lora is not None:
+        added = (importlib.import_module("stages.diffusion.weights.lora").Lora.read(lora, facts_of(name).lora_of),)
     try:
         loaded = animator.load(checkpoint, device, dtype, *added)
     except (ValueError, TypeError, LookupError, AttributeError, RuntimeError) as wrong:

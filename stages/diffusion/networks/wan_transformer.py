@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 from diffusers import ModelMixin
@@ -13,6 +13,9 @@ from manifests.errors import Problem
 from stages.diffusion.networks.offload import settle
 from stages.diffusion.weights.checkpoint import build, load_strictly, read_config
 from stages.diffusion.weights.sharded import read_network_state
+
+if TYPE_CHECKING:
+    from stages.diffusion.weights.lora import Lora
 
 Transformer = TypeVar("Transformer", bound=ModelMixin)
 
@@ -27,11 +30,16 @@ _NARROW = {"num_layers": 1, "num_attention_heads": 1, "ffn_dim": 8}
 
 
 def read_transformer(
-    kind: type[Transformer], folder: Path, device: str, dtype: torch.dtype, narrow: Mapping[str, Any]
+    kind: type[Transformer],
+    folder: Path,
+    device: str,
+    dtype: torch.dtype,
+    narrow: Mapping[str, Any],
+    lora: Lora | None = None,
 ) -> Transformer:
     """A transformer; what its class names stays in float32. Raises `Problem` for a wrong folder.
 
-    `narrow` are values of its own for a network of one layer.
+    `narrow` are values of its own for a network of one layer; `lora` is added to its weights.
     """
     config = read_config(folder)
     network = build(kind, config, folder / "config.json")
@@ -40,6 +48,8 @@ def read_transformer(
     for name, computed in kind.from_config({**config, **_NARROW, **head, **narrow}).named_buffers():
         owner, _, attribute = name.rpartition(".")
         network.get_submodule(owner).register_buffer(attribute, computed, persistent=False)
+    if lora is not None:
+        lora.fuse_transformer(network)
     return cast(Transformer, settle(network, device))
 
 

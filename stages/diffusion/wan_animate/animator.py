@@ -35,6 +35,7 @@ from stages.video.image import fit
 
 if TYPE_CHECKING:
     from manifests.clip import Clip
+    from stages.diffusion.weights.lora import Lora
 
 _ONE_LAYER = {"inject_face_latents_blocks": 1}
 BLANK = -1.0  # of a face that is not seen: black
@@ -71,11 +72,11 @@ class WanAnimate:
         self.nbytes = sum(weight.nbytes for network in self.modules.values() for weight in network.parameters())
 
     @classmethod
-    def load(cls, checkpoint: Path, device: str, dtype: torch.dtype) -> WanAnimate:
+    def load(cls, checkpoint: Path, device: str, dtype: torch.dtype, lora: Lora | None = None) -> WanAnimate:
         """Read the published folder of diffusers' layout (section 1). The autoencoder computes in float32."""
         folder = checkpoint / "transformer"
         made = cls(
-            read_transformer(WanAnimateTransformer3DModel, folder, device, dtype, _ONE_LAYER),
+            read_transformer(WanAnimateTransformer3DModel, folder, device, dtype, _ONE_LAYER, lora),
             VideoLatents.load(checkpoint / "vae", device, torch.float32),
             PromptEncoder.load(checkpoint, device, dtype),
             PictureTokens.load(checkpoint, device, dtype),

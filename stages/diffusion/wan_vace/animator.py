@@ -32,6 +32,7 @@ from stages.video.image import fit
 
 if TYPE_CHECKING:
     from manifests.clip import Clip
+    from stages.diffusion.weights.lora import Lora
 
 _ONE_LAYER = {"vace_layers": [0]}
 
@@ -56,11 +57,11 @@ class WanVace:
         self.nbytes = sum(weight.nbytes for network in self.modules.values() for weight in network.parameters())
 
     @classmethod
-    def load(cls, checkpoint: Path, device: str, dtype: torch.dtype) -> WanVace:
+    def load(cls, checkpoint: Path, device: str, dtype: torch.dtype, lora: Lora | None = None) -> WanVace:
         """Read the published folder of diffusers' layout. The autoencoder computes in float32."""
         folder = checkpoint / "transformer"
         made = cls(
-            read_transformer(WanVACETransformer3DModel, folder, device, dtype, _ONE_LAYER),
+            read_transformer(WanVACETransformer3DModel, folder, device, dtype, _ONE_LAYER, lora),
             VideoLatents.load(checkpoint / "vae", device, torch.float32),
             PromptEncoder.load(checkpoint, device, dtype),
             read_scheduler(checkpoint / "scheduler"),

@@ -1,4 +1,4 @@
-"""LoRA files: low-rank changes to the weights of a Stable Diffusion base model, added to them once when it is loaded.
+"""LoRA files: low-rank changes to the weights of a base model, added to them once when it is loaded.
 
 Fused weights cost neither memory nor time. Names are converted by diffusers; peft, which its own loader needs to apply
 them, is not.
@@ -18,9 +18,12 @@ from diffusers.utils.state_dict_utils import StateDictType, convert_state_dict_t
 from safetensors import safe_open
 
 from manifests.errors import Problem, Rejected
-from stages.diffusion.weights.lora_file import REMEDY, LoraFile
+from stages.diffusion.weights.lora_file import REMEDIES, Family, LoraFile
+from stages.diffusion.weights.wan_lora import converted_wan
 
-UNET, TEXT_ENCODER = "unet", "text_encoder"
+UNET, TEXT_ENCODER, TRANSFORMER = "unet", "text_encoder", "transformer"
+
+BIAS = "bias"
 
 log = logging.getLogger(__name__)
 
@@ -32,46 +35,57 @@ class LowRank:
     down: torch.Tensor  # (rank, in) or (rank, in, kernel, kernel)
     up: torch.Tensor  # (out, rank) or (out, rank, 1, 1)
     alpha: float | None  # None: the rank
+    bias: torch.Tensor | None = None  # (out,) added to the layer's
 
-    def fits(self, weight: torch.Tensor) -> bool:
-        """Whether this is a change to a weight of that shape."""
+    def fits(self, layer: torch.nn.Module | None) -> bool:
+        """Whether this is a change to a layer of those shapes."""
+        weight, bias = getattr(layer, "weight", None), getattr(layer, "bias", None)
+        if weight is None or (self.bias is not None and (bias is None or bias.shape != self.bias.shape)):
+            return False
         rank, out = len(self.down), len(self.up)
         shapes = self.up.numel() == out * rank and self.down.numel() == rank * weight[0].numel()
         return shapes and out == len(weight)
 
+    @property
+    def factor(self) -> float:
+        """By which all of it is multiplied."""
+        return 1.0 if self.alpha is None else self.alpha / len(self.down)
+
     def change(self, weight: torch.Tensor) -> torch.Tensor:
         """What is added to a weight that it fits: in float32, on that weight's device."""
-        rank = len(self.down)
-        factor = 1.0 if self.alpha is None else self.alpha / rank
         up, down = (half.to(weight.device, torch.float32).flatten(1) for half in (self.up, self.down))
-        return factor * (up @ down).reshape(weight.shape)
+        return self.factor * (up @ down).reshape(weight.shape)
 
 
 class Lora:
     """The changes of one file, by network and layer."""
 
-    def __init__(self, name: str, scale: float, layers: Mapping[str, Mapping[str, LowRank]]) -> None:
+    def __init__(
+        self, name: str, scale: float, layers: Mapping[str, Mapping[str, LowRank]], family: Family = "stable_diffusion"
+    ) -> None:
         self._name = name
+        self._remedy = REMEDIES[family]
         self._scale = scale
         self._layers = layers
 
     @classmethod
-    def read(cls, file: LoraFile) -> Lora:
-        """Raises `Rejected` for what is no LoRA, or one of a kind that cannot be added to weights.
+    def read(cls, file: LoraFile, family: Family = "stable_diffusion") -> Lora:
+        """A LoRA of that family's networks.
 
-        Raises `Problem` where the bytes are not those that were validated.
+        Raises `Rejected` for what is no LoRA, or one of a kind that cannot be added to weights; `Problem` where the
+        bytes are not those that were validated.
         """
         file.check()
         try:
             with safe_open(file.path, "pt") as opened:
                 state = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 - no mapping
                 metadata = json.loads((opened.metadata() or {}).get("lora_adapter_metadata", "{}"))
-            return cls(file.name, file.scale, _layers(state, metadata))
+            return cls(file.name, file.scale, _layers(state, metadata, family), family)
         except Problem:
             raise
         except Exception as broken:  # damaged bytes, and names that diffusers cannot convert
             reason = " ".join((str(broken) or type(broken).__name__).split())[:200]
-            raise Rejected(f"lora {file.name}: cannot be read: {reason}", REMEDY) from None
+            raise Rejected(f"lora {file.name}: cannot be read: {reason}", REMEDIES[family]) from None
 
     def fuse(self, unet: torch.nn.Module, text_encoder: torch.nn.Module | None = None) -> None:
         """Add the changes to the weights of these networks, in place.
@@ -79,38 +93,55 @@ class Lora:
         Layers of a text encoder are left out, and said to be, where the animator has none. Raises `Rejected` when a
         layer is not in its network or of another shape; the networks are then as they were.
         """
-        networks = {UNET: unet, TEXT_ENCODER: text_encoder}
-        fitting, complaints = [], []
+        self._add({UNET: unet, TEXT_ENCODER: text_encoder})
+
+    def fuse_transformer(self, transformer: torch.nn.Module) -> None:
+        """The same for a system that denoises with a transformer."""
+        self._add({TRANSFORMER: transformer})
+
+    def _add(self, networks: Mapping[str, torch.nn.Module | None]) -> None:
+        fitting: list[tuple[Any, LowRank]] = []
+        complaints = []
         for part, layers in self._layers.items():
-            if networks.get(part) is None:
+            if (network := networks.get(part)) is None:
                 log.warning("lora %s: its part %s is ignored, the animator has no such network", self._name, part)
                 continue
-            modules = dict(networks[part].named_modules())
+            modules = dict(network.named_modules())
             for name, low_rank in layers.items():
-                weight = getattr(modules.get(name), "weight", None)
-                if weight is not None and low_rank.fits(weight):
-                    fitting.append((weight, low_rank))
+                layer = modules.get(name)
+                if low_rank.fits(layer):
+                    fitting.append((layer, low_rank))
                 else:
                     shapes = [tuple(low_rank.up.shape), tuple(low_rank.down.shape)]
                     complaints.append(f"{part}.{name} ({' × '.join(map(str, shapes))})")
         if complaints or not fitting:
             more = f" and {len(complaints) - 3} more" if len(complaints) > 3 else ""
             what = ", ".join(complaints[:3]) + more or f"it is for {' and '.join(self._layers)} alone"
-            raise Rejected(f"lora {self._name} does not fit the animator's networks: {what}", REMEDY)
+            raise Rejected(f"lora {self._name} does not fit the animator's networks: {what}", self._remedy)
         with torch.no_grad():
-            for weight, low_rank in fitting:
+            for layer, low_rank in fitting:
+                weight = layer.weight
                 weight.copy_(weight.float() + self._scale * low_rank.change(weight))
+                if low_rank.bias is not None:
+                    bias = layer.bias
+                    bias.copy_(bias.float() + self._scale * low_rank.factor * low_rank.bias.to(bias.device).float())
 
 
-def _layers(state: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]) -> dict[str, dict[str, LowRank]]:
+def _layers(
+    state: Mapping[str, torch.Tensor], metadata: Mapping[str, Any], family: Family
+) -> dict[str, dict[str, LowRank]]:
     """{network: {layer: change}} of a file's tensors. Raises `Rejected` or `ValueError` for any other kind of file."""
     if unsupported := [key for key in state if "dora_scale" in key or "lora_magnitude_vector" in key]:
-        raise Rejected(f"lora: {unsupported[0]} is of a DoRA, which is no change of low rank", REMEDY)
-    converted, alphas = StableDiffusionLoraLoaderMixin.lora_state_dict(dict(state))
+        raise Rejected(f"lora: {unsupported[0]} is of a DoRA, which is no change of low rank", REMEDIES[family])
     halves: dict[tuple[str, str], dict[str, torch.Tensor]] = {}
-    stated = {_place(key)[:2]: float(alpha) for key, alpha in (alphas or {}).items()}
+    if family == "wan":
+        converted, alphas, place = converted_wan(state), {}, _place_as_named
+    else:
+        converted, alphas = StableDiffusionLoraLoaderMixin.lora_state_dict(dict(state))
+        place = _place
+    stated = {place(key)[:2]: float(alpha) for key, alpha in (alphas or {}).items()}
     for key, tensor in converted.items():
-        part, layer, half = _place(key)
+        part, layer, half = place(key)
         if half:
             halves.setdefault((part, layer), {})[half] = tensor
         elif key.endswith(".alpha"):
@@ -119,13 +150,13 @@ def _layers(state: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]) -> d
             raise ValueError(f"{key} is no part of a LoRA")
     layers: dict[str, dict[str, LowRank]] = {}
     for (part, layer), both in halves.items():
-        if len(both) < 2:
+        if not {"lora_A", "lora_B"} <= set(both):
             raise ValueError(f"{part}.{layer} has one half alone, {', '.join(both)}")
         down, up = both["lora_A"], both["lora_B"]
         if min(down.dim(), up.dim()) < 2 or not len(down):
             raise ValueError(f"{part}.{layer} is no pair of matrices")
         alpha = stated.get((part, layer), _trained_alpha(part, layer, metadata, len(down)))
-        layers.setdefault(part, {})[layer] = LowRank(down, up, alpha)
+        layers.setdefault(part, {})[layer] = LowRank(down, up, alpha, both.get(BIAS))
     if not layers:
         raise ValueError("it holds no layer")
     return layers
@@ -148,6 +179,15 @@ def _place(key: str) -> tuple[str, str, str]:
         layer, half = rest, ""
     # transformers leaves out the class name that files still have
     return part, layer.removeprefix("text_model."), half
+
+
+def _place_as_named(key: str) -> tuple[str, str, str]:
+    """The same of a key in diffusers' layout, whose halves may have a bias beside them."""
+    part, _, rest = key.removesuffix(".alpha").partition(".")
+    for ending, half in ((".lora_A.weight", "lora_A"), (".lora_B.weight", "lora_B"), (".lora_B.bias", BIAS)):
+        if rest.endswith(ending):
+            return part, rest.removesuffix(ending), half
+    return part, rest, ""
 
 
 def _trained_alpha(part: str, layer: str, metadata: Mapping[str, Any], rank: int) -> float | None:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from safetensors import safe_open
 
 from manifests import storage
 from manifests.errors import Problem, Rejected
 
-REMEDY = "use a LoRA of Stable Diffusion 1.x in kohya's or diffusers' layout, as .safetensors"
+Family = Literal["stable_diffusion", "wan"]  # networks that LoRAs are made for
+
+REMEDIES: dict[Family, str] = {
+    "stable_diffusion": "use a LoRA of Stable Diffusion 1.x in kohya's or diffusers' layout, as .safetensors",
+    "wan": "use a LoRA of Wan, of this model's size, in its own, kohya's or diffusers' layout, as .safetensors",
+}
+REMEDY = "use a LoRA of the animator's networks in kohya's or diffusers' layout, as .safetensors"
 
 
 @dataclass(frozen=True)
