@@ -61,6 +61,7 @@ def examine(config: RunConfig, output: str | None, with_ray: bool, say: Say) -> 
         "packages": packages,
         "video": video,
         "sandbox": sandbox,
+        "credentials": lambda: credentials(config),
         "torch": lambda: torch_devices(config),
         "attention": lambda: attention(config),
         "compile": lambda: compilation(config),
@@ -157,6 +158,21 @@ def sandbox() -> Findings:
     if found.allowed:
         remedy = "run on Linux 5.13 or later, whose seccomp and Landlock the container allows, or see SECURITY.md"
         yield Finding("warning", f"whoever takes over a decoder is not denied: {', '.join(found.allowed)}", remedy)
+
+
+def credentials(config: RunConfig) -> Findings:
+    """Who signs films: a picture is signed."""
+    from stages.provenance.credentials.film_signing import NOBODY, FilmSigning
+
+    try:
+        name = FilmSigning(config.provenance).tried()
+    except Problem as problem:
+        yield Finding("FAIL", problem.error, problem.remedy)
+        return
+    if name == NOBODY:
+        yield Finding("warning", "films are not signed", "leave provenance.credentials.sign out of the configuration")
+    else:
+        yield Finding("ok", f"films are signed by {name!r}")
 
 
 def _version(program: str) -> str:

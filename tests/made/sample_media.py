@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +17,7 @@ from PIL import Image
 
 from pipelines.configuration import RunConfig
 from stages.video.encode import Encoder, EncodeRecipe
+from tests.made.certificates import issue
 
 CHECKPOINT = Path(__file__).resolve().parents[1] / "golden" / "magicanimate" / "checkpoint"
 BACKGROUND = (68, 1, 84)  # of DensePose renders
@@ -71,11 +73,15 @@ def media(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def cluster(s3_endpoint: str) -> Iterator[str]:
-    """One local Ray cluster for the whole session; its workers know the S3 server."""
+def cluster(s3_endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One local Ray cluster for the whole session; its workers know the S3 server, and a key that signs films."""
     import ray
 
     from cluster.connection import connect
 
+    issued = issue(tmp_path_factory.mktemp("certificate"), "House of Workers")
+    os.environ["CATWALK_TEST_CHAIN"], os.environ["CATWALK_TEST_KEY"] = (
+        path.read_text() for path in (issued.certificate, issued.private_key)
+    )
     yield connect()
     ray.shutdown()

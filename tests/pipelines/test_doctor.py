@@ -17,6 +17,7 @@ from stages.diffusion.animators import ANIMATORS
 from stages.diffusion.networks import compiled_blocks
 from stages.poses.recipes import DWPoseSettings, Estimators, PeopleSettings
 from tests.conftest import CHECKOUT
+from tests.made.certificates import issue
 
 WEIGHTS = CHECKOUT / "tests" / "golden" / "magicanimate" / "checkpoint"
 CONFIG = RunConfig(checkpoints={"magicanimate": str(WEIGHTS)})
@@ -45,9 +46,22 @@ def test_a_whole_installation_passes_every_check(tmp_path: Path) -> None:
     assert "2 of 2 frames" in the_line(said, "back with")
     denied = the_line(said, "whoever takes over a decoder is denied")
     assert all(name in denied for name in ("network", "programs", "writing files", "memory without end"))
+    assert the_line(said, "films are signed by 'Catwalk development (untrusted)'").startswith("ok")
     assert "has all parts of magicanimate" in the_line(said, "checkpoint magicanimate")
     assert "write, read, claim, list and delete work" in the_line(said, "output")
     assert list(tmp_path.iterdir()) == [], "the doctor leaves nothing behind"
+
+
+def test_who_signs_films_is_tried_by_signing(tmp_path: Path) -> None:
+    def said_of(**credentials: object) -> list[str]:
+        return examined(RunConfig.load(None, {"provenance": {"credentials": credentials}}))[1]
+
+    house = issue(tmp_path / "house").section()["credentials"]
+    assert the_line(said_of(**house), "films are signed by 'House of Tests'").startswith("ok")
+    unfit = issue(tmp_path / "servers", purpose=False).section()["credentials"]
+    assert the_line(said_of(**unfit), "credentials", "provenance.credentials").startswith("FAIL")
+    assert the_line(said_of(**{**house, "private_key": "env:CATWALK_ABSENT"}), "CATWALK_ABSENT").startswith("FAIL")
+    assert the_line(said_of(sign=False), "films are not signed").startswith("warning")
 
 
 def test_object_storage_is_really_written_read_and_deleted(s3: str) -> None:

@@ -18,6 +18,8 @@ import av
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import ray
+from c2pa import Reader
 from PIL import Image
 
 from manifests import results, storage
@@ -113,6 +115,27 @@ def test_every_row_ends_as_exactly_one_result_and_bad_rows_stop_nothing(media: P
     assert summary["session"]["cpu_seconds"] == pytest.approx(good.cpu_seconds + ntsc.cpu_seconds, abs=0.01)
     assert {name: summary["plan"][name]["ratio"] for name in ("films", "frames")} == {"films": 1.0, "frames": 1.0}
     assert "against the plan" in storage.read_bytes(storage.join(outcome.folder, "summary.txt")).decode()
+
+
+def test_films_are_signed_on_workers_with_a_key_from_the_environment_that_is_in_no_file(media: Path) -> None:
+    manifest = write_manifest(media / "m.parquet", [clip_row("a"), clip_row("b")])  # the same film twice
+    named = {"certificate": "env:CATWALK_TEST_CHAIN", "private_key": "env:CATWALK_TEST_KEY"}
+    outcome = run(config(provenance={"credentials": named}), manifest, str(media / "out"))
+    assert [one.status for one in outcome.results] == ["done", "cached"]
+    assert {one.signed_by for one in outcome.results} == {"House of Workers"}
+    for result in outcome.results:
+        for file in (result.film, result.poster):
+            with Reader(Path(file)) as reader:
+                assert reader.get_validation_state() == "Valid"
+                active = reader.get_active_manifest()
+                assert active["signature_info"]["common_name"] == "House of Workers"
+    summary = storage.read_json(storage.join(outcome.folder, "summary.json"))
+    assert summary["signed_by"] == {"House of Workers": 2}
+    key = os.environ["CATWALK_TEST_KEY"].splitlines()[1].encode()
+    session = Path(ray._private.worker._global_node.get_session_dir_path())
+    written = [path for folder in (media / "out", session / "logs") for path in folder.rglob("*") if path.is_file()]
+    assert len(written) > 10
+    assert [path for path in written if key in path.read_bytes()] == []
 
 
 def test_a_second_run_reads_no_media_and_makes_nothing_again(media: Path) -> None:

@@ -37,9 +37,14 @@ class FilmSigning:
         return signing_of(self._provenance.credentials, self._development)
 
     def require_possible(self) -> None:
-        """Sign a picture of one colour. Raises `Problem` where films could not be signed."""
-        if self._provenance.credentials.certificate is None or self._signing is None:
-            return
+        """Raise `Problem` where films could not be signed; of a development certificate that is known."""
+        if self._provenance.credentials.certificate is not None:
+            self.tried()
+
+    def tried(self) -> str:
+        """Who signs films, after a picture of one colour was signed. Raises `Problem` where that fails."""
+        if self._signing is None:
+            return NOBODY
         from PIL import Image
 
         from stages.provenance.credentials.embedding import sign_file
@@ -49,6 +54,7 @@ class FilmSigning:
         with temporary_folder("signing") as folder:
             Image.new("RGB", (16, 16)).save(folder / "nothing.jpg")
             sign_file(folder / "nothing.jpg", folder / "signed.jpg", nothing, "0" * 32, "0", self._signing)
+        return self._signing.name
 
     def key(self, work: Work, marker: Mapping[str, Any] | None = None) -> str | None:
         """The key of a clip's signed film: its film's, what is stated, and who signs; None where nobody is to.
