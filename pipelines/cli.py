@@ -17,6 +17,7 @@ from pipelines.commands.jobs import add_logs, add_status, add_stop, add_submit
 from pipelines.commands.manifests import add_manifest
 from pipelines.commands.nights import add_animate, add_plan, add_replay, add_report
 from pipelines.commands.options import BROKE_OFF, EXIT_CODES, OK, SOME_FAILED, WRONG_USAGE
+from pipelines.commands.release import add_release
 from pipelines.commands.revoke import add_revoke
 from pipelines.console import Console, Terminated, print_json, told_to_end
 
@@ -117,6 +118,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_models(commands)
     add_replay(commands)
     add_doctor(commands)
+    add_release(commands)
     add_revoke(commands)
     add_clean(commands)
     add_cluster(commands)

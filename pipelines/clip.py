@@ -16,9 +16,9 @@ import torch
 
 from manifests import storage
 from manifests.clip import Clip, parse_clip
-from manifests.errors import Again, Problem, WrongUsage
+from manifests.errors import Again, Problem, Rejected, WrongUsage
 from manifests.field_error import FieldError, choose, rejection
-from manifests.layout import OutputLayout
+from manifests.layout import Film, OutputLayout
 from manifests.result_warnings import plan_warnings
 from manifests.results import Result
 from manifests.storage_fault import StorageFault, storage_fault
@@ -93,6 +93,8 @@ def make_clip(
             say(f"{changed.error}; once more")
             work = chain.work(fields)
             result = chain.film(work)
+        if not result.good:
+            raise _set_aside(result, chain.settings.layout, film)
         _deliver(Path(cast(str, result.film)), film, chain.settings.config.cache)
         if poster is not None:
             storage.publish(Path(cast(str, result.poster)), str(poster.absolute()))
@@ -140,6 +142,13 @@ def _in_words(work: Work, settings: RunSettings) -> str:
     said = f"{clip.animator}, {clip.mode} mode, {work.frames} frames, {clip.steps} steps"
     times = f"{len(settings.devices)} × " if len(settings.devices) > 1 else ""
     return f"{said}, {dtype} on {times}{settings.device}"
+
+
+def _set_aside(result: Result, layout: OutputLayout, film: Path) -> Rejected:
+    """What is said of a film that a person has to look at first; it is kept beside the place that was asked for."""
+    kept = film.absolute().with_name(f"{film.stem}.set-aside.mp4")
+    storage.publish(Path(layout.aside().film(Film(cast(str, result.id), cast(str, result.film_key)))), str(kept))
+    return Rejected(result.error or "", f"look at {kept}, and use it if it is in order")
 
 
 def _deliver(made: Path, film: Path, cache: str | None) -> None:

@@ -14,6 +14,7 @@ from manifests.consent.settings import ConsentSettings
 from manifests.errors import WrongUsage
 from manifests.field_error import closest
 from manifests.review import ReviewLimits
+from manifests.safety import SafetySettings
 from manifests.yaml_file import read_yaml
 from pipelines.time_limits import TimeLimits
 from stages.diffusion.acceleration import Acceleration
@@ -146,6 +147,7 @@ class RunConfig(_Section):
     review: ReviewLimits = ReviewLimits()
     provenance: Provenance = Provenance()
     consent: ConsentSettings = ConsentSettings()
+    safety: SafetySettings = SafetySettings()
     validate_pool: CpuPool = CpuPool(size=2)
     pose_pool: Pool = Pool()
     inputs_pool: Pool = Pool()

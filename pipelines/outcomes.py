@@ -93,7 +93,9 @@ class Outcomes:
         markers = self._layout.read_film_markers([films[clip.row] for clip in there])
         kept = []
         for work, marker in zip((clip.work for clip in there), markers, strict=True):
-            if marker is not None and usable(work, marker, names[storage.name(self._layout.film(films[work.row]))]):
+            if marker is None or self._settings.config.safety.pending(marker):
+                continue
+            if usable(work, marker, names[storage.name(self._layout.film(films[work.row]))]):
                 kept.append(guarded("reconcile", work, partial(self._found, work, films[work.row], marker)))
         return kept
 

@@ -14,6 +14,7 @@ from manifests.kept_results import KeptResults
 from manifests.layout import Film, OutputLayout
 from manifests.results import AT_ONCE, Result
 from manifests.review import ReviewLimits
+from manifests.safety import SafetySettings
 from manifests.work import Work
 from pipelines.boundary import guarded
 from pipelines.planned_clip import PlannedClip
@@ -99,11 +100,12 @@ def make_plan(
     run_id: str,
     limits: ReviewLimits | None = None,
     signing: FilmSigning | None = None,
+    safety: SafetySettings | None = None,
 ) -> Plan:
     """Three listings and one small read per finished clip; nothing is decoded.
 
     `limits` say which of the finished films are to be reviewed; those that `signing` finds signed otherwise are signed
-    again here, each in a few hundredths of a second.
+    again here, each in a few hundredths of a second. Films that `safety` wants to be looked at are among those to do.
     A film that this very run made before it was interrupted counts as done, one of an earlier run as cached.
     """
     poses, latents = (storage.listing(storage.parent(place("key"))) for place in (layout.poses, layout.latents))
@@ -118,6 +120,8 @@ def make_plan(
         calls: list[tuple[Work, Callable[[], Result]]] = []
         for clip, marker in zip(some, markers, strict=True):
             film = films[clip.film_key]
+            if safety is not None and marker is not None and safety.pending(marker):
+                continue
             if results.is_marker(marker) and usable(work := clip.work, marker, film.size):
                 calls.append((work, partial(reused, work, film, marker, layout, run_id, limits, signing)))
                 known.add(clip.row)

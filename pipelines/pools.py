@@ -73,11 +73,11 @@ def demands(config: RunConfig) -> list[list[Demand]]:
     ]
 
 
-def computing_by(config: RunConfig, attention: str) -> list[Demand]:
-    """What the animating pools reserve whose attention is computed in that way."""
+def computing_by(config: RunConfig, attention: str | None = None) -> list[Demand]:
+    """What the animating pools reserve, all of them or those whose attention is computed in that way."""
     own = {f"animate_pools.{name}": config.pool_of(name) for name in config.animate_pools}
     pools = {"animate_pool": config.animate_pool} | own
-    return [_demand(name, pool, pool.size) for name, pool in pools.items() if pool.attention == attention]
+    return [_demand(name, pool, pool.size) for name, pool in pools.items() if attention in (None, pool.attention)]
 
 
 def _demand(name: str, pool: CpuPool, workers: int) -> Demand:

@@ -22,6 +22,7 @@ from stages.diffusion.animators import ANIMATORS, UNUSABLE, add_animators
 from stages.hub import on_hub, require_allowed
 from stages.provenance.credentials.development import DevelopmentCertificate, development_certificate
 from stages.provenance.credentials.film_signing import FilmSigning
+from stages.provenance.safety import require_net
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -147,6 +148,7 @@ def require_packages(config: RunConfig) -> None:
     """Raise `WrongUsage` for settings whose package is not installed here, where animators will be loaded."""
     if any(pool.attention == "xformers" for pool in config.animating()) and not xformers_is_here():
         raise WrongUsage("animate_pool.attention xformers: the package is not installed here", GET_XFORMERS)
+    require_net(config.safety)
 
 
 def _weights(config: RunConfig, folder: str, here: str) -> str:

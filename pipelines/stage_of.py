@@ -103,4 +103,5 @@ def animate(
         weights=config.model_cache.cache(),
         register=Register(config.consent),
         signing=settings.signing(),
+        safety=config.safety,
     )

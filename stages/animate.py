@@ -27,6 +27,7 @@ from manifests.layout import Film, OutputLayout, sound_key
 from manifests.out_of_memory import first_line, out_of_memory
 from manifests.results import Result
 from manifests.review import Measure, ReviewLimits
+from manifests.safety import SafetySettings
 from manifests.storage_fault import StorageFault, storage_fault
 from manifests.temporary import temporary_folder
 from manifests.work import Work
@@ -47,10 +48,12 @@ from stages.poses.motion.quality import QualityRules
 from stages.poses.outdated import outdated
 from stages.progress import Told, counted_batches, silent
 from stages.provenance.credentials.film_signing import FilmSigning, whole
+from stages.screening import Screening
 from stages.video.beside import used_beside
 from stages.video.brightness import BRIGHT, DARK, Brightest
 from stages.video.encode import EncodeRecipe
 from stages.video.film import Written, likely_posters, shown_of, write_film
+from stages.video.quality.curve import Figure
 from stages.video.quality.film_quality import FilmQuality
 from stages.video.sound import check_sound
 
@@ -134,14 +137,17 @@ class Animate:
         weights: NodeCache | None = None,
         register: Register | None = None,
         signing: FilmSigning | None = None,
+        safety: SafetySettings | None = None,
     ) -> None:
         """`run_id`, `code` and `machine` go into the marker; `pose_rules` say which keypoints are unusable.
 
         `told` is told of the steps and frames that are done; `limits` say which films somebody should look at;
         `going_on` is asked between the segments of a long clip, and raises where the run is to end; `weights` are kept
         there that come from elsewhere; `register` holds the consents of people, where a run asks for them;
-        `signing` signs what is published, left out with this machine's development certificate.
+        `signing` signs what is published, left out with this machine's development certificate; `safety` says which
+        films are set aside instead.
         """
+        self._screening = Screening(safety or SafetySettings(), layout)
         self._register = register or Register(ConsentSettings())
         self._withdrawals = Withdrawals(layout, self._register.settings)
         self._signing = signing or FilmSigning()
@@ -170,22 +176,33 @@ class Animate:
                 marker = self._signing.renewed(work, film, results.marker_under(work, marker), self._layout)
             elif results.under_other_consents(work, marker):
                 storage.publish_json(results.marker_under(work, marker), self._layout.film_marker(film))
+            if self._screening.pending(marker):
+                with temporary_folder("screening") as folder:
+                    marker = self._screening.finished(
+                        film, marker, partial(self._denoise.reference, work, None, folder)
+                    )
+                if "set_aside" in marker:
+                    return results.of_set_aside(work, marker, self._layout)
             own = marker.get("run") == self._run_id
             return results.of_marker(work, marker, "done" if own else "cached", self._layout, self._limits)
         started, timings = datetime.now(UTC), Timings(dict(work.seconds))
         with temporary_folder("animate") as folder:
             made = self._with_room(work, partial(self._finite, work, folder, timings))
+            reason = self._screened(made, work, folder)
             work = self._consented(work)  # it took its time, in which somebody may have changed their mind
+            layout = self._layout.aside() if reason else self._layout
             with timings.of("publish"):
                 carried = self._signing.carried(work, self._layout)
                 movie = self._signing.signed(work, made.movie, folder, self._code, carried)
                 poster = self._signing.signed(work, made.poster, folder, self._code)
-                self._publish(movie, poster, film)
+                self._publish(movie, poster, film, layout)
             film_bytes = movie.stat().st_size
         result = self._result(work, attempt, started, timings, made, film_bytes)
-        marker = results.marker(result, self._run_id, made.quality.curves())
-        storage.publish_json(marker, self._layout.film_marker(film))
+        marker = results.marker(result, self._run_id, made.quality.curves()) | ({"set_aside": reason} if reason else {})
+        storage.publish_json(marker, layout.film_marker(film))
         self._clear(work)
+        if reason:
+            return results.of_set_aside(work, marker, self._layout)
         return results.of_marker(work, marker, "done", self._layout, self._limits)
 
     def _consented(self, work: Work) -> Work:
@@ -193,6 +210,13 @@ class Animate:
         consents = consents_of(work.clip, self._register, now=True)
         self._withdrawals.require_none(work.film_key, consents)
         return work.model_copy(update={"consents": consents})
+
+    def _screened(self, made: Made, work: Work, scratch: Path) -> str | None:
+        """Why a film just made is to be set aside; its scores are among the figures."""
+        found = self._screening.measures(made.movie, partial(self._denoise.reference, work, None, scratch))
+        for name, measure in found.items():
+            made.quality.put(name, Figure(measure.value, measure.frame))
+        return self._screening.settings.reason(found)
 
     def _clear(self, work: Work) -> None:
         """Remove the segments of a finished film, unless latents are kept."""
@@ -309,11 +333,11 @@ class Animate:
             return None
         return marker if whole(marker, size) else None
 
-    def _publish(self, movie: Path, still: Path, film: Film) -> None:
-        """Put film and poster at their places. Raises `Problem` naming where the film was kept instead."""
+    def _publish(self, movie: Path, still: Path, film: Film, layout: OutputLayout) -> None:
+        """Put film and poster at their places in `layout`. Raises `Problem` naming where the film was kept instead."""
         try:
-            storage.publish(movie, self._layout.film(film))
-            storage.publish(still, self._layout.poster(film))
+            storage.publish(movie, layout.film(film))
+            storage.publish(still, layout.poster(film))
         except Exception as error:
             fault = storage_fault(error) or StorageFault(f"{type(error).__name__}: {error}", "run again")
             kept = self._layout.unpublished(film)

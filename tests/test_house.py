@@ -92,7 +92,7 @@ ROOMS |= {"acceleration": "acceleration", "networks": "networks", "sampling": "s
 BETWEEN_STAGES = {"stages.driving", "stages.suitability", "stages.checkpoint_files", "stages.progress"}
 BETWEEN_STAGES |= {"stages.cache_entry", "stages.latents_file", "stages.latents_cache", "stages.denoise"}
 BETWEEN_STAGES |= {"stages.node_cache", "stages.hub"}
-BETWEEN_STAGES |= {"stages.measuring", "stages.consenting"}
+BETWEEN_STAGES |= {"stages.measuring", "stages.consenting", "stages.screening"}
 MAY_IMPORT = {
     "manifests": set(),
     "cluster": {"manifests"},

@@ -139,6 +139,10 @@ class ConsentRecord(BaseModel):
         text = json.dumps(terms, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
+    def revoked_by(self, day: date) -> bool:
+        """Whether it no longer holds on that day, as it was revoked."""
+        return self.revoked is True or (self.revoked is not None and self.revoked <= day)
+
     def serves(self, role: Role) -> bool:
         """Whether it was given for that."""
         return self.role in (role, "both")

@@ -61,7 +61,7 @@ def read_records(uri: str) -> dict[str, ConsentRecord]:
 
 
 def mark_revoked(uri: str, name: str, day: date, dry_run: bool = False) -> ConsentRecord:
-    """Mark a record as revoked from `day` on, unless it is already; returns it as it was.
+    """Mark a record as revoked from `day` on, unless it is already by then; returns it as it was.
 
     Nothing else of the file changes, but that Parquet is packed anew. Raises `Problem` where there is no such record,
     or where the file changed meanwhile.
@@ -70,7 +70,7 @@ def mark_revoked(uri: str, name: str, day: date, dry_run: bool = False) -> Conse
     if name not in records:
         shown = storage.redact(uri)
         raise Problem(f"consent records {shown}: none has the id {name!r}", choose(name, records) if records else "")
-    if records[name].revoked is not None or dry_run:
+    if records[name].revoked_by(day) or dry_run:
         return records[name]
     before = storage.stamp(uri)
     data = _revoked_table(uri, name, day) if _is_parquet(uri) else _revoked_text(uri, name, day)

@@ -103,7 +103,7 @@ def faults_of(record: ConsentRecord, role: Role, use: ConsentSettings, day: date
     if not record.serves(role):
         error = f"was given for a {record.role}, not for a {role}"
         faults.append(Fault(error, f"name a record that the person gave as a {role}"))
-    if record.revoked is True or (record.revoked is not None and record.revoked <= day):
+    if record.revoked_by(day):
         when = "" if record.revoked is True else f" on {record.revoked}"
         faults.append(Fault(f"was revoked{when}", "make no film under it: take the row out, or name another record"))
     if day < record.starts:

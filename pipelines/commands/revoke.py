@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-from manifests.errors import WrongUsage
 from pipelines.commands.options import OK, SOME_FAILED, new_command, output_layout, speech_options
 from pipelines.console import print_json, print_text
 
@@ -17,7 +16,8 @@ def add_revoke(commands: Any) -> None:
     text = "list every film that was made under a consent; mark its record as revoked, and withdraw the films"
     parser = new_command(commands, "revoke", revoke, text, SOME_FAILED)
     parser.add_argument("consent", help="id of the consent record")
-    parser.add_argument("output", nargs="*", help="folders or bucket prefixes that films were made into")
+    parser.add_argument("output", help="folder or bucket prefix that films were made into")
+    parser.add_argument("--also", action="append", default=[], metavar="OUTPUT", help="another one; may be repeated")
     parser.add_argument(
         "--records",
         metavar="URI",
@@ -46,38 +46,36 @@ def revoke(arguments: argparse.Namespace) -> int:
 
     name, dry = arguments.consent, arguments.dry_run
     records = arguments.records or RunConfig.load(arguments.config).consent.records
-    if not records and not arguments.output:
-        raise WrongUsage(f"revoke {name!r}: neither records nor an output is given", "give --records, OUTPUT or both")
-    layouts = [output_layout(argparse.Namespace(**{**vars(arguments), "output": one})) for one in arguments.output]
+    outputs = [arguments.output, *arguments.also]
+    layouts = [output_layout(argparse.Namespace(**{**vars(arguments), "output": one})) for one in outputs]
     lines, problems, marked = [], [], None
     if records:
         records = storage.resolve(records, os.getcwd())
         try:
             before = mark_revoked(records, name, utc_today(), dry)
         except Problem as problem:
-            if not layouts or isinstance(problem, WrongUsage):
-                raise
             problems.append(f"it could not be marked as revoked: {problem}")
         except Exception as error:  # of the store: the films are looked for all the same
             problems.append(f"consent records {storage.redact(records)} could not be written: {explained(error)[0]}")
         else:
-            marked = "already" if before.revoked is not None else ("would be" if dry else utc_today().isoformat())
+            today = utc_today()
+            marked = "already" if before.revoked_by(today) else ("would be" if dry else today.isoformat())
             said = {"already": "was revoked already", "would be": "would be marked as revoked"}
             lines.append(f"{storage.redact(records)}: {name} {said.get(marked, f'is revoked from {marked} on')}")
     elif not arguments.quiet:
         lines.append(f"no records are given: {name} is revoked nowhere")
-    outputs = []
+    told = []
     for layout in layouts:
         found = films_under(layout, name)
         moved = withdraw(layout, found, name) if arguments.withdraw and not dry else 0
         lines += found.lines()
         lines += [f"{storage.redact(layout.output)}: withdrew {moved} films"] if moved else []
-        outputs.append({"output": storage.redact(layout.output), "withdrew": moved, "runs_going_on": found.going_on,
+        told.append({"output": storage.redact(layout.output), "withdrew": moved, "runs_going_on": found.going_on,
                         "films": [one.to_dict() for one in found.films]})  # fmt: skip
         problems += found.problems
     code = SOME_FAILED if problems else OK
     if arguments.json:
-        facts = {"consent": name, "marked": marked, "dry_run": dry, "outputs": outputs, "problems": problems}
+        facts = {"consent": name, "marked": marked, "dry_run": dry, "outputs": told, "problems": problems}
         print_json({"exit_code": code, **facts})
     else:
         print_text("\n".join([*lines, *(one for one in problems if f"  {one}" not in lines)]))

@@ -32,6 +32,7 @@ COMMANDS = [
     ["poses"],
     ["models"],
     ["models", "fetch"],
+    ["release"],
     ["revoke"],
     ["doctor"],
     ["config"],

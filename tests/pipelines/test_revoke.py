@@ -41,9 +41,8 @@ def night(request: pytest.FixtureRequest, tmp_path: Path) -> OutputLayout:
     return layout if request.param == "local" else in_bucket(layout, request.getfixturevalue("s3"))
 
 
-def revoke(capsys: pytest.CaptureFixture[str], layout: OutputLayout | None, *words: str, name: str = "C-1") -> Any:
-    outputs = [layout.output] if layout else []
-    code = cli.main(["revoke", name, *outputs, "--json", *words])
+def revoke(capsys: pytest.CaptureFixture[str], layout: OutputLayout, *words: str, name: str = "C-1") -> Any:
+    code = cli.main(["revoke", name, layout.output, "--json", *words])
     told = json.loads(capsys.readouterr().out)
     assert told["exit_code"] == code
     return told
@@ -139,7 +138,7 @@ def test_a_record_is_marked_and_a_dry_run_marks_none(
     storage.publish(local, records)
     revoke(capsys, night, "--records", records, "--dry-run")
     assert read_records(records)["C-1"].revoked is None
-    assert revoke(capsys, None, "--records", records)["marked"] == read_records(records)["C-1"].revoked.isoformat()
+    assert revoke(capsys, night, "--records", records)["marked"] == read_records(records)["C-1"].revoked.isoformat()
     assert revoke(capsys, night, "--records", records)["marked"] == "already"
     assert read_records(records)["C-2"].revoked is None
 
@@ -154,9 +153,14 @@ def test_films_are_withdrawn_though_the_record_cannot_be_marked(
     assert set(states(told).values()) == {"withdrawn"}
 
 
-def test_without_records_and_output_there_is_nothing_to_do(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["revoke", "C-1"]) == cli.WRONG_USAGE
-    assert "--records" in capsys.readouterr().err
+def test_several_outputs_are_looked_through_at_once(
+    night: OutputLayout, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    told = revoke(capsys, night, "--also", str(tmp_path / "empty"))
+    assert [len(output["films"]) for output in told["outputs"]] == [2, 0]
+    assert cli.main(["revoke", "C-1", str(tmp_path / "nowhere")]) == cli.WRONG_USAGE
+    assert "there is no such folder" in capsys.readouterr().err
 
 
 # What runs make of it, without Ray

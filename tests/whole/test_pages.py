@@ -126,6 +126,7 @@ def test_every_command_that_a_page_names_is_one() -> None:
         "models",
         "models fetch",
         "doctor",
+        "release",
         "revoke",
         "clean",
         "cluster render",

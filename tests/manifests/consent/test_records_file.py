@@ -149,6 +149,12 @@ def test_a_record_is_marked_in_every_format_and_its_terms_keep_their_digest(writ
     assert read_records(uri)["C-2"].revoked == DAY, "it was revoked then, and not later"
 
 
+def test_a_revocation_that_was_to_come_comes_now(written: Any) -> None:
+    uri = written([record("C-1", revoked="2027-06-30")])
+    mark_revoked(uri, "C-1", DAY)
+    assert read_records(uri)["C-1"].revoked == DAY
+
+
 @pytest.mark.parametrize("revoked", [True, "2026-05-01", date(2026, 5, 1), datetime(2026, 5, 1, tzinfo=UTC)])
 def test_a_table_keeps_its_own_way_to_say_revoked(revoked: object, tmp_path: Path) -> None:
     path = tmp_path / "r.parquet"

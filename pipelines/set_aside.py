@@ -1,0 +1,95 @@
+"""Films that a person has to look at before they are published: which there are, and how they are released."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from manifests import results, storage
+from manifests.consent.consents import Consents, Named
+from manifests.consent.record import ROLES, Role
+from manifests.consent.register import Register
+from manifests.consent.settings import ConsentSettings
+from manifests.consent.withdrawal import Withdrawals
+from manifests.errors import Problem, WrongUsage
+from manifests.field_error import choose
+from manifests.layout import Film, OutputLayout, films_among
+from manifests.results import Result
+from pipelines.planned_clip import PlannedClip
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """A film that waits, and why."""
+
+    film: Film
+    uri: str
+    reason: str
+    marker: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """It as JSON."""
+        known = {"id": self.film.clip_id, "film_key": self.film.key, "film": storage.redact(self.uri)}
+        return {**known, "reason": self.reason, "quality": self.marker.get("quality") or {}}
+
+
+def without_set_aside(clips: Iterable[PlannedClip], layout: OutputLayout) -> tuple[list[PlannedClip], list[Result]]:
+    """The clips but for those whose film waits to be released, and the results of these: it is not made twice."""
+    clips, refused, kept = list(clips), [], []
+    waiting = films_among(storage.listing(layout.set_aside)) if clips else {}
+    for clip in clips:
+        if (film := waiting.get(clip.film_key)) is None:
+            kept.append(clip)
+            continue
+        (marker,) = layout.aside().read_film_markers([film])
+        if not results.is_marker(marker):  # damaged: it is made anew, and set aside again
+            kept.append(clip)
+            continue
+        there = results.of_set_aside(clip.work, {"set_aside": "content safety", **marker}, layout)
+        remedy = (there.remedy or "").replace(f"{clip.id}.{film.key}", f"{film.clip_id}.{film.key}")
+        refused.append(there.model_copy(update={"remedy": remedy}))
+    return kept, refused
+
+
+def waiting_films(layout: OutputLayout) -> list[SetAside]:
+    """All films that wait, by id."""
+    aside = layout.aside()
+    films = sorted(films_among(storage.listing(layout.set_aside)).values())
+    markers = aside.read_film_markers(films)
+    return [
+        SetAside(film, aside.film(film), str((marker or {}).get("set_aside") or "content safety"), marker or {})
+        for film, marker in zip(films, markers, strict=True)
+    ]
+
+
+def release(layout: OutputLayout, ids: Collection[str], consent: ConsentSettings) -> tuple[list[SetAside], list[str]]:
+    """Publish the films of these clips; returns those published, and what could not be, with the reason.
+
+    A film whose consent does not hold any more, or that was withdrawn, stays where it is. Raises `WrongUsage` for an id
+    of which none waits.
+    """
+    waiting = waiting_films(layout)
+    names = {one.film.clip_id for one in waiting}
+    if unknown := [name for name in ids if name not in names]:
+        remedy = choose(unknown[0], names) if names else "nothing waits there"
+        raise WrongUsage(f"clip {unknown[0]!r}: no film of it is set aside", remedy)
+    register, withdrawals = Register(consent), Withdrawals(layout, consent)
+    released, problems = [], []
+    for one in (one for one in waiting if one.film.clip_id in ids):
+        try:
+            if not results.is_marker(one.marker):
+                raise Problem("its marker is damaged", "run again: the film is made anew, and set aside again")
+            named: dict[Role, str | None] = {role: one.marker.get(f"{role}_consent") for role in ROLES}
+            digests = {"likeness": "reference_digest", "performer": "driving_digest"}
+            register.consents(named, [role for role in ROLES if one.marker.get(digests[role])], now=True)
+            given = {role: Named(id=name) for role, name in named.items() if name}
+            withdrawals.require_none(one.film.key, Consents(**given))
+            marker = {name: value for name, value in one.marker.items() if name != "set_aside"}
+            marker["released"] = datetime.now(UTC).isoformat(timespec="seconds")
+            layout.aside().move_film(one.film, layout, marker)
+            released.append(one)
+        except Problem as problem:
+            problems.append(f"{one.film.clip_id}: {problem}")
+    return released, problems
