@@ -23,7 +23,7 @@ from pipelines.configuration import AnimatePool, RunConfig
 from pipelines.plan import Plan
 from pipelines.planned_clip import PlannedClip
 from pipelines.planning.calibration_file import Calibration, Setup
-from pipelines.planning.operations import Effort
+from pipelines.planning.effort import Effort
 from pipelines.planning.pace import MEGAPIXEL, Pace, effort_of
 from pipelines.planning.samples import Sample, Shape, samples, shapes
 from pipelines.progress import Say

@@ -12,8 +12,9 @@ from manifests.work import Work
 from pipelines.configuration import Price
 from pipelines.plan import Plan
 from pipelines.planned_clip import PlannedClip
+from pipelines.planning.effort import Effort
 from pipelines.planning.machine import Workers
-from pipelines.planning.operations import Effort, operations_of
+from pipelines.planning.operations import operations_of
 from pipelines.planning.pace import MEGAPIXEL, Pace, effort_of
 from pipelines.planning.schedule import Job, Video, played
 from pipelines.planning.times import Times
@@ -139,11 +140,11 @@ class Forecast:
         made.frames += work.frames
         made.film_seconds += float(work.frames / work.clip.fps) if work.clip.fps else 0.0
         made.film_bytes += area * self._times.film_bytes
-        operations = operations_of(animator, clip.pixels)
+        operations = operations_of(animator, clip.pixels, work.checkpoint)
         if not stored:
             made.windows += effort.windows
             made.segments += effort.segments
-            channels = operations.facts["channels"] if operations else 4
+            channels = operations.stored_numbers if operations else 4
             made.latents_bytes += area * MEGAPIXEL * channels * LATENT_BYTES * self._keep_latents
         if operations is None:
             return

@@ -14,28 +14,13 @@ from typing import Any
 
 from manifests.clip import Clip
 from manifests.work import Work
+from pipelines.planning.chained import Chained, counted_as
+from pipelines.planning.effort import Effort, branches_of, steps_of, weighted
 from stages.diffusion.animators import facts_of
 from stages.diffusion.fast import Fast, fast_of, guided_steps
 from stages.diffusion.segments import segments_of
 
 TABLE = Path(__file__).with_name("operations.json")
-
-
-@dataclass(frozen=True)
-class Effort:
-    """What a clip takes. A window counts once for every step it goes through the network; TFLOP are 10¹² operations."""
-
-    frames: int
-    segments: int
-    windows: int
-    window_frames: int  # frames of all those windows
-    denoise_tflop: float
-    draw_tflop: float  # decoding
-
-    @property
-    def tflop(self) -> float:
-        """All of it."""
-        return self.denoise_tflop + self.draw_tflop
 
 
 @dataclass(frozen=True)
@@ -83,6 +68,11 @@ class Operations:
         return self.elements[self._window(clip, branches)]
 
     @property
+    def stored_numbers(self) -> float:
+        """Of latents, for each frame and each pixel of them."""
+        return self.facts["channels"]
+
+    @property
     def picture_held(self) -> float:
         """Numbers that the decoder holds at most, for each pixel of its frames."""
         return self.elements["picture"]
@@ -95,15 +85,16 @@ class Operations:
 
 
 @lru_cache(maxsize=4096)  # many rows are of one size
-def operations_of(animator: str, pixels: int) -> Operations | None:
-    """What is known of an animator at a size; None of one that nobody has counted."""
-    of = _table().get(animator)
+def operations_of(animator: str, pixels: int, checkpoint: str = "") -> Operations | Chained | None:
+    """What is known of an animator at a size, with a checkpoint of that name; None of one that nobody has counted."""
+    of = _table().get(counted_as(animator, checkpoint))
     if of is None:
         return None
-    weights = _weights(tuple(of["pixels"]), pixels)
+    if of.get("chained"):
+        return Chained(of, pixels)
 
     def at(kind: str) -> dict[str, float]:
-        return {part: sum(map(math.prod, zip(weights, counts, strict=True))) for part, counts in of[kind].items()}
+        return {part: weighted(of["pixels"], pixels, counts) for part, counts in of[kind].items()}
 
     return Operations(of, at("tflop"), at("elements"))
 
@@ -111,29 +102,6 @@ def operations_of(animator: str, pixels: int) -> Operations | None:
 @cache
 def _table() -> dict[str, Any]:
     return json.loads(TABLE.read_text(encoding="utf-8"))
-
-
-def _weights(counted: tuple[int, ...], pixels: int) -> list[float]:
-    """Lagrange's, of the counted sizes: exact where figures grow with 0, 1 and 2 powers of the pixels."""
-    others = [[other for other in counted if other != one] for one in counted]
-    return [
-        math.prod((pixels - other) / (one - other) for other in rest) for one, rest in zip(counted, others, strict=True)
-    ]
-
-
-def steps_of(clip: Clip) -> int:
-    """Steps that are done; some animators can leave out the first ones."""
-    return max(1, round((clip.steps or 1) * clip.options.get("strength", 1)))
-
-
-def branches_of(clip: Clip) -> int:
-    """Predictions of each frame that guidance asks for."""
-    if not clip.guidance:
-        return 1
-    if len(clip.guidance) == 1:
-        return 1 if clip.guidance[0] <= 1 else 2
-    image, pose = clip.guidance
-    return sum(map(bool, (1 - image, pose, image - pose)))
 
 
 def denoised_frames(clip: Clip, frames: int, facts: dict[str, Any]) -> int:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict
 
 from manifests.work import Work
-from pipelines.planning.operations import Effort, operations_of, steps_of, windows_of
+from pipelines.planning.effort import Effort, steps_of
+from pipelines.planning.operations import operations_of, windows_of
 
 MEGAPIXEL = 1e6
 
@@ -77,7 +78,7 @@ def effort_of(work: Work) -> Effort:
     """What a clip takes. Of an animator that nobody has counted, a frame's megapixel at a step stands for a TFLOP."""
     clip = work.clip
     pixels = (clip.width or 0) * (clip.height or 0)
-    if operations := operations_of(clip.animator, pixels):
+    if operations := operations_of(clip.animator, pixels, work.checkpoint):
         return operations.effort(work)
     windows, window_frames = windows_of(clip, work.frames, steps_of(clip), fused=True)
     return Effort(work.frames, 1, windows, window_frames, window_frames * pixels / MEGAPIXEL, 0.0)

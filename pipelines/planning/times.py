@@ -41,7 +41,10 @@ class Times:
         pixels = (clip.width or 0) * (clip.height or 0)
         if self.calibration and (found := nearest(self.calibration.paces, clip.animator, pixels)):
             return found
-        if operations_of(clip.animator, pixels) is None or (tflops := self._machine(clip.animator).tflops) is None:
+        if (
+            operations_of(clip.animator, pixels, work.checkpoint) is None
+            or (tflops := self._machine(clip.animator).tflops) is None
+        ):
             return None
         self._assumed.add(clip.animator)
         return assumed(clip.animator, pixels, tflops, self._together(clip.animator))
@@ -77,7 +80,9 @@ class Times:
         """That a clip takes of its device; None where nobody has counted its animator."""
         pool = self._settings.config.pool_of(work.clip.animator)
         device = self._machine(work.clip.animator).device
-        return memory_of(work.clip, work.drawn or work.frames, device, self._settings.dtype, pool.low_vram)
+        return memory_of(
+            work.clip, work.drawn or work.frames, device, self._settings.dtype, pool.low_vram, work.checkpoint
+        )
 
     def assumptions(self, uncounted: Mapping[str, int]) -> list[str]:
         """What these figures rest on, in words; `uncounted` are films by animator whose pace nobody knows."""

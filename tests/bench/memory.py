@@ -49,7 +49,9 @@ from stages.diffusion.text2video_zero.control import AnchoredControl
 from stages.diffusion.text2video_zero.cross_frame_attention import Conditioning as AnchorConditioning
 from stages.diffusion.text2video_zero.unet import AnchoredUNet
 from stages.diffusion.weights.checkpoint import read_config
+from tests.bench import wan_sizes
 from tests.bench.decode_batches import decoder, resident
+from tests.bench.held import held
 from tests.bench.model_sizes import (
     CLIP_B_VISION,
     CLIP_L_TEXT,
@@ -64,7 +66,6 @@ from tests.bench.model_sizes import (
     configured,
     empty,
 )
-from tests.bench.operations import held
 
 SIDE = 64  # of the latents that are counted
 PIXELS = (8 * SIDE) ** 2
@@ -246,6 +247,7 @@ def main() -> int:
         return 0
     with torch.no_grad():
         made = {system.__name__: system() for system in SYSTEMS}
+        made |= {name: wan_sizes.memory(name) for name in wan_sizes.SYSTEMS}
     for name, one in made.items():
         print(name, json.dumps(one))
     if not given.check:

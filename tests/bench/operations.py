@@ -13,18 +13,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from diffusers.models.controlnets.controlnet import ControlNetConditioningEmbedding
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from transformers import CLIPTextModel, CLIPVisionModel, CLIPVisionModelWithProjection
 
 from pipelines.planning.operations import TABLE
@@ -49,6 +45,8 @@ from stages.diffusion.text2video_zero.control import AnchoredControl
 from stages.diffusion.text2video_zero.cross_frame_attention import Conditioning as AnchorConditioning
 from stages.diffusion.text2video_zero.unet import AnchoredUNet
 from stages.diffusion.weights.checkpoint import read_config
+from tests.bench import wan_sizes
+from tests.bench.held import Call, held
 from tests.bench.model_sizes import (
     CLIP_B_VISION,
     CLIP_L_TEXT,
@@ -65,59 +63,9 @@ from tests.bench.model_sizes import (
     operations,
 )
 
-Call = Callable[[], Any]
 Counted = dict[str, Any]
 SIZES = {"drawn": ((128, 128), (256, 256), (384, 384))}
 USUAL_SIZES = ((256, 256), (512, 512), (768, 768))
-
-
-class Alive(TorchDispatchMode):
-    """The most elements of tensors that were alive at once within the block, beside those from before it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.most = self._now = 0
-        self._known: set[int] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        for tensor in _tensors(args):  # what is there from before, such as weights
-            self._take(tensor.untyped_storage(), 0)
-        made = func(*args, **(kwargs or {}))
-        for tensor in _tensors(made):
-            self._take(tensor.untyped_storage(), tensor.untyped_storage().nbytes() // tensor.element_size())
-        return made
-
-    def _take(self, storage: torch.UntypedStorage, elements: int) -> None:
-        if storage._cdata in self._known:
-            return
-        number = storage._cdata
-        self._known.add(number)
-        self._now += elements
-        self.most = max(self.most, self._now)
-
-        def gone() -> None:
-            self._known.discard(number)
-            self._now -= elements
-
-        weakref.finalize(storage, gone)
-
-
-def _tensors(given: Any) -> Iterator[torch.Tensor]:
-    return (one for one in tree_leaves(given) if isinstance(one, torch.Tensor))
-
-
-def held(run: Call) -> float:
-    """Millions of elements that a call holds at most, where attention does not write its weights down."""
-
-    def attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
-        return query.new_empty((*query.shape[:-1], value.shape[-1]))
-
-    here, of_diffusers = "stages.diffusion.networks.attention_heads", "torch.nn.functional"
-    name = "scaled_dot_product_attention"
-    patched = patch(f"{here}.{name}", attention), patch(f"{of_diffusers}.{name}", attention)
-    with torch.no_grad(), patched[0], patched[1], Alive() as alive:
-        run()
-    return alive.most / 1e6
 
 
 class Counts:
@@ -329,6 +277,8 @@ def by_part(found: list[dict[str, float]]) -> dict[str, list[float]]:
 
 def table() -> Iterator[tuple[str, Counted]]:
     """Every animator with its sizes, and each figure at every one of them."""
+    for name in wan_sizes.SYSTEMS:
+        yield name, wan_sizes.counted(name)
     for name in SYSTEMS:
         sizes = SIZES.get(name, USUAL_SIZES)
         found = [counted(name, *size) for size in sizes]

@@ -16,11 +16,17 @@ def stream(network: nn.Module, device: str) -> None:
 
     Blocks are what it has in lists. Compiled ones stay where they are: what computes there knows no hooks.
     """
-    blocks = list(_blocks(network))
+    blocks = list(blocks_of(network))
     if streamed(network) or any(block._compiled_call_impl for block in blocks):
         return
     setattr(network, _NAME, Stream(blocks, torch.device(device)))
     _move_rest(network, blocks, torch.device(device))
+
+
+def blocks_of(network: nn.Module) -> Iterator[nn.Module]:
+    """What it has in lists, outermost ones."""
+    for part in network.children():
+        yield from part if isinstance(part, nn.ModuleList) else blocks_of(part)
 
 
 def streamed(network: nn.Module) -> bool:
@@ -68,11 +74,6 @@ class Stream:
     def _copies(self, number: int) -> list[nn.Parameter]:
         with torch.cuda.stream(self._copying):  # none: nothing
             return [_weight(kept.to(self._device, non_blocking=True, copy=True)) for kept in self._waiting[number]]
-
-
-def _blocks(network: nn.Module) -> Iterator[nn.Module]:
-    for part in network.children():
-        yield from part if isinstance(part, nn.ModuleList) else _blocks(part)
 
 
 def _places(network: nn.Module) -> Iterator[Place]:
