@@ -33,6 +33,12 @@ def result_warnings(work: Work, pose: Mapping[str, Any]) -> list[str]:
     if empty := pose.get("empty"):
         frames = ", ".join(f"{first}–{last}" for first, last in empty)
         found.append(f"frames {frames} of the film follow nobody's pose; choose another range of the driving file")
+    if (faceless := pose.get("faceless")) and work.clip.driving_kind == "video":
+        frames = ", ".join(f"{first}–{last}" for first, last in faceless)
+        found.append(
+            f"frames {frames} of the film have no face to read expressions of: the driving person's is not seen there; "
+            "film closer, from the front, where expressions matter"
+        )
     if outside := pose.get("outside"):
         found.append(
             f"the person is outside the film in {100 * outside:.0f} % of the frames; "

@@ -74,6 +74,7 @@ class Work(BaseModel):
     reference_key: str | None = None
     pose_key: str | None = None
     frames_key: str | None = None  # of the driving video's own frames, where its animator asks for them
+    reference_whole: bool = False  # the animator shows all of the reference, whatever `fit` makes of the driving file
     masks_key: str | None = None  # of masks of the person who is replaced: the file's, else beside the poses
     pose_estimator: str | None = None  # which finds the poses in the driving file, where one does
     reference_pose_key: str | None = None  # where the pose is retargeted
@@ -89,7 +90,7 @@ class Work(BaseModel):
         clip, reference = self.clip, self.reference
         if reference is None:
             return None
-        if clip.fit != "cover" or not (clip.width and clip.height):
+        if self.reference_whole or clip.fit != "cover" or not (clip.width and clip.height):
             return 0.0
         return left_out((reference.width, reference.height), (clip.width, clip.height))
 

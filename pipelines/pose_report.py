@@ -23,6 +23,7 @@ PICTURES = 6  # of the worst frames
 _ROOM = 0.25  # of a person's size, on each side
 _PICTURE_SIDE = 480  # pixels of the longer side, at most
 _POINTS = 900  # of a curve, at most: a page is no wider
+_MOST_FACELESS = 12  # stretches that are named
 _SELDOM = 0.5  # share of the frames below which a part counts as seldom seen
 
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 900, 260, 40, 10, 10, 30
@@ -209,6 +210,13 @@ def _ticks(end: float) -> list[float]:
 
 
 def _stretches(findings: Findings) -> Iterator[str]:
+    if faceless := findings.timeline.faceless:
+        some = ", ".join(_when(first, last, findings.seconds) for first, last in faceless[:_MOST_FACELESS])
+        more = f" and {len(faceless) - _MOST_FACELESS} times more" if len(faceless) > _MOST_FACELESS else ""
+        yield (
+            f"<p>The person is there without a face {escape(some)}{more}: <i>wan_animate</i> reads expressions "
+            "of where it was last, or none.</p>"
+        )
     stretches = findings.timeline.stretches()
     if not stretches:
         yield "<p>Nothing that repair could fill in.</p>"

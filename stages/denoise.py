@@ -33,6 +33,7 @@ from stages.poses.motion.faces import FacePictures
 from stages.poses.motion.framing import Window
 from stages.poses.motion.person_masks import GivenMasks, PersonMasks
 from stages.poses.motion.quality import QualityRules
+from stages.poses.motion.subject import follow
 from stages.poses.outdated import framed_unseen
 from stages.progress import Told
 
@@ -239,11 +240,15 @@ class Denoise:
         poses, report = skeleton_pictures(keypoints, fps, work.clip, shown, reference, self._pose_rules, facts.pose)
         if facts.asks <= {"frames"}:
             return Driving(poses, frames), report
-        found, _ = followed(keypoints, fps, work.clip.subject, shown=range(shown[0], shown[-1] + 1))
-        person, faces = [found.people(frame) for frame in shown], None
-        if "faces" in facts.asks and frames is not None:
-            faces = FacePictures(frames, person)
-            report["faceless"] = spans(faces.unseen, range(len(shown)))
+        faces, within = None, range(shown[0], shown[-1] + 1)
+        found, _ = followed(keypoints, fps, work.clip.subject, shown=within)
+        person = [found.people(frame) for frame in shown]
+        if "faces" in facts.asks:
+            # as they were found: repair puts points where no face is to be seen
+            seen = follow(keypoints, float(fps), work.clip.subject, shown=within).subject
+            faces = None if frames is None else FacePictures(frames, [seen.people(frame) for frame in shown])
+            unseen = np.ones(len(shown), bool) if faces is None else faces.unseen
+            report["faceless"] = spans(unseen, range(len(shown)))
         if masks is not None:
             masks = PersonMasks(masks, person) if work.mask is None else GivenMasks(masks, len(shown))
         return Driving(poses, frames, person, faces, masks), report

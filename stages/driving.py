@@ -109,7 +109,8 @@ def in_the_film(report: Mapping[str, Any], work: Work) -> dict[str, list[list[in
     if work.drawn is None:
         return {}
     drawn, found = frames_to_show(work), {}
-    for kind in ("held", "bridged", "empty", "faceless"):
+    kinds = ("held", "bridged", "empty", *(["faceless"] if "faceless" in report else []))
+    for kind in kinds:
         ends = ((bisect_left(drawn, first), bisect_right(drawn, last) - 1) for first, last in report.get(kind) or ())
         found[kind] = [[first, last] for first, last in ends if first <= last]
     return found

@@ -117,6 +117,8 @@ class Validate:
             mask=mask and Source.model_validate(mask),
             frames=frames,
             begins=begins,
+            # who is retargeted to performs in the part of it that the film shows
+            reference_whole=asked.facts.reference_whole and clip.retarget == "none",
             drawn=drawn,
             checkpoint=asked.checkpoint,
             lora=lora and Weights.model_validate(lora),
@@ -330,7 +332,7 @@ def _resolved(
         "negative_prompt": clip.negative_prompt if facts.text else "",
         "width": clip.width or width,
         "height": clip.height or height,
-        "fit": clip.fit or ("stretch" if clip.mode == "parity" else "cover"),
+        "fit": clip.fit or own.get("fit", "stretch" if clip.mode == "parity" else "cover"),
         "fps": fps,
         "steps": clip.steps or own.get("steps", (clip.mode == "fast" and facts.fast_steps) or facts.steps),
         "guidance": clip.guidance or own.get("guidance", facts.guidance) or None,  # there are systems without

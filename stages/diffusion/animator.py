@@ -108,6 +108,7 @@ class Facts:
     own_refusal: Callable[[Clip], tuple[str, str] | None] = nothing_of_its_own
     retargets_as_published: bool = False  # its published code retargets too: in parity mode a row may ask for it
     shape_of: Literal["driving", "reference"] = "driving"  # whose shape a film has whose row gives none
+    reference_whole: bool = False  # it shows all of the reference, whatever `fit` makes of the driving file
     native_fps: Fraction | None = None  # frames per second that it draws, whatever the film's are; none: the film's
     # what it looks at beside the poses: the driving video's own frames, and where in them the person's keypoints are
     # (faces: cut out of the frames; masks: where in them the person is whom a row has replaced)

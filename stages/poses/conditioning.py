@@ -23,7 +23,7 @@ from stages.poses.motion.repair import repair
 from stages.poses.motion.retarget import retarget
 from stages.poses.motion.subject import Choice, follow
 from stages.poses.torso import torso
-from stages.poses.wholebody import BODY, VISIBLE
+from stages.poses.wholebody import BODY, FEET, VISIBLE
 from stages.video.letterbox import letterbox
 
 if TYPE_CHECKING:
@@ -133,7 +133,21 @@ def _with_hands_and_faces(people: People, width: int, height: int) -> np.ndarray
 
 
 def _with_toes(people: People, width: int, height: int) -> np.ndarray:
-    return wan.draw(wan.figure_of(people) if len(people) else None, height, width)
+    return wan.draw(wan.figure_of(_as_sure_as_drawn(people)) if len(people) else None, height, width)
+
+
+def _as_sure_as_drawn(people: People) -> People:
+    """One person whose joints are drawn by `wan` where they are by others, and whose feet are without small toes too.
+
+    Its threshold is for scores of the original's estimator, which also finds both toes of a foot; `people` finds one.
+    """
+    points, scores = people.points.copy(), people.scores.copy()
+    for big in (FEET.start, FEET.start + 3):
+        alone = scores[:, big + 1] <= 0
+        points[alone, big + 1], scores[alone, big + 1] = points[alone, big], scores[alone, big]
+    for part in (BODY, FEET):
+        scores[:, part] = np.where(scores[:, part] > VISIBLE, np.maximum(scores[:, part], wan.SEEN), scores[:, part])
+    return People(points, scores, people.boxes)
 
 
 # How the animators of a kind of pose were shown people: (people in the film's pixels, width, height) → uint8 RGB.

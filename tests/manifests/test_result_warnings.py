@@ -60,6 +60,11 @@ def test_frames_that_show_the_nearest_pose_are_warned_of() -> None:
 def test_films_that_follow_nobody_for_a_while_or_cut_somebody_off_are_warned_of() -> None:
     (empty,) = result_warnings(work(None, (64, 64)), {"empty": [[0, 11], [40, 41]]})
     assert empty.startswith("frames 0–11, 40–41 of the film follow nobody's pose; ")
+    (faceless,) = result_warnings(work(None, (64, 64)), {"faceless": [[18, 23]]})
+    assert faceless.startswith("frames 18–23 of the film have no face to read expressions of: ")
+    known = work(None, (64, 64))
+    known = known.model_copy(update={"clip": known.clip.model_copy(update={"driving_kind": "keypoints"})})
+    assert result_warnings(known, {"faceless": [[0, 11]]}) == [], "which hold no pictures of faces at all"
     (outside,) = result_warnings(work(None, (64, 64)), {"outside": 0.124})
     assert "in 12 % of the frames; set fit to contain" in outside
     (cut,) = result_warnings(work((90, 160), (160, 90)), {"cut": 0.31})[1:]
@@ -77,3 +82,9 @@ def test_a_result_keeps_its_warnings_and_one_made_before_gets_them() -> None:
     }
     again = of_marker(row, before, "cached", OutputLayout("out"))
     assert (again.warnings, again.reference_left_out) == (made.warnings, made.reference_left_out)
+
+
+def test_a_reference_that_the_animator_shows_whole_is_not_said_to_be_cropped() -> None:
+    cropped = work((50, 90), (90, 50))
+    assert plan_warnings(cropped)
+    assert plan_warnings(cropped.model_copy(update={"reference_whole": True})) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from dataclasses import replace
 from fractions import Fraction
 from html.parser import HTMLParser
 
@@ -14,7 +15,7 @@ from PIL import Image
 
 from pipelines.pose_report import Findings, page
 from stages.poses.keypoints import Keypoints
-from stages.poses.wholebody import LEFT_HAND
+from stages.poses.wholebody import FACE, LEFT_HAND
 from tests.made.pose_motions import Body, crossing, dancing, observe, with_gap
 
 VOID = {"meta", "img", "rect", "line", "polyline"}
@@ -127,3 +128,12 @@ def test_a_long_video_keeps_every_dip() -> None:
     curve = str(read(findings(keypoints)).of("polyline")[0]["points"]).split()
     assert len(curve) < 2000
     assert any(place.endswith(",230.0") for place in curve), "nobody in one frame of 4000"
+
+
+def test_the_page_says_when_no_face_is_seen() -> None:
+    keypoints = dancing(Body()).keypoints()
+    scores = keypoints.scores.copy()
+    scores[..., FACE] = 0.9
+    scores[40:50, :, FACE] = 0.0
+    text = read(findings(replace(keypoints, scores=scores))).text
+    assert "without a face from 1.60 s to 1.96 s (frames 40–49)" in text

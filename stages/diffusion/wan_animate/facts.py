@@ -43,8 +43,13 @@ def published_frames(frames: int, video_fps: float, fps: float | None = 30.0) ->
 
 
 def own_defaults(clip: Clip, shape: Shape | None) -> dict[str, Any]:
-    """The original's prompt; in parity mode its size too, of the reference's `shape`."""
+    """The original's prompt; in parity mode its size too, of the reference's `shape`.
+
+    Driving videos of another shape than the film's are shown whole, as the original letterboxes them.
+    """
     fields: dict[str, Any] = {"prompt": PROMPT}
+    if clip.mode != "parity" and not clip.options.get("replace"):
+        fields["fit"] = "contain"
     if clip.mode == "parity" and shape is not None:
         fields["width"], fields["height"] = area_size(shape["width"], shape["height"], AREA)
     return fields
@@ -78,6 +83,7 @@ WAN_ANIMATE = Facts(
     implementation="stages.diffusion.wan_animate.animator:WanAnimate",
     pose="toes",
     reference=True,
+    reference_whole=True,
     size_multiple=16,
     native_size=(1280, 720),
     window=LONGEST,

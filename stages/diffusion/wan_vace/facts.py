@@ -33,6 +33,7 @@ WAN_VACE = Facts(
     implementation="stages.diffusion.wan_vace.animator:WanVace",
     pose="control",
     reference=True,
+    reference_whole=True,
     size_multiple=16,
     native_size=(832, 480),
     window=LONGEST,

@@ -63,6 +63,11 @@ class Timeline:
         places = [place for place in range(scores.shape[1])[PARTS[part]] if place != NECK]
         return np.where(self.present, scores[:, places].mean(axis=1), 0.0)
 
+    @property
+    def faceless(self) -> list[tuple[int, int]]:
+        """Stretches [first, last] in which the person is there, and no face: what reads expressions finds none."""
+        return [(start, end - 1) for start, end in runs(self.present & (self.confidence("face") <= VISIBLE))]
+
     def unseen(self, frame: int) -> list[str]:
         """Limbs of which most joints were not seen in a frame, and hands of which no point was."""
         scores = self.found.scores[frame, 0]

@@ -10,7 +10,7 @@ import pytest
 from stages.poses.keypoints import Keypoints
 from stages.poses.motion.repair import repair
 from stages.poses.motion.timeline import LIMBS, Stretch, Timeline
-from stages.poses.wholebody import BODY, LEFT_HAND
+from stages.poses.wholebody import BODY, FACE, LEFT_HAND
 from tests.made.pose_motions import FPS, Body, crossing, dancing, observe, with_gap
 
 LEFT_LEG = list(LIMBS["left leg"])
@@ -66,3 +66,8 @@ def test_more_people_than_one_are_refused() -> None:
     crowd = observe(crossing(57), np.random.default_rng(0))
     with pytest.raises(ValueError, match="one person in one slot, not of"):
         Timeline(crowd, crowd)
+
+
+def test_stretches_without_a_face_are_those_in_which_somebody_is_there() -> None:
+    turned = scored(scored(dance(), slice(0, 100), FACE, 0.9), slice(40, 55), FACE, 0.1)
+    assert timeline(with_gap(turned, 50, 2)).faceless == [(40, 49), (52, 54)]
