@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Self
 
@@ -12,6 +13,13 @@ ENVIRONMENT = "env:"  # before the name of a variable
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def place_named(value: str | None) -> str | None:
+    """The name of a place that holds a secret. Raises ValueError for what looks like the secret itself."""
+    if value is not None and ("-----" in value or re.fullmatch("[0-9a-fA-F]{32,}", value)):
+        raise ValueError("name a file or env:NAME: what stands in a configuration is copied into records")
+    return value
 
 
 class Credentials(_Section):
@@ -37,9 +45,7 @@ class Credentials(_Section):
     @field_validator("certificate", "private_key")
     @classmethod
     def _names_a_place(cls, value: str | None) -> str | None:
-        if value is not None and "-----" in value:
-            raise ValueError("name a file or env:NAME: what stands in a configuration is copied into records")
-        return value
+        return place_named(value)
 
     @property
     def development(self) -> bool:
@@ -57,7 +63,21 @@ class Credentials(_Section):
 
 
 class Watermark(_Section):
-    """The mark in the pictures."""
+    """The mark in the pictures, and the key that it is drawn from."""
+
+    mark: bool = Field(True, description="false: films carry no watermark, and every result says so")
+    key: str | None = Field(
+        None,
+        description="secret that the mark is drawn from: a file, or env:NAME, on every worker; left out, one that "
+        "everybody knows, so that anyone can find the mark, forge it and remove it",
+    )
+    method: str = Field("spread_spectrum", description="way of marking, or one's own: my_package.module:Class")
+    strength: float = Field(1.0, ge=0.5, le=4, description="how strong, over the method's own default")
+
+    @field_validator("key")
+    @classmethod
+    def _names_a_place(cls, value: str | None) -> str | None:
+        return place_named(value)
 
 
 class Provenance(_Section):
@@ -68,6 +88,11 @@ class Provenance(_Section):
 
     def moved(self, place: Callable[[str], str]) -> Self:
         """The same with files at what `place` makes of their paths."""
-        named = {name: getattr(self.credentials, name) for name in ("certificate", "private_key")}
-        files = {name: place(path) for name, path in named.items() if path and not path.startswith(ENVIRONMENT)}
-        return self.model_copy(update={"credentials": self.credentials.model_copy(update=files)})
+
+        def placed(section: BaseModel, *names: str) -> dict[str, str]:
+            named = {name: getattr(section, name) for name in names}
+            return {name: place(path) for name, path in named.items() if path and not path.startswith(ENVIRONMENT)}
+
+        credentials = self.credentials.model_copy(update=placed(self.credentials, "certificate", "private_key"))
+        watermark = self.watermark.model_copy(update=placed(self.watermark, "key"))
+        return self.model_copy(update={"credentials": credentials, "watermark": watermark})
