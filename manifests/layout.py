@@ -87,10 +87,23 @@ def latents_key(
     return content_key("latents", {**parts, **_fields(clip, LATENTS_FIELDS)})
 
 
-def film_key(clip: Clip, latents: Sequence[str], encoding: Mapping[str, Any], driving: str | None) -> str:
-    """Key of a film; `driving` is the content of the driving file, which matters if its sound is kept."""
+def film_key(
+    clip: Clip,
+    latents: Sequence[str],
+    encoding: Mapping[str, Any],
+    driving: str | None,
+    watermark: Mapping[str, Any] | None = None,
+) -> str:
+    """Key of a film; `driving` is the content of the driving file, which matters if its sound is kept.
+
+    `watermark` is what decides the mark in its pictures; a film without one keeps the key that it had before there
+    were any.
+    """
     sound = driving if clip.audio == "driving" else None
-    return content_key("film", {"latents": list(latents), "encoding": encoding, "sound": sound})
+    parts: dict[str, Any] = {"latents": list(latents), "encoding": encoding, "sound": sound}
+    if watermark is not None:
+        parts["watermark"] = dict(watermark)
+    return content_key("film", parts)
 
 
 def signed_key(facts: Mapping[str, Any], identity: str) -> str:

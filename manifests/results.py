@@ -61,10 +61,11 @@ RESULTS_SCHEMA = pa.schema(
         ("cpu_seconds", pa.float64()),
         *((name, _TEXT) for name in ("device", "host", "worker")),
         *((name, _TEXT) for name in ("pose_key", "latents_key", "film_key", "pose_estimator")),
-        *((name, _TEXT) for name in ("signed_by", "signed_key")),
+        *((name, _TEXT) for name in ("signed_by", "signed_key", "watermark", "watermark_id")),
         *((name, _TEXT) for name in ("reference_digest", "driving_digest", "checkpoint_digest", "lora_digest", "code")),
         *((f"{role}_consent{part}", _TEXT) for role in ROLES for part in ("", "_digest")),
         ("consent_missing", pa.list_(_TEXT)),
+        ("watermark_sure", pa.bool_()),
         ("attempts", pa.int32()),
         ("worker_deaths", pa.int32()),
         ("reference_left_out", pa.float64()),
@@ -142,6 +143,9 @@ class Result(BaseModel):
     film_key: str | None = None
     signed_by: str | None = None  # common name in the certificate, "nobody" where none was to; None: an older film
     signed_key: str | None = None  # of the film with its credentials
+    watermark: str | None = None  # the algorithm of the mark in its pictures, "none" where none was to; None: older
+    watermark_id: str | None = None  # that the pictures carry, 16 hex digits
+    watermark_sure: bool | None = None  # whether the film is large enough for it to be read again, once re-encoded
     pose_estimator: str | None = None  # which found the poses in the driving file, where one did
     reference_digest: str | None = None
     driving_digest: str | None = None

@@ -47,6 +47,7 @@ from pipelines.watching.logs import begin
 from pipelines.workers import AnimateWorker, InputsWorker, PoseWorker
 from stages.diffusion.acceleration import GET_XFORMERS, XFORMERS
 from stages.provenance.safety import GET_SAFETY, PACKAGE
+from stages.provenance.watermark.method import method_of
 
 ROUNDS = 3  # how often a row is done at most, where a stage asks for it to be done once more
 
@@ -182,6 +183,7 @@ def require_possible(settings: RunSettings, only: Collection[str], dry_run: bool
         require_packages(settings.config)
     if not dry_run:
         settings.signing().require_possible()
+        method_of(settings.config.provenance.watermark)
         require_writable_folder(settings.output)
 
 

@@ -15,6 +15,7 @@ from stages.diffusion.animators import ANIMATORS
 from stages.driving import recipe_of, reference_estimator, replaces
 from stages.latents_cache import segments
 from stages.poses.recipes import AS_FILMED, key_parts, reference_parts, remedy_for
+from stages.provenance.watermark.method import decisive
 
 
 class Keying:
@@ -39,7 +40,8 @@ class Keying:
         masks = self._masks_key(work, poses)
         mask = masks if work.mask else None  # those of the estimator go with its poses
         latents = latents_key(clip, reference, [poses, reference_pose], checkpoint, dtype, layout, lora, mask)
-        film = film_key(clip, [latents], self._encoding, work.driving.content if work.driving else None)
+        sound = work.driving.content if work.driving else None
+        film = film_key(clip, [latents], self._encoding, sound, decisive(self._config.provenance.watermark))
         return work.keyed(
             checkpoint_digest=checkpoint,
             reference_key=reference,

@@ -48,6 +48,7 @@ from stages.poses.motion.quality import QualityRules
 from stages.poses.outdated import outdated
 from stages.progress import Told, counted_batches, silent
 from stages.provenance.credentials.film_signing import FilmSigning, whole
+from stages.provenance.watermark.method import identity_of, method_of
 from stages.screening import Screening
 from stages.video.beside import used_beside
 from stages.video.brightness import BRIGHT, DARK, Brightest
@@ -381,13 +382,19 @@ class Animate:
 
         def written_from(decoded: Iterator[np.ndarray]) -> Written:
             shown = quality.of(brightest.of(shown_of(decoded, frames_to_show(work))))
-            frames = counted_batches(shown, work.frames, "drawing, frame", self._told)
+            marked = self._marked(shown, work)  # what was measured is what the animator drew
+            frames = counted_batches(marked, work.frames, "drawing, frame", self._told)
             return write_film(movie, still, frames, clip.fps, self._recipe, sound, begin, posters)
 
         written = used_beside(animator.frames(parts, clip), written_from)
         if written.frames != work.frames:
             raise RuntimeError(f"{written.frames} frames were decoded instead of {work.frames}")
         return movie, still, written.poster_frame, brightest
+
+    def _marked(self, batches: Iterator[np.ndarray], work: Work) -> Iterator[np.ndarray]:
+        """Frames with the watermark in them, as they come."""
+        method = method_of(self._signing.marking)
+        return batches if method is None else (method.mark(frames, identity_of(work.film_key)) for frames in batches)
 
     def _result(
         self, work: Work, attempt: int, started: datetime, timings: Timings, made: Made, film_bytes: int

@@ -11,6 +11,7 @@ from manifests.consent.record import ROLES
 from manifests.results import consent_fields
 from manifests.work import Work
 from stages.provenance.settings import Provenance
+from stages.provenance.watermark.method import algorithm_of, identity_of, written
 
 
 class _Fact(BaseModel):
@@ -74,4 +75,13 @@ def film_facts(work: Work, provenance: Provenance, marker: Mapping[str, Any] | N
             if consents[f"{role}_consent"]
         ),
         sku=None if sku is None else str(sku),
+        watermark=soft_binding(work, provenance),
     )
+
+
+def soft_binding(work: Work, provenance: Provenance) -> SoftBinding | None:
+    """The mark in the pictures of a clip's film; None where films are not marked."""
+    algorithm = algorithm_of(provenance.watermark)
+    if algorithm is None:
+        return None
+    return SoftBinding(algorithm=algorithm, value=written(identity_of(work.film_key)))

@@ -59,6 +59,10 @@ def write_manifest(path: Path, rows: list[dict[str, Any]]) -> str:
     return str(path)
 
 
+# Of runs whose films are held against pictures, or against films under other keys: marks differ with the key.
+UNMARKED = {"provenance": {"watermark": {"mark": False}}}
+
+
 def config(**fields: Any) -> RunConfig:
     """A laptop's configuration with the recorded tiny weights."""
     return RunConfig.load(None, {"checkpoints": {"magicanimate": str(CHECKPOINT)}, **fields})

@@ -33,7 +33,7 @@ from stages.diffusion.fast import NOTHING_LEFT_OUT
 from stages.video.limits import Limits
 from stages.video.read import Frames
 from tests.made.plain_animators import FACTS, Plain
-from tests.made.sample_media import CHECKPOINT, clip_row, write_reference
+from tests.made.sample_media import CHECKPOINT, UNMARKED, clip_row, write_reference
 
 pytestmark = pytest.mark.usefixtures("plain_animators")
 
@@ -48,7 +48,7 @@ def row(media: Path, animator: str, **fields: Any) -> dict[str, Any]:
 
 
 def chain(media: Path, **fields: Any) -> StageChain:
-    return StageChain(RunConfig.load(None, fields), str(media / "out"))
+    return StageChain(RunConfig.load(None, {**UNMARKED, **fields}), str(media / "out"))
 
 
 # A damaged cache

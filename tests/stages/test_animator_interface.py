@@ -31,8 +31,11 @@ from stages.diffusion.segments import segments_of
 from stages.latents_cache import segments
 from stages.latents_file import read_latents
 from stages.poses.files.sequence import write_poses
+from stages.provenance.credentials.film_signing import FilmSigning
+from stages.provenance.settings import Provenance
 from stages.video.encode import EncodeRecipe
 from tests.conftest import CHECKOUT
+from tests.made.sample_media import UNMARKED
 
 CHECKPOINT = CHECKOUT / "tests" / "golden" / "magicanimate" / "checkpoint"
 WIDTH, HEIGHT = 48, 64
@@ -144,7 +147,8 @@ def work(system: type[Animator], layout: OutputLayout, frames: int, **about: obj
 
 
 def stage(layout: OutputLayout, models: ModelCache, **options: object) -> Animate:
-    return Animate(layout, models, EncodeRecipe(crf=2, preset="veryfast"), "run", "code", **options)
+    signing = FilmSigning(Provenance.model_validate(UNMARKED["provenance"]))
+    return Animate(layout, models, EncodeRecipe(crf=2, preset="veryfast"), "run", "code", signing=signing, **options)
 
 
 def shown(film: str) -> tuple[np.ndarray, Fraction]:

@@ -16,11 +16,13 @@ from manifests.work import Work
 from stages.provenance.credentials.carrying import LONGEST
 from stages.provenance.credentials.development import DevelopmentCertificate
 from stages.provenance.credentials.signing import DEVELOPMENT, Signing, signing_of
-from stages.provenance.facts import film_facts
-from stages.provenance.settings import Provenance
+from stages.provenance.facts import film_facts, soft_binding
+from stages.provenance.settings import Provenance, Watermark
+from stages.provenance.watermark.method import method_of
 
 log = logging.getLogger(__name__)
 
+UNMARKED = "none"  # is the mark of films whose configuration says so
 NOBODY = "nobody"  # signed a film whose configuration says that none is to be
 
 
@@ -107,9 +109,21 @@ class FilmSigning:
             sign()
         return signed
 
-    def told(self, work: Work, marker: Mapping[str, Any] | None = None) -> dict[str, str | None]:
-        """Who signed a film just now, as its result says."""
-        return {"signed_by": self._signing.name if self._signing else NOBODY, "signed_key": self.key(work, marker)}
+    @property
+    def marking(self) -> Watermark:
+        """How the pictures are marked that the credentials are bound to."""
+        return self._provenance.watermark
+
+    def told(self, work: Work, marker: Mapping[str, Any] | None = None) -> dict[str, str | bool | None]:
+        """Who signed a film just now, and what mark it carries, as its result says."""
+        mark = soft_binding(work, self._provenance)
+        return {
+            "signed_by": self._signing.name if self._signing else NOBODY,
+            "signed_key": self.key(work, marker),
+            "watermark": mark.algorithm if mark else UNMARKED,
+            "watermark_id": mark.value if mark else None,
+            "watermark_sure": _large_enough(work, self._provenance) if mark else None,
+        }
 
     def outdated(self, work: Work, marker: Mapping[str, Any]) -> bool:
         """Whether a finished film is to be signed again: by somebody else, for other facts, or for the first time."""
@@ -155,6 +169,11 @@ class FilmSigning:
         if not self._provenance.credentials.input_credentials:
             return None
         return carried_in_film(film) or self.carried(work, layout)
+
+
+def _large_enough(work: Work, provenance: Provenance) -> bool:
+    method, clip = method_of(provenance.watermark), work.clip
+    return method is not None and min(clip.width or 0, clip.height or 0) >= method.shortest_edge
 
 
 def whole(marker: Mapping[str, Any], size: int | None) -> bool:
