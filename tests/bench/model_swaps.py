@@ -18,7 +18,8 @@ import torch
 from stages.diffusion.animator import Animator
 from stages.diffusion.model_cache import ModelCache
 
-SYSTEMS = ("magicanimate", "animate_anyone", "dreampose", "text2video_zero", "drawn")
+SYSTEMS = ("magicanimate", "animate_anyone", "dreampose", "text2video_zero", "wan_vace", "wan_animate", "drawn")
+OWN = {"drawn": Path("stages/bundled/drawn"), "wan_vace": Path("tests/golden/wan_vace/checkpoint")}
 
 
 def network_of(animator: Animator) -> torch.nn.Module:
@@ -53,13 +54,12 @@ def main() -> None:
     """Print the resident memory and the modules alive after every swap."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("golden", type=Path)
-    parser.add_argument("--drawn", type=Path, default=Path("stages/bundled/drawn"))
     parser.add_argument("--swaps", type=int, default=10)
     parser.add_argument("--ballast", type=int, default=200, help="MB")
     given = parser.parse_args()
     torch.set_num_threads(1)
     models, process = ModelCache("cpu", "float32", max_bytes=1), psutil.Process()
-    folders = {name: given.golden / name / "checkpoint" for name in SYSTEMS} | {"drawn": given.drawn}
+    folders = {name: given.golden / name / "checkpoint" for name in SYSTEMS} | OWN
     turn = itertools.cycle(SYSTEMS)
     for name in SYSTEMS:  # what is imported once is no leak
         weighted(models.get(name, folders[name], name), given.ballast * 2**20)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from manifests.errors import Problem
 from stages.diffusion.acceleration import Acceleration
 from stages.diffusion.animators import load_animator
+from stages.diffusion.model_cache import ModelCache
 from stages.diffusion.networks import compiled_blocks, memory_efficient, offload
 from stages.diffusion.networks.block_streaming import stream, streamed
 from stages.diffusion.networks.offload import settle
@@ -74,6 +76,16 @@ def test_a_film_that_ran_out_of_memory_is_drawn_again_with_the_weights_elsewhere
 
 def _fail(*_: Any) -> None:
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3.00 GiB.")
+
+
+def test_systems_that_are_swapped_leave_no_network_behind() -> None:
+    models, networks = ModelCache("cpu", "float32", max_bytes=1), []
+    for name in (*SYSTEMS, *SYSTEMS):
+        animator = models.get(name, GOLDEN / name / "checkpoint", name)
+        drawn(animator, 5)
+        assert all(network() is None for network in networks)
+        networks = [weakref.ref(network) for network in animator.modules.values()]
+        del animator
 
 
 def test_blocks_are_on_the_device_while_they_compute_and_no_longer() -> None:
