@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from manifests.build import build
+from manifests.consent.settings import ConsentSettings
 from manifests.errors import Problem
 from manifests.layout import OutputLayout
 from manifests.results import Result
@@ -39,10 +40,7 @@ def demo(output: Path, say: Say) -> int:
     clips = demo_clips()
     manifest = write_manifest(clips, output)
     say(f"demo: {len(clips)} clips of {manifest}; {NOTE}")
-    # one thread: networks this small lose more by waiting for a second one than they gain by it
-    pool = AnimatePool(device="cpu", threads=1)
-    config = RunConfig(allowed_prefixes=[str(CATALOGUE)], animate_pool=pool)
-    outcome = run(config, str(manifest), str(output), say=say)
+    outcome = run(demo_config(), str(manifest), str(output), say=say)
 
     sheet = output / "contact_sheet.png"
     contact_sheet([sheet_row(clip, one) for clip, one in zip(clips, outcome.results, strict=True)], sheet, note=NOTE)
@@ -54,6 +52,14 @@ def demo(output: Path, say: Say) -> int:
     say(f"contact sheet: {sheet}")
     write_report(OutputLayout(str(output)), outcome.run_id, say=say)
     return outcome.exit_code
+
+
+def demo_config() -> RunConfig:
+    """How the sample catalogue is animated: with the consents that its records hold."""
+    # one thread: networks this small lose more by waiting for a second one than they gain by it
+    pool, records = AnimatePool(device="cpu", threads=1), str(CATALOGUE / "consents.json")
+    use = ConsentSettings(mode="required", records=records, brand="Catwalk", channels=("demo",), territories=("DE",))
+    return RunConfig(allowed_prefixes=[str(CATALOGUE)], animate_pool=pool, consent=use)
 
 
 def demo_clips() -> list[dict]:

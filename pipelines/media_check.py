@@ -1,4 +1,4 @@
-"""What `catwalk manifest check --media` adds: every row held against its files as a run would, in this process."""
+"""What `catwalk manifest check` looks at beside the table: consents, and with `--media` files, as a run would."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from contextlib import contextmanager
 from typing import Any
 
 from manifests.check import Examine
+from manifests.clip import parse_clip
+from manifests.consent.register import Register
 from manifests.errors import Problem
+from manifests.table import split_row
 from manifests.temporary import temporary_folder
 from pipelines import stage_of
 from pipelines.boundary import explained
 from pipelines.configuration import RunConfig
-from pipelines.settings import settled
+from pipelines.settings import require_records, settled
+from stages.consenting import consents_of
 
 
 @contextmanager
@@ -33,3 +37,21 @@ def media_examiner(config: RunConfig, manifest: str) -> Iterator[Examine]:
             return None
 
         yield examine
+
+
+@contextmanager
+def consent_examiner(config: RunConfig) -> Iterator[Examine]:
+    """Looks at the consents of a row by the records as they are now, and at no file of it."""
+    require_records(config)
+    register = Register(config.consent)
+
+    def examine(row: int, fields: dict[str, Any]) -> Problem | None:
+        clip, _ = parse_clip(split_row(fields))
+        try:
+            if clip is not None:
+                consents_of(clip, register)
+        except Exception as error:
+            return error if isinstance(error, Problem) else Problem(*explained(error))
+        return None
+
+    yield examine

@@ -60,10 +60,15 @@ def check(arguments: argparse.Namespace) -> int:
     from stages.sandbox.reading import require_modest_table
 
     look: AbstractContextManager[Any] = nullcontext()
+    config = configured(arguments)
     if arguments.media:
         from pipelines.media_check import media_examiner
 
-        look = media_examiner(configured(arguments), arguments.manifest)
+        look = media_examiner(config, arguments.manifest)
+    elif config.consent.mode == "required":
+        from pipelines.media_check import consent_examiner
+
+        look = consent_examiner(config)
     with look as examine:
         report = check_manifest(
             arguments.manifest, ANIMATORS.keys(), strict=arguments.strict, examine=examine, trial=require_modest_table

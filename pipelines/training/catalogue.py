@@ -1,11 +1,13 @@
 """The sample catalogue: drawn people and driving videos of other drawn people, so that a fresh checkout can animate.
 
 Everything in it is drawn by rule (`people`), without photographs or models. `manifests/sample/catalogue` is what
-`python -m pipelines.training.catalogue OUT_DIR` wrote: a line per clip in `clips.jsonl`, and the media that it names.
+`python -m pipelines.training.catalogue OUT_DIR` wrote: a line per clip in `clips.jsonl`, the media that it names, and
+`consents.json`, the records that its rows name.
 The bundled animator has seen none of these people.
 """
 
 import argparse
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -51,14 +53,27 @@ def clips() -> list[dict]:
             "animator": "drawn",
             "retarget": "bone_length",
             "seed": 7,
+            "likeness_consent": f"drawn-{person}",
+            "performer_consent": f"drawn-{motion}",
             "metadata": {"sku": f"CW-{1000 + seed % 1000}", "motion": motion},
         }
         for (person, seed), motion in zip(REFERENCES.items(), list(DRIVING) * 2, strict=True)
     ]
 
 
+def consents() -> list[dict]:
+    """A record for each of the drawn people: nobody was asked, as nobody is in the pictures."""
+    document = hashlib.sha256(b"drawn by rule: pipelines/training/people").hexdigest()
+    use = {"brands": ["*"], "channels": ["*"], "territories": ["*"], "starts": "2026-01-01", "minor": False}
+    roles = [(name, "likeness") for name in REFERENCES] + [(name, "performer") for name in DRIVING]
+    return [
+        {"id": f"drawn-{name}", "subject": f"a drawn person ({name})", "role": role, **use, "document": document}
+        for name, role in roles
+    ]
+
+
 def write_catalogue(folder: Path) -> None:
-    """Draw the catalogue into `folder`: a PNG per person, an MP4 per motion, `clips.jsonl` last.
+    """Draw the catalogue into `folder`: a PNG per person, an MP4 per motion, `consents.json`, `clips.jsonl` last.
 
     Raises ffmpeg.Error when the encoder of imageio-ffmpeg fails.
     """
@@ -68,6 +83,8 @@ def write_catalogue(folder: Path) -> None:
         Image.fromarray(picture).save(folder / f"{person}.png", optimize=True)
     for motion in DRIVING:
         _encode(driving_frames(motion), folder / f"{motion}.mp4")
+    records = ",\n".join(map(json.dumps, consents()))
+    (folder / "consents.json").write_text(f"[\n{records}\n]\n")
     (folder / "clips.jsonl").write_text("".join(json.dumps(clip) + "\n" for clip in clips()))
 
 

@@ -17,6 +17,7 @@ from pipelines.commands import installation
 from pipelines.training.catalogue import FRAMES
 from stages.diffusion.animators import ANIMATORS
 from tests.conftest import CHECKOUT
+from tests.made.consents import USE, record, write_records
 
 COMMANDS = [
     [],
@@ -137,6 +138,21 @@ def test_bad_rows_end_with_exit_3(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert cli.main(["manifest", "build", str(source), target]) == cli.SOME_FAILED
     assert "row 1 (line 2): id '../b'" in capsys.readouterr().err
     assert cli.main(["manifest", "check", target]) == cli.OK
+
+
+def test_a_check_holds_rows_against_the_consents_that_a_configuration_requires(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{**GOOD, "id": name, "likeness_consent": name, "performer_consent": "C-1"} for name in ("C-1", "C-2")]
+    target = str(tmp_path / "clips.parquet")
+    assert cli.main(["manifest", "build", str(json_lines(tmp_path / "clips.jsonl", *rows)), target]) == cli.OK
+    assert cli.main(["manifest", "check", target]) == cli.OK
+    records = write_records(tmp_path / "records.json", record("C-1"), record("C-2", ends="2026-01-02"))
+    for mode, code in (("required", cli.SOME_FAILED), ("recorded", cli.OK)):
+        (tmp_path / "c.yaml").write_text(json.dumps({"consent": {"mode": mode, "records": records, **USE}}))
+        capsys.readouterr()
+        assert cli.main(["manifest", "check", target, "--config", str(tmp_path / "c.yaml")]) == code
+        assert ("row 1 (clips.parquet): likeness_consent 'C-2': held until" in capsys.readouterr().err) == bool(code)
 
 
 def test_a_check_with_media_looks_at_files_sizes_and_ranges_and_leaves_nothing(

@@ -35,7 +35,8 @@ def test_what_is_revoked_while_a_night_runs_is_neither_published_nor_served(
         clip_row("unnamed", seed=4, **moves),
     ]
     manifest = write_manifest(media / "m.parquet", rows)
-    required = config(consent={"mode": "required", "records": str(records), **USE})
+    consent, safety = {"mode": "required", "records": str(records), **USE}, {"enabled": True, "limit": 1.0, "frames": 2}
+    required = config(consent=consent, safety=safety)
     earlier = StageChain(required, output, manifest=manifest)
     first = earlier.film(earlier.work(rows[0]))
     assert (first.status, first.likeness_consent, first.performer_consent) == ("done", "C-old", "C-moves")
@@ -63,6 +64,7 @@ def test_what_is_revoked_while_a_night_runs_is_neither_published_nor_served(
     assert "names no consent of the person of the reference image" in ended["unnamed"].error
     digests = {name: one.digest for name, one in read_records(str(records)).items()}
     assert ended["fine"].likeness_consent_digest == digests["C-fine"]
+    assert 0 < ended["fine"].quality["safety"].value < 0.5, "workers score films too"
     assert results.read(storage.join(outcome.folder, "results.parquet")) == outcome.results
     marker = storage.read_json(ended["fine"].film.replace(".mp4", ".json"))
     assert marker["performer_consent_digest"] == digests["C-moves"]

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from datetime import date
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pytest
 from PIL import Image
 
 from manifests.clip import parse_clip
-from pipelines.demo import CATALOGUE
+from manifests.consent.record import ROLES
+from manifests.consent.register import Register
+from pipelines.demo import CATALOGUE, demo_config
 from pipelines.training.catalogue import DRIVING, FPS, FRAMES, HEIGHT, REFERENCES, WIDTH, clips, driving_frames
 from stages.video.limits import Limits
 from stages.video.read import Frames
@@ -32,7 +35,8 @@ def film(path: Path) -> np.ndarray:
 
 def test_the_committed_catalogue_is_what_the_command_draws(drawn: Path) -> None:
     assert sorted(p.name for p in drawn.iterdir()) == sorted(p.name for p in CATALOGUE.iterdir())
-    assert (drawn / "clips.jsonl").read_text() == (CATALOGUE / "clips.jsonl").read_text()
+    for text in ("clips.jsonl", "consents.json"):
+        assert (drawn / text).read_text() == (CATALOGUE / text).read_text()
     for person in REFERENCES:
         with Image.open(drawn / f"{person}.png") as new, Image.open(CATALOGUE / f"{person}.png") as committed:
             assert committed.size == (WIDTH, HEIGHT)
@@ -51,6 +55,14 @@ def test_the_manifest_is_six_clips_of_people_who_perform_what_somebody_else_did(
     assert all((CATALOGUE / row[field]).is_file() for row in rows for field in ("reference", "driving"))
     assert all(parse_clip(row)[0] is not None for row in rows)
     assert not set(REFERENCES.values()) & {person for person, _ in DRIVING.values()}
+
+
+def test_every_row_has_the_consents_that_the_demo_requires() -> None:
+    config = demo_config().consent
+    assert config.mode == "required"
+    for row in clips():
+        named = {role: row[f"{role}_consent"] for role in ROLES}
+        assert Register(config, lambda: date(2026, 11, 29)).consents(named, ROLES).missing == ()
 
 
 def test_everybody_in_the_catalogue_is_unknown_to_the_bundled_animator() -> None:
