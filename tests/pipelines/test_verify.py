@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 
 from pipelines import cli
+from pipelines.configuration import RunConfig
+from pipelines.verify import Verifier
 from stages.provenance.credentials.embedding import sign_file
 from stages.provenance.credentials.signing import signing_of
 from stages.provenance.facts import FilmFacts
@@ -151,6 +153,30 @@ def test_a_film_in_a_bucket_is_verified_there(signed: Path, s3: str, capsys: pyt
     code, (one,) = verified(capsys, s3, "--allow", s3)
     assert (code, one["summary"]) == (cli.OK, "ours")
     assert one["file"].startswith("s3://")
+
+
+def test_whatever_is_done_to_a_signed_film_nothing_false_is_said_of_it(
+    signed: Path, house: Issued, tmp_path: Path
+) -> None:
+    whole, chance = signed.read_bytes(), np.random.default_rng(0)
+    verifier = Verifier(RunConfig(), [house.root])
+    for number in range(40):
+        data, at = bytearray(whole), int(chance.integers(len(whole)))
+        match number % 4:
+            case 0:
+                data[at] ^= 1 << int(chance.integers(8))
+            case 1:
+                del data[at:]
+            case 2:
+                data[at : at + 8] = chance.bytes(8)
+            case 3:  # in the credentials
+                start = whole.index(b"jumb")
+                data[start + at % 4000 : start + at % 4000 + 4] = b"\xff" * 4
+        (tmp_path / "attack.mp4").write_bytes(data)
+        verdict = verifier(str(tmp_path / "attack.mp4"))
+        if verdict.credentials is not None and verdict.credentials.state == "trusted":
+            assert (verdict.credentials.animator, verdict.credentials.signer) == ("drawn", "House of Tests")
+            assert data[data.index(b"moov") :] == whole[whole.index(b"moov") :], "index, sound and pictures are whole"
 
 
 def test_verifying_needs_neither_ray_nor_torch(signed: Path) -> None:

@@ -55,5 +55,13 @@ def _uv_facts(path: Path, limits: Any) -> Answer:
     return Answer(_told(path))
 
 
-_ALL = (_video, _frames, _image, _keypoints, _uv_facts)
+def _credentials(path: Path, roots: Any) -> Answer:
+    return Answer(_told(path))
+
+
+def _carried(path: Path, digest: Any) -> Answer:
+    return Answer(None, tuple(_told(path)))
+
+
+_ALL = (_video, _frames, _image, _keypoints, _uv_facts, _credentials, _carried)
 READERS = {call.__name__.strip("_").replace("_", " "): Reader(call) for call in _ALL}

@@ -166,6 +166,28 @@ def test_pictures_and_keypoints_of_another_form_are_refused(lied: Callable[[str]
         reading.probe_uv(lied("[3, 2**40, 2**20, None]"), LIMITS)
 
 
+@pytest.mark.parametrize(
+    "lie",
+    [
+        "{'state': 'untrusted', 'root': 1}",  # of one that was given
+        "{'state': 'splendid'}",
+        "{'state': 'none', 'signer': 'a' * 1000}",
+        "{'state': 'none', 'signer': '\\x1b[31m'}",
+        "{'state': 'invalid', 'problems': ['\\u202e']}",
+        "{'state': 'none', 'more': 'than was asked for'}",
+        "['state']",
+    ],
+)
+def test_credentials_that_no_reader_gives_are_refused(lied: Callable[[str], Path], lie: str) -> None:
+    with pytest.raises(Rejected, match="answer nonsense"):
+        reading.read_credentials(lied(lie), ["a root"], LIMITS)
+
+
+@pytest.mark.parametrize("lie", ["[np.zeros(3)]", "[np.zeros((2, 2), np.uint8)]", "[np.zeros(5 * 2**20, np.uint8)]"])
+def test_credentials_of_a_reference_that_no_reader_gives_are_left_out(lied: Callable[[str], Path], lie: str) -> None:
+    assert reading.carried_credentials(lied(lie), "00", LIMITS) is None
+
+
 # What readers do not survive, and who notices
 
 
