@@ -38,6 +38,7 @@ from stages.diffusion.animators import ANIMATORS, UNUSABLE
 from stages.latents_cache import segments
 from stages.poses.recipes import remedy_for
 from stages.progress import Told, silent
+from stages.provenance.credentials.film_signing import NOBODY
 
 if TYPE_CHECKING:
     from stages.animate import Animate
@@ -101,6 +102,8 @@ def make_clip(
     say(f"{film}: {result.frames} frames at {result.fps} per second, {result.width}×{result.height}")
     for warning in set(result.warnings) - set(plan_warnings(work)):
         say(f"warning: {warning}")
+    if result.signed_by == NOBODY:
+        say(f"note: {film} carries no credentials, as the configuration says")
     if poster is not None:
         say(f"{poster}: its sharpest frame")
     log.info("seconds: %s", result.seconds)

@@ -74,6 +74,20 @@ def test_a_configured_animator_comes_before_the_bundled_one(
     assert "magicanimate, standard mode, 2 frames" in said
 
 
+def test_what_is_delivered_is_signed_and_of_a_film_without_credentials_that_is_said(
+    media: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["--set", "driving_kind=densepose", "--set", "width=48", "--set", "height=64"]
+    asked += [*SHORT, "--checkpoint", f"magicanimate={CHECKPOINT}", "--poster", str(tmp_path / "film.jpg")]
+    assert cli.main(["clip", *media, *asked]) == cli.OK
+    assert "no credentials" not in capsys.readouterr().err
+    assert cli.main(["verify", media[2], str(tmp_path / "film.jpg")]) == cli.OK
+    (tmp_path / "settings.yaml").write_text("provenance: {credentials: {sign: false}}")
+    assert cli.main(["clip", *media, *asked, "--overwrite", "--config", str(tmp_path / "settings.yaml")]) == cli.OK
+    assert "carries no credentials, as the configuration says" in capsys.readouterr().err
+    assert cli.main(["verify", media[2]]) == cli.SOME_FAILED
+
+
 @pytest.mark.parametrize(
     ("asked", "lacks"),
     [
