@@ -2,13 +2,14 @@
 
 In this order, each part written as soon as it is known and not done again where FILE (or an `--earlier` one) has it:
 
-1. `runs`: every animator with small weights in float16 and bfloat16 against float32 on the CPU, films without NaN; the
+1. `runs`: every animator with small weights in the half types it has against float32 on the CPU, films without NaN; the
    operator of xFormers against torch's at heads of 40, 80 and 160, with and without a reference's tokens.
 2. `window`: one step of 16 frames of 512×512 at production size, random weights: the product, the frozen baseline and
    diffusers' pipeline (`tests/bench/side_by_side`), beside the rate of a plain matrix product.
 3. `film`: 64 frames in 25 steps from reference to frames; 1,500 frames in one step, whose memory must be no more.
 4. `faster`: fast mode, and what each setting of `Acceleration` brings to the window of 2.
-5. `wan`: a forward of Wan-VACE 1.3B and of Wan-Animate 14B at 480×832, 81 frames.
+5. `wan`: a forward of Wan-VACE 1.3B and of Wan-Animate 14B of a whole segment of 832×480, with all weights on the
+   device and block by block; the autoencoder.
 
 A part that raises, or takes longer than `--limit` seconds, is noted as such and the next begins. After an error that
 leaves this process without its device it ends with 75: run again, it goes on behind that part. No Ray. Needed beside
@@ -37,26 +38,33 @@ from typing import Any, get_args
 
 import diffusers
 import torch
+from diffusers import WanAnimateTransformer3DModel, WanVACETransformer3DModel
 from torch.nn.functional import scaled_dot_product_attention
 
 from manifests.clip import Clip
+from pipelines.planning.chained import Chained
+from pipelines.planning.operations import operations_of
 from stages.diffusion.acceleration import DEFAULT, Acceleration
 from stages.diffusion.animators import load_animator
+from stages.diffusion.networks.block_streaming import stream
+from stages.diffusion.networks.video_latents import VideoLatents
+from stages.diffusion.weights.checkpoint import read_config
+from tests.bench import wan_sizes
 from tests.bench.side_by_side.contenders import Contender, Task, contenders
 from tests.bench.side_by_side.counting import denoising
 from tests.bench.side_by_side.measuring import Figures, Meter, decoded, denoised, psnr
 from tests.bench.side_by_side.widths import WIDTHS, with_random_weights
 from tests.made.seam import frames_of
 from tests.made.small_clips import SIZES, WRITE, steps_of
+from tests.made.tiny_diffusion import GOLDEN
+from tests.stages.diffusion.test_wan import clip as wan_clip
+from tests.stages.diffusion.test_wan import film as wan_film
+from tests.stages.diffusion.test_wan import made as wan_segments
 
 Measured = dict[str, Any]
 AGAIN = os.EX_TEMPFAIL
 HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
-VACE = {"num_attention_heads": 12, "ffn_dim": 8960, "num_layers": 30, "vace_layers": list(range(0, 30, 2))}
-WAN = {  # by the name of diffusers' class: (production size, tiny)
-    "WanVACETransformer3DModel": (VACE, {**VACE, "num_attention_heads": 2, "num_layers": 2, "vace_layers": [0]}),
-    "WanAnimateTransformer3DModel": ({"added_kv_proj_dim": 5120}, {"num_attention_heads": 2, "num_layers": 5}),
-}
+WAN = {"wan_vace": WanVACETransformer3DModel, "wan_animate": WanAnimateTransformer3DModel}
 
 
 class Bench:
@@ -216,39 +224,92 @@ def fast_mode(bench: Bench) -> Measured:
     }
 
 
+def wan_runs(bench: Bench, name: str) -> Measured:
+    """A guided film of two segments with the recorded weights in bfloat16, against float32 on the CPU."""
+    asked, folder = wan_clip(name, guidance=2.0), GOLDEN / name / "checkpoint"
+    latents, films = [], []
+    for device, dtype in (("cpu", torch.float32), (bench.device, torch.bfloat16)):
+        animator = load_animator(name, folder, device, dtype)
+        parts = wan_segments(animator, asked, 14)
+        latents.append(torch.cat([part[1].flatten() for part in parts]))
+        films.append(torch.from_numpy(wan_film(animator, asked, parts)))
+    exact, found = latents
+    return {
+        "cosine": float(torch.nn.functional.cosine_similarity(exact, found, dim=0)),
+        "worst_over_spread": float((exact - found).abs().max() / exact.std()),
+        "finite": bool(torch.isfinite(found).all()),
+        "frames": len(films[1]),
+    }
+
+
+def wan_network(bench: Bench, name: str) -> Any:
+    """A transformer with random weights; what its class keeps in float32 is."""
+    half = torch.bfloat16 if bench.device.startswith("cuda") else torch.float32
+    if bench.tiny:
+        with torch.device("meta"):
+            network = WAN[name].from_config(read_config(GOLDEN / name / "checkpoint" / "transformer"))
+    else:
+        network = wan_sizes.SYSTEMS[name][0]()
+    network = with_random_weights(network, 1, bench.device, half)
+    for part in network.modules():
+        for table, values in part.named_buffers(recurse=False):  # in float32, and any numbers do: they take as long
+            part._buffers[table] = torch.randn(values.shape, device=bench.device)
+    kept = set(WAN[name]._keep_in_fp32_modules)
+    for place, weight in network.named_parameters():
+        weight.data = weight.data if kept.isdisjoint(place.split(".")) else weight.data.float()
+    return network
+
+
 @torch.inference_mode()
 def wan(bench: Bench, name: str) -> Measured:
-    """One forward; a step with guidance takes two."""
-    kind = getattr(diffusers, name)
-    dtype = torch.bfloat16 if bench.device.startswith("cuda") else torch.float32
-    with torch.device("meta"):
-        network = kind(**WAN[name][bench.tiny])
-    network = with_random_weights(network, 1, bench.device, dtype)
-    frames, height, width = (2, 8, 8) if bench.tiny else (21, 60, 104)
-
-    def drawn(*shape: int) -> torch.Tensor:
-        return torch.randn(shape, device=bench.device, dtype=dtype)
-
+    """A forward of a whole segment; a step with guidance takes two. Then the same block by block, as in `low_vram`."""
+    network = wan_network(bench, name)
+    frames, width, height = (5, 48, 32) if bench.tiny else (wan_sizes.SYSTEMS[name][1], 832, 480)
     given = {
-        "timestep": torch.tensor([500], device=bench.device),
-        "encoder_hidden_states": drawn(1, 512, network.config.text_dim),
-        "return_dict": False,
+        what: torch.randn(one.shape, device=bench.device).to(one.dtype) if isinstance(one, torch.Tensor) else one
+        for what, one in wan_sizes.given_to(network, frames, height, width).items()
     }
-    if "VACE" in name:
-        given |= {"hidden_states": drawn(1, 16, frames, height, width)}
-        given |= {"control_hidden_states": drawn(1, network.config.vace_in_channels, frames, height, width)}
-    else:
-        face = network.config.motion_encoder_size
-        given |= {"hidden_states": drawn(1, 36, frames + 1, height, width)}
-        given |= {"pose_hidden_states": drawn(1, 16, frames, height, width)}
-        given |= {"encoder_hidden_states_image": drawn(1, 257, network.config.image_dim)}
-        given |= {"face_pixel_values": drawn(1, 3, 4 * (frames - 1) + 1, face, face)}
-    peak: dict[str, int] = {}
-    network(**given)
-    with bench.meter.peak(peak, "forward"):
-        seconds = bench.seconds(lambda: network(**given), 1)
+    given["timestep"] = torch.tensor([500], device=bench.device)
     weights = sum(weight.nbytes for weight in network.parameters())
-    return {"seconds_a_forward": seconds, "weights_mb": weights / 2**20, "peak_mb": peak["forward"] / 2**20}
+    found: Measured = {"weights_mb": weights / 2**20}
+    made, tflop = {}, of_forward(name, frames, width, height) if not bench.tiny else 0.0
+    for kind in ("whole", "streamed"):
+        if kind == "streamed":
+            stream(network, bench.device)
+        peak: dict[str, int] = {}
+        network(**given)
+        with bench.meter.peak(peak, "forward"):
+            seconds = bench.seconds(lambda: network(**given), 2)
+        made[kind] = network(**given)[0]
+        found |= {f"{kind}_s": seconds, f"{kind}_peak_mb": peak["forward"] / 2**20}
+        found |= {f"{kind}_tflop_per_second": tflop / seconds}
+    return {**found, "same": torch.equal(made["whole"], made["streamed"])}
+
+
+def of_forward(name: str, frames: int, width: int, height: int) -> float:
+    """TFLOP, as plans have it."""
+    known = operations_of(name, width * height)
+    assert isinstance(known, Chained)
+    return known.forward(frames)
+
+
+@torch.inference_mode()
+def wan_coding(bench: Bench) -> Measured:
+    """A segment of 81 frames through the autoencoder, in float32."""
+    if bench.tiny:
+        images = VideoLatents.load(GOLDEN / "wan_vace" / "checkpoint" / "vae", bench.device, torch.float32)
+    else:
+        images = VideoLatents(with_random_weights(wan_sizes.autoencoder(), 1, bench.device, torch.float32))
+    frames, height, width = (9, 32, 48) if bench.tiny else (81, 480, 832)
+    pixels = torch.randn(1, 3, frames, height, width, device=bench.device).clamp(-1, 1)
+    latents, found = images.encode(pixels), {}
+    runs = {"encode": lambda: images.encode(pixels), "decode": lambda: [None for _ in images.decoded(latents)]}
+    for what, run in runs.items():
+        peak: dict[str, int] = {}
+        with bench.meter.peak(peak, what):
+            found[f"{what}_s"] = bench.seconds(run, 1)
+        found[f"{what}_peak_mb"] = peak[what] / 2**20
+    return found
 
 
 def parts(bench: Bench) -> Iterator[tuple[str, Callable[[], Measured]]]:
@@ -256,6 +317,8 @@ def parts(bench: Bench) -> Iterator[tuple[str, Callable[[], Measured]]]:
     for animator in WRITE:
         for dtype in HALVES:
             yield f"runs/{animator}/{dtype}", lambda a=animator, d=dtype: animator_runs(bench, a, HALVES[d])
+    for name in WAN:
+        yield f"runs/{name}/bfloat16", lambda n=name: wan_runs(bench, n)
     for head in (40, 80, 160):
         for reference in (False, True):
             what = f"runs/xformers/{head}{' with a reference' if reference else ''}"
@@ -277,7 +340,8 @@ def parts(bench: Bench) -> Iterator[tuple[str, Callable[[], Measured]]]:
         if setting.keys() <= Acceleration.model_fields.keys():
             yield f"faster/{json.dumps(setting)}", lambda s=setting: faster(bench, s)
     for name in WAN:
-        yield f"wan/{name}", lambda n=name: wan(bench, n)
+        yield f"wan/{name}/forward", lambda n=name: wan(bench, n)
+    yield "wan/autoencoder", lambda: wan_coding(bench)
 
 
 @contextmanager

@@ -220,6 +220,7 @@ def test_modules_that_must_stay_in_float32_do() -> None:
         ({"overlap": 2}, "carries 1 or 5"),
         ({"window": 9, "overlap": 5}, "too short"),
         ({"loop": True}, "loop"),
+        ({"mode": "fast"}, "mode 'fast' is not available"),
         ({"options": {"replace": True}}, "a file of keypoints shows no scene"),
         ({"options": {"replace": True}, "mode": "parity"}, "the published mode animate"),
         ({"mask": "m.mp4"}, "mask: nobody is replaced"),
