@@ -214,7 +214,10 @@ class Night:
         self._lease.require()
         names = self._looked_for()
         final, gone = self._all_rows(self._ending(), self._watch.begun()), 0
-        final = consented_to_the_end(final, self._settings)
+        try:
+            final = consented_to_the_end(final, self._settings)
+        except Exception as error:
+            self.breaks_off(Unseen(in_one_line(error), "consents could not be looked at once more"))
         if names is not None:
             final, gone = checked(final, names, self._settings.layout)
         order = self._watch.order
@@ -267,10 +270,10 @@ class Night:
 
 
 class Unseen(Problem):
-    """The films could not be looked for at the end of a run."""
+    """Films, or the consents that they need, could not be looked for at the end of a run."""
 
-    def __init__(self, why: str) -> None:
-        super().__init__(f"films could not be looked for ({why})", "see that the store answers, and run again")
+    def __init__(self, why: str, what: str = "films could not be looked for") -> None:
+        super().__init__(f"{what} ({why})", "see that the store answers, and run again")
 
 
 def spent_before(earlier: Iterable[Result], settled: Iterable[Result]) -> Iterable[Result]:

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -132,7 +133,7 @@ class ConsentRecord(BaseModel):
             raise _fault(f"{self.ends} is before it starts, {self.starts}", "correct starts or ends")
         return self
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Hex SHA-256 of what was agreed: of all fields but `revoked`, in whatever file and order they stand."""
         terms = self.model_dump(mode="json", exclude={"revoked"})

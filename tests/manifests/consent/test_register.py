@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from manifests import storage
+from manifests.consent.records_file import mark_revoked
 from manifests.consent.register import Register
 from manifests.consent.settings import ConsentSettings
 from manifests.errors import Problem, Rejected
@@ -124,10 +125,17 @@ def test_what_the_run_does_not_say_is_written_down(tmp_path: Path) -> None:
     assert len([one for one in missing if "the run does not say for which" in one]) == 6
 
 
-def test_a_record_that_is_revoked_meanwhile_no_longer_holds(tmp_path: Path) -> None:
-    of = register(tmp_path)
+@pytest.mark.parametrize("place", ["local", "s3"])
+def test_a_record_that_is_revoked_meanwhile_no_longer_holds(
+    place: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    folder = str(tmp_path) if place == "local" else request.getfixturevalue("s3")
+    uri = storage.join(folder, "records.json")
+    register(tmp_path)
+    storage.publish(tmp_path / "records.json", uri)
+    of = Register(ConsentSettings(mode="required", records=uri, **USE), lambda: DAY)
     judged(of)
-    register(tmp_path, revoked="2026-11-29")
+    mark_revoked(uri, "C-1", DAY)
     judged(of)  # a look ahead may be a moment old
     with pytest.raises(Rejected, match="was revoked on 2026-11-29"):
         judged(of, now=True)
