@@ -7,16 +7,24 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from manifests import storage
 from manifests.errors import Problem, Rejected, WrongUsage
+from manifests.layout import OutputLayout
 from manifests.storage_fault import storage_fault
 from manifests.temporary import temporary_folder
 from pipelines.configuration import RunConfig
 from pipelines.progress import Say
 from stages.provenance.credentials.development import NAME, development_root
-from stages.provenance.verdict import CredentialsVerdict, FileVerdict
+from stages.provenance.verdict import CredentialsVerdict, FileVerdict, WatermarkVerdict
+from stages.provenance.watermark.finding import frames_to_look_at
+from stages.provenance.watermark.key import secret
+from stages.provenance.watermark.method import identity_of, written
+from stages.provenance.watermark.method import made as made_method
 from stages.sandbox.held_file import HeldFile
-from stages.sandbox.reading import read_credentials
+from stages.sandbox.reading import Frames, read_credentials, read_image
+from stages.video.limits import Limits
 
 FILMS = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi")
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
@@ -34,10 +42,19 @@ class Root(NamedTuple):
 class Verifier:
     """Looks at one file after the other."""
 
-    def __init__(self, config: RunConfig, roots: Sequence[Path] = ()) -> None:
-        """`roots` are PEM files. Raises `WrongUsage` for what holds no certificate."""
+    def __init__(self, config: RunConfig, roots: Sequence[Path] = (), outputs: Sequence[str] = ()) -> None:
+        """`roots` are PEM files; among the films of `outputs`, folders of runs, the one is looked up that a mark names.
+
+        Raises `WrongUsage` for a root that holds no certificate, and as `method_of` does for the mark's settings.
+        """
         self._config = config
         self._allowed = storage.Allowed(prefixes=[storage.resolve(one, os.getcwd()) for one in config.allowed_prefixes])
+        marking = config.provenance.watermark
+        self._method = made_method(marking.method, secret(marking.key), marking.strength)
+        self._films: dict[str, tuple[str, str]] = {}
+        for output in outputs:
+            self._require_allowed(output := storage.resolve(output, os.getcwd()))
+            self._films |= _films_of(output)
         self._roots = [Root(str(path), _pem(path)) for path in roots]
         if (own := development_root()) is not None:
             self._roots.append(Root(OWN_ROOT, _pem(own), trusted=False))
@@ -88,7 +105,27 @@ class Verifier:
     def _looked_at(self, shown: str, file: Path) -> FileVerdict:
         held = HeldFile(file)
         said = read_credentials(held, [root.pem for root in self._roots], self._config.limits)
-        return FileVerdict(file=shown, credentials=self._judged(said))
+        credentials = self._judged(said)
+        return FileVerdict(file=shown, credentials=credentials, watermark=self._mark(held, file, credentials.watermark))
+
+    def _mark(self, held: HeldFile, file: Path, named: str | None) -> WatermarkVerdict | None:
+        """What the pictures carry; `named` is the id that the credentials name. None where there are no pictures."""
+        try:
+            finding = self._method.detect(_pictures(held, file, self._config.limits))
+        except Rejected:
+            return None
+        identity = None if finding.id is None else written(finding.id)
+        made = self._films.get(identity or "")
+        return WatermarkVerdict(
+            found=finding.found,
+            confidence=finding.confidence,
+            id=identity,
+            mirrored=finding.mirrored,
+            public_key=self._config.provenance.watermark.key is None,
+            agrees=identity == named if identity and named else None,
+            clip=made and made[0],
+            film=made and made[1],
+        )
 
     def _judged(self, said: CredentialsVerdict) -> CredentialsVerdict:
         """With the root by its name, and whether that is one to trust."""
@@ -96,6 +133,22 @@ class Verifier:
         trusted = root is not None and root.trusted and said.state == "untrusted"
         named = {"root": root and root.name, "development": said.signer == NAME}
         return said.model_copy(update={**named, **({"state": "trusted"} if trusted else {})})
+
+
+def _pictures(held: HeldFile, file: Path, limits: Limits) -> Iterator[np.ndarray]:
+    """The picture of a file, or some of its film. Raises `Rejected`."""
+    if file.suffix.lower() in PICTURES:
+        yield read_image(held, limits)
+    else:
+        film = Frames(held, limits)
+        yield from film.read(frames_to_look_at(film.facts.frames))
+
+
+def _films_of(output: str) -> dict[str, tuple[str, str]]:
+    """Clip id and URI of every finished film of an output folder, by the id that its pictures carry."""
+    layout = OutputLayout(output)
+    films = layout.finished_films()
+    return {written(identity_of(key)): (film.clip_id, storage.redact(layout.film(film))) for key, film in films.items()}
 
 
 def as_wanted(verdict: FileVerdict, trust: bool) -> bool:

@@ -231,6 +231,10 @@ def add_verify(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML configuration, with the key of the watermark")
     parser.add_argument(
+        "--in", dest="outputs", action="append", default=[], metavar="OUTPUT", help="folder of runs, among whose films "
+        "the one is looked up that a watermark names; may be repeated"
+    )  # fmt: skip
+    parser.add_argument(
         "--allow", action="append", default=[], metavar="PREFIX", help="the only places in stores that may be read from"
     )
     speech_options(parser)
@@ -243,7 +247,7 @@ def verify(arguments: argparse.Namespace) -> int:
 
     config, console = RunConfig.load(arguments.config), arguments.console
     config = config.model_copy(update={"allowed_prefixes": [*config.allowed_prefixes, *arguments.allow]})
-    verifier, found = Verifier(config, arguments.root), []
+    verifier, found = Verifier(config, arguments.root, arguments.outputs), []
     for file in verifier.files(arguments.files, console.say):
         found.append(verdict := verifier(file))
         if not arguments.json:

@@ -54,6 +54,9 @@ class WatermarkVerdict(BaseModel):
     id: str | None = None  # hex, where it can be read
     mirrored: bool = False
     agrees: bool | None = None  # whether it is the id that the credentials name, where they name one
+    public_key: bool = False  # whether it was looked for with the key that everybody knows, so that anyone can make it
+    clip: str | None = None  # id of the row whose film carries it, of those in the folders that were named
+    film: str | None = None  # where that one lies
 
     def line(self) -> str:
         """In words."""
@@ -61,6 +64,8 @@ class WatermarkVerdict(BaseModel):
             return "not found"
         said = f"found, confidence {self.confidence:.6g}, id {self.id or 'not readable'}"
         said += ", mirrored" if self.mirrored else ""
+        said += ", with the key that everybody knows" if self.public_key else ""
+        said += f", of clip {self.clip!r} ({self.film})" if self.clip else ""
         if self.agrees is None:
             return said
         return said + (", as the credentials say" if self.agrees else ", not the one in the credentials")

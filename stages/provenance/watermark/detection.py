@@ -19,10 +19,9 @@ import numpy as np
 
 from stages.provenance.watermark.embedding import chip_size
 from stages.provenance.watermark.id_code import ID_BITS, decoded
-from stages.provenance.watermark.tile import SIDE, Tile
+from stages.provenance.watermark.tile import SAMPLES, SIDE, Tile
 
 FALSE_ALARM = 1e-6  # at most, of a file without the mark
-_SUB = 2  # samples of a chip's edge
 _LARGEST = 2.5  # of what differs over how much differs around, so that an outline counts no more than a texture
 _FLAT = 0.5  # grey levels that the least of textures is taken for
 _SCALES = 1.2 * 1.005 ** np.arange(430)  # pixels of a chip's edge, up to 10
@@ -93,7 +92,7 @@ class _Pictures:
 
     def folded(self, chip: float) -> Iterator[tuple[bool, np.ndarray]]:
         """For both ways around the sum of all tiles, float32 (64, 64): samples, and each the sum of a chip's four."""
-        step, side = chip / _SUB, SIDE * _SUB
+        step, side = chip / SAMPLES, SIDE * SAMPLES
         shown = self._shown
         if self._seen:
             most = int(self._seen * chip)
@@ -129,9 +128,7 @@ def _summed(frames: Iterable[np.ndarray]) -> np.ndarray | None:
 
 def _placed(pictures: _Pictures, tile: Tile, chip: float) -> _Place:
     """The likeliest place of the tile at a scale, either way around."""
-    spread = np.zeros((SIDE * _SUB,) * 2, np.float32)
-    spread[::_SUB, ::_SUB] = tile.sync
-    signs, where = np.fft.rfft2(spread).conj(), np.fft.rfft2(np.abs(spread)).conj()
+    signs, where = tile.spectra
     best = _Place(0.0, chip, False, np.zeros((SIDE, SIDE)))
     for mirrored, chips in pictures.folded(chip):
         fit = np.fft.irfft2(np.fft.rfft2(chips) * signs, s=chips.shape)
@@ -139,7 +136,7 @@ def _placed(pictures: _Pictures, tile: Tile, chip: float) -> _Place:
         scores = fit / np.sqrt(np.maximum(energy, 1e-6 * energy.max() + 1e-9))
         down, across = np.unravel_index(scores.argmax(), scores.shape)
         if scores[down, across] > best.score:
-            there = np.roll(chips, (-down, -across), axis=(0, 1))[::_SUB, ::_SUB]
+            there = np.roll(chips, (-down, -across), axis=(0, 1))[::SAMPLES, ::SAMPLES]
             best = _Place(float(scores[down, across]), chip, mirrored, there)
     return best
 

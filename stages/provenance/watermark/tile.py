@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 
 from stages.provenance.watermark.id_code import CODED_BITS, coded
@@ -9,6 +11,7 @@ from stages.provenance.watermark.key import drawn_from
 
 SIDE = 32
 CHIPS = SIDE * SIDE
+SAMPLES = 2  # of a chip's edge, when it is looked for
 _SYNC = CHIPS // 4  # chips by which the tile's place is found; the others carry the id
 
 
@@ -27,6 +30,13 @@ class Tile:
         sync = self._signs.copy()
         sync[self._data] = 0
         self.sync = sync.reshape(SIDE, SIDE).astype(np.float32)
+
+    @cached_property
+    def spectra(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of the chips of all films, one sample each, and of where they are: what pictures are correlated with."""
+        spread = np.zeros((SIDE * SAMPLES,) * 2, np.float32)
+        spread[::SAMPLES, ::SAMPLES] = self.sync
+        return np.fft.rfft2(spread).conj(), np.fft.rfft2(np.abs(spread)).conj()
 
     def chips(self, identity: int) -> np.ndarray:
         """The whole tile of a film, float32 −1 or 1 (32, 32)."""
