@@ -74,6 +74,14 @@ def test_a_film_that_ran_out_of_memory_is_drawn_again_with_the_weights_elsewhere
     assert_same(drawn(poor), plain[name])
 
 
+def test_the_cache_of_models_makes_room_by_that() -> None:
+    models = ModelCache("cpu", "float32", 10**9)
+    kept = models.get("wan_vace", GOLDEN / "wan_vace" / "checkpoint", "digest")
+    drawn(kept, 5)
+    assert models.keep_one()
+    assert streamed(kept.transformer)
+
+
 def _fail(*_: Any) -> None:
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3.00 GiB.")
 
