@@ -14,6 +14,7 @@ from manifests.errors import Problem
 from manifests.layout import Film
 from manifests.results import Result
 from manifests.work import Work
+from pipelines.animate import run
 from pipelines.clip import StageChain
 from pipelines.configuration import RunConfig
 from pipelines.plan import Plan, make_plan
@@ -23,7 +24,7 @@ from stages.provenance.credentials.signing import signing_of
 from stages.provenance.facts import FilmFacts
 from stages.provenance.settings import Credentials
 from tests.made.certificates import issue
-from tests.made.sample_media import clip_row
+from tests.made.sample_media import clip_row, write_manifest
 
 pytestmark = pytest.mark.usefixtures("plain_animators")
 UNSIGNED = {"credentials": {"sign": False}}
@@ -160,6 +161,18 @@ def test_what_cannot_be_signed_is_a_failed_row_and_no_film(media: Path) -> None:
     assert not Path(stages.settings.layout.film(Film("clip", work.film_key))).exists()
     with pytest.raises(Problem, match="private_key"):
         stages.settings.signing().require_possible()
+
+
+def test_a_run_that_could_sign_no_film_does_not_begin(media: Path) -> None:
+    house = issue(media / "house").section()["credentials"]
+    absent = {"provenance": {"credentials": {**house, "private_key": "env:CATWALK_ABSENT"}}}
+    manifest = write_manifest(media / "m.parquet", [row(media)])
+    with pytest.raises(Problem, match="'CATWALK_ABSENT' is not set"):
+        run(RunConfig.load(None, absent), manifest, str(media / "out"))
+    unfit = {"provenance": issue(media / "servers", purpose=False).section()}
+    with pytest.raises(Problem, match="credentials"):
+        run(RunConfig.load(None, unfit), manifest, str(media / "out"))
+    assert not (media / "out" / "runs").exists()
 
 
 def test_one_film_under_two_articles_states_each_with_its_own(media: Path) -> None:
