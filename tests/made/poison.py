@@ -114,9 +114,9 @@ def _teach() -> None:
         choke("validate", uri)
         return examined(self, uri, kind)
 
-    def make(self: ExtractPose, driving: Source, recipe: Any, key: str) -> bool:
+    def make(self: ExtractPose, driving: Source, *asked: Any) -> bool:
         choke("pose", driving.uri)
-        return made(self, driving, recipe, key)
+        return made(self, driving, *asked)
 
     def store(self: PrepareInputs, source: Source, target: str, convert: Any) -> None:
         choke("inputs", source.uri)
