@@ -77,7 +77,7 @@ class Work(BaseModel):
     reference_whole: bool = False  # the animator shows all of the reference, whatever `fit` makes of the driving file
     masks_key: str | None = None  # of masks of the person who is replaced: the file's, else beside the poses
     pose_estimator: str | None = None  # which finds the poses in the driving file, where one does
-    reference_pose_key: str | None = None  # where the pose is retargeted
+    reference_pose_key: str | None = None  # where the pose is retargeted, or the animator aligns
     latents_key: str = ""
     film_key: str = ""
     segment: int | None = None  # of the clip, that a worker denoises while others do the rest; None: the whole film

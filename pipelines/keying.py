@@ -12,7 +12,7 @@ from stages.bundled import bundled
 from stages.checkpoint_files import checkpoint_digest
 from stages.diffusion.animator import Facts, compute_dtype
 from stages.diffusion.animators import ANIMATORS
-from stages.driving import recipe_of, reference_estimator, replaces
+from stages.driving import measures_reference, recipe_of, reference_estimator, replaces
 from stages.latents_cache import segments
 from stages.poses.recipes import AS_FILMED, key_parts, reference_parts, remedy_for
 from stages.provenance.watermark.method import decisive
@@ -55,14 +55,14 @@ class Keying:
         )
 
     def _pose_keys(self, work: Work, facts: Facts) -> tuple[str | None, str | None]:
-        """Keys of the driving file's poses, and of the reference's where it is retargeted to."""
+        """Keys of the driving file's poses, and of the reference's where it is retargeted to or aligned."""
         if work.driving is None:
             return None, None
         estimators = self._config.estimators
         recipe = recipe_of(work.clip, estimators, work.driving)
         parts = key_parts(recipe, estimators)
         driving = pose_key(work.driving.content, parts, self._weights(recipe.estimator))
-        if work.reference is None or work.clip.retarget == "none" or work.clip.mode == "parity":
+        if work.reference is None or not measures_reference(work.clip, facts, recipe, estimators):
             return driving, None
         estimator = reference_estimator(facts, estimators)
         return driving, pose_key(work.reference.content, reference_parts(estimator), self._weights(estimator))

@@ -50,6 +50,17 @@ def replaces(clip: Clip) -> bool:
     return "masks" in ANIMATORS[clip.animator].asks and clip.options.get("replace") is True
 
 
+def measures_reference(clip: Clip, facts: Facts, recipe: Recipe, estimators: Estimators) -> bool:
+    """Whether the keypoints of a clip's reference are wanted: poses are retargeted to it, or the animator aligns it.
+
+    An animator aligns where it gets keypoints of both, without having to: not where no estimator finds the reference's.
+    """
+    if clip.mode == "parity":
+        return False
+    known = recipe.stored == "keypoints" and estimators.has(reference_estimator(facts, estimators))
+    return clip.retarget != "none" or (facts.aligns and known)
+
+
 def stored_as(clip: Clip) -> str:
     """In which form a clip's poses are stored, whichever estimator finds them."""
     return recipe_for(ANIMATORS[clip.animator].pose, clip).stored

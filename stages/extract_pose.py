@@ -53,7 +53,7 @@ class ExtractPose:
         return any(made)
 
     def for_reference(self, work: Work) -> bool:
-        """Make the keypoints of a clip's reference, if it is retargeted to; returns whether they were made."""
+        """Make the keypoints of a clip's reference, if they are wanted; returns whether they were made."""
         facts, key = ANIMATORS[work.clip.animator], work.reference_pose_key
         estimator = reference_estimator(facts, self._estimators)
         reference = work.reference
@@ -121,7 +121,7 @@ class ExtractPose:
         storage.publish(stored, masks)
 
     def of_reference(self, reference: Source, estimator: str, key: str) -> bool:
-        """Make the keypoints of a reference image, which retargeting needs; once per image and estimator."""
+        """Make the keypoints of a reference image; once per image and estimator."""
         target = self._layout.poses(key)
         if storage.exists(target):
             return False

@@ -19,7 +19,7 @@ from pipelines.planned_clip import planned_clip
 from pipelines.progress import Say
 from pipelines.settings import RunSettings
 from stages.diffusion.animators import ANIMATORS
-from stages.driving import recipe_of
+from stages.driving import measures_reference, recipe_of
 from stages.sandbox.reading import require_modest_table
 
 ABSENT = "(not configured)"  # in place of weights: nobody opens them
@@ -53,13 +53,14 @@ def rows_of(manifest: str) -> Iterator[tuple[int, dict[str, Any]]]:
 def _keyed(work: Work, settings: RunSettings) -> Work:
     """With names in place of keys: the same for clips that share a driving video, or a reference's poses."""
     driving, reference, name = work.driving, work.reference, str(work.row)
-    recipe = recipe_of(work.clip, settings.config.estimators, driving) if driving else None
+    facts, estimators = ANIMATORS[work.clip.animator], settings.config.estimators
+    recipe = recipe_of(work.clip, estimators, driving) if driving else None
     estimator = None if recipe is None or recipe.estimator == "none" else recipe.estimator
-    retargeted = reference and driving and work.clip.retarget != "none" and work.clip.mode != "parity"
+    measured = reference and recipe and measures_reference(work.clip, facts, recipe, estimators)
     return work.keyed(
         pose_key=storage.sha256_text(f"{driving.content} {recipe}")[:KEY_LENGTH] if driving else None,
         pose_estimator=estimator,
-        reference_pose_key=reference.content if reference and retargeted else None,
+        reference_pose_key=reference.content if reference and measured else None,
         latents_key=name,
         film_key=name,
     )

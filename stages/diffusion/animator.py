@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -96,6 +96,7 @@ class Facts:
     fast_steps: int = 0  # where there is a recipe
     half: tuple[str, ...] = ("float16", "bfloat16")  # what it can compute in beside float32, the preferred one first
     keypoints: Literal["dwpose", "drawn"] = "dwpose"  # estimator of the people in driving videos and references
+    aligns: bool = False  # makes use of the reference's keypoints, also where a pose is not retargeted
     driving: Literal["required", "optional"] = "required"  # optional: the system also draws without poses
     bundled: str | None = None  # weights that come with Catwalk
     deals_windows: bool = False  # replicas on several devices can make a film together: see `DealsWindows`
@@ -186,6 +187,19 @@ class PosePictures(Protocol):
 
     def __getitem__(self, frame: int) -> np.ndarray:
         """The pose of one frame, of its own size."""
+
+
+Joints = tuple[np.ndarray, np.ndarray]  # (18, 2) in the film's pixels in OpenPose's order, and bool (18,): seen
+
+
+@runtime_checkable
+class Skeletons(PosePictures, Protocol):
+    """Pose pictures that were drawn from keypoints, with what lies behind them."""
+
+    def joints(self, frame: int) -> Joints | None:
+        """Of who was drawn in one frame of the film; None where nobody was."""
+
+    reference_joints: Joints | None  # of the reference fitted to the film, where it was looked for and found
 
 
 @dataclass(frozen=True)

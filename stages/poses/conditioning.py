@@ -50,21 +50,24 @@ def followed(
 
 
 class DrawnPoses:
-    """The pictures of a film's frames in its order, each drawn when it is asked for."""
+    """The pictures of a film's frames in its order, each drawn when it is asked for, and who is in them."""
 
     def __init__(
         self,
         draw_frame: Callable[[int], np.ndarray],
         shown: Sequence[int],
-        find_torso: Callable[[int], np.ndarray | None] = lambda frame: None,
+        person: Keypoints | None = None,
+        reference: People | None = None,
     ) -> None:
         """`draw_frame` draws a frame of the sequence, `shown` are those that the film shows.
 
-        `find_torso` tells the corners of the torso in one, in pixels of the film, where they are known.
+        `person` are the keypoints of who is drawn in every frame of the sequence, `reference` those of the reference's
+        person, both in the film's pixels, where they are known.
         """
         self._draw_frame = draw_frame
         self._shown = shown
-        self._find_torso = find_torso
+        self._person = person
+        self.reference_joints = reference and joints_of(reference)
 
     def __len__(self) -> int:
         return len(self._shown)
@@ -73,9 +76,24 @@ class DrawnPoses:
         """uint8 (height, width, 3) of one frame of the film."""
         return self._draw_frame(self._shown[frame])
 
+    def joints(self, frame: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """Of the person drawn in one frame of the film, as `joints_of` them; None where nobody is, or is known."""
+        people = self._people(frame)
+        return None if people is None else joints_of(people)
+
     def torso(self, frame: int) -> np.ndarray | None:
         """Corners (4, 2) of the torso in one frame of the film, x and y in its pixels, where they are known."""
-        return self._find_torso(self._shown[frame])
+        people = self._people(frame)
+        return None if people is None else torso(people)
+
+    def _people(self, frame: int) -> People | None:
+        people = None if self._person is None else self._person.people(self._shown[frame])
+        return people if people is not None and len(people) else None
+
+
+def joints_of(people: People) -> tuple[np.ndarray, np.ndarray]:
+    """The first one's 18 joints: points (18, 2) in pixels and whether they are seen, bool (18,)."""
+    return people.points[0, BODY], people.scores[0, BODY] > VISIBLE
 
 
 def skeleton_pictures(
@@ -90,13 +108,13 @@ def skeleton_pictures(
     """Pictures of the film's frames, and the report on the poses.
 
     `shown` are the frames of the sequence that the film shows, in its order; `reference` the keypoints of the reference
-    image, where the clip is retargeted. They are drawn at the clip's size in the `style` (a name of `DRAWINGS`) that
-    the animator knows. Frames in which nobody is found show the nearest pose; the report's `held` and `bridged` are
-    such stretches at the ends of the film and inside it. A clip that is retargeted and has another shape than its
-    reference shows that part of it in which its person is: the report's `window` (left, top, width, height), None for
-    the middle; `cut` is the share of the person outside. `outside` is the share of frames in which no joint of the body
-    is in the film's picture. In parity mode, skeletons are what the published tool would draw, at its size: the best
-    person of every frame by itself.
+    image, where the clip is retargeted or its animator aligns. They are drawn at the clip's size in the `style` (a name
+    of `DRAWINGS`) that the animator knows. Frames in which nobody is found show the nearest pose; the report's `held`
+    and `bridged` are such stretches at the ends of the film and inside it. A clip that is retargeted and has another
+    shape than its reference shows that part of it in which its person is: the report's `window` (left, top, width,
+    height), None for the middle; `cut` is the share of the person outside. `outside` is the share of frames in which no
+    joint of the body is in the film's picture. In parity mode, skeletons are what the published tool would draw, at its
+    size: the best person of every frame by itself.
 
     Raises `Rejected` where the poses that the film would show are unusable by `rules`, or there are none.
     """
@@ -105,12 +123,14 @@ def skeleton_pictures(
         return DrawnPoses(PUBLISHED[style](keypoints, clip, shown, reference), shown), {}
     frames = range(shown[0], shown[-1] + 1)
     person, report = followed(keypoints, fps, clip.subject, rules, frames)
-    if reference is not None:
+    window = None
+    if reference is not None and clip.retarget != "none":
         size = reference.height, reference.width
         person = retarget(person, _reference_person(reference), size, float(fps), clip.retarget).keypoints
         framing = framing_of(reference, clip)
         report |= framing._asdict()
-        person = person if framing.window is None else cut_to(person, framing.window)
+        window = framing.window
+        person = person if window is None else cut_to(person, window)
     person, held, bridged = fill_absence(person, frames)
     report |= {"held": spans(held, shown), "bridged": spans(bridged, shown)}
     person = placed(person, clip)
@@ -120,7 +140,8 @@ def skeleton_pictures(
     def drawn(frame: int) -> np.ndarray:
         return drawing(person.people(frame), clip.width, clip.height)
 
-    return DrawnPoses(drawn, shown, lambda frame: torso(person.people(frame))), report
+    aligned = None if reference is None else _in_film(reference, window, clip)
+    return DrawnPoses(drawn, shown, person, aligned), report
 
 
 def _bodies(people: People, width: int, height: int) -> np.ndarray:
@@ -170,10 +191,10 @@ def framing_of(reference: Keypoints, clip: Clip) -> Framing:
 def reference_torso(reference: Keypoints, clip: Clip, window: Sequence[int] | None) -> np.ndarray | None:
     """Corners (4, 2) of the torso of the reference's person, where the reference lies in the film; None: not seen.
 
-    `window` is the part of the reference that the film shows, None for all of it. Raises `Rejected` where nobody is.
+    `window` is the part of the reference that the film shows, None for all of it.
     """
-    person = Keypoints.from_people([_reference_person(reference)], reference.width, reference.height)
-    return torso(placed(person if window is None else cut_to(person, Window(*window)), clip).people(0))
+    person = _in_film(reference, None if window is None else Window(*window), clip)
+    return None if person is None else torso(person)
 
 
 def placed(keypoints: Keypoints, clip: Clip) -> Keypoints:
@@ -255,11 +276,27 @@ def _largest(people: People) -> People:
     return People(people.points[best], people.scores[best], boxes[best])
 
 
+def _in_film(reference: Keypoints, window: Window | None, clip: Clip) -> People | None:
+    """The person of the reference, or of the `window` of it that the film shows, in the film's pixels."""
+    found = _found(reference)
+    if found is None:
+        return None
+    alone = Keypoints.from_people([found], reference.width, reference.height)
+    return placed(alone if window is None else cut_to(alone, window), clip).people(0)
+
+
 def _reference_person(reference: Keypoints) -> People:
     """The largest person of the reference image. Raises `Rejected` when there is none."""
+    found = _found(reference)
+    if found is None:
+        raise Rejected("reference: no person was found to retarget to", "use another picture, or set retarget to none")
+    return found
+
+
+def _found(reference: Keypoints) -> People | None:
     found = reference.detected[0]
     if not found.any():
-        raise Rejected("reference: no person was found to retarget to", "use another picture, or set retarget to none")
+        return None
     boxes = reference.boxes[0]
     areas = np.where(found, (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), -1)
     best = slice(int(np.nanargmax(areas)), int(np.nanargmax(areas)) + 1)

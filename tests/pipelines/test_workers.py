@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from pipelines.clip import StageChain
 from pipelines.configuration import RunConfig
 from pipelines.demo import demo_clips
 from pipelines.workers import PoseWorker, outcome
+from stages.diffusion.animators import ANIMATORS
 
 
 @pytest.fixture
@@ -60,3 +62,12 @@ def test_a_driving_video_that_changed_ends_every_clip_of_it(chain: StageChain, t
     video.write_bytes(b"other bytes")
     ended = [outcome(row) for row in poses_of(chain, works)]
     assert [(one.id, one.status, one.stage) for one in ended] == [("a", "failed", "pose"), ("b", "failed", "pose")]
+
+
+@pytest.mark.parametrize("aligns", [True, False])
+def test_a_reference_is_looked_at_for_an_animator_that_aligns_it(
+    chain: StageChain, monkeypatch: pytest.MonkeyPatch, aligns: bool
+) -> None:
+    monkeypatch.setitem(ANIMATORS, "drawn", replace(ANIMATORS["drawn"], aligns=aligns))
+    work = chain.work({**demo_clips()[0], "retarget": "none"})
+    assert (work.reference_pose_key is not None) == aligns

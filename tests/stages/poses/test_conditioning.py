@@ -10,7 +10,7 @@ import pytest
 
 from manifests.clip import Clip
 from manifests.errors import Rejected
-from stages.poses.conditioning import placed, reference_torso, skeleton_pictures
+from stages.poses.conditioning import DrawnPoses, placed, reference_torso, skeleton_pictures
 from stages.poses.drawing import skeleton
 from stages.poses.drawing.controlnet10 import draw_controlnet10
 from stages.poses.keypoints import Keypoints, People
@@ -172,6 +172,36 @@ def test_a_reference_without_a_person_cannot_be_retargeted_to() -> None:
     nobody = Keypoints.from_people([NOBODY], 100, 100)
     with pytest.raises(Rejected, match="no person"):
         skeleton_pictures(standing(), FPS, clip(retarget="bone_length"), [0], nobody)
+
+
+@pytest.mark.parametrize("mode", ["none", "bone_length"])
+def test_who_is_drawn_and_the_reference_are_told_in_the_films_pixels(mode: str) -> None:
+    row = clip(120, 100, fit="stretch", retarget=mode)
+    reference = standing(frames=1, left=20)
+    drawn, _ = skeleton_pictures(standing(), FPS, row, [2, 5], reference)
+    points, seen = drawn.reference_joints
+    assert np.allclose(points, (reference.points[0, 0, :18] + 0.5) / 2 - 0.5)
+    assert seen.all()
+    # limbs are drawn between these joints, so the picture is not black there
+    points, seen = drawn.joints(1)
+    shoulder, elbow = points[2], points[3]
+    assert drawn[1][tuple(np.round((shoulder + elbow)[::-1] / 2).astype(int))].any()
+    assert seen.all()
+
+
+def test_a_frame_of_nobody_has_no_joints() -> None:
+    keypoints = Keypoints.from_people([NOBODY, standing(frames=1).people(0)], 240, 200)
+    drawn = DrawnPoses(lambda frame: np.zeros((200, 240, 3), np.uint8), [1, 0], keypoints)
+    assert drawn.joints(1) is None
+    assert drawn.joints(0) is not None
+    assert drawn.reference_joints is None
+
+
+def test_a_reference_without_a_person_only_matters_where_it_is_retargeted_to() -> None:
+    nobody = Keypoints.from_people([NOBODY], 100, 100)
+    drawn, _ = skeleton_pictures(standing(), FPS, clip(), [0], nobody)
+    assert drawn.reference_joints is None
+    assert drawn[0].any()
 
 
 def test_retargeting_takes_the_references_height() -> None:
