@@ -24,7 +24,7 @@ STAGES = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one stage, or all of them; returns the exit code."""
     options = parser().parse_args(argv)
-    settings = Settings(options.output, options.seconds, options.device, options.seed, options.recipe)
+    settings = Settings(**{name: value for name, value in vars(options).items() if name != "stage"})
     names = STAGES if options.stage == "all" else [options.stage]
     try:
         for name in names:
@@ -54,6 +54,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("stage", choices=[*STAGES, "all"], metavar="STAGE")
     made.add_argument("--output", type=Path, default=Path("out/training"), help="folder of everything that is made")
     made.add_argument("--seconds", type=float, help="training time of each stage, instead of the recipe's")
+    made.add_argument("--begin", type=Path, help="checkpoint whose weights the animator goes on from")
+    made.add_argument("--processes", type=int, help="processes to train in, each on one core")
     made.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1")
     made.add_argument("--seed", type=int, default=0)
     made.add_argument("--recipe", choices=["cpu", "gpu"], default="cpu", help="gpu: larger batches, more people")

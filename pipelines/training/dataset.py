@@ -18,10 +18,11 @@ import torch
 from manifests.errors import Problem
 from pipelines.training.codec import as_input
 from pipelines.training.optimisation import Settings
-from pipelines.training.pictures import SHAPES, sitting
+from pipelines.training.pictures import SHAPES, STILLS, sitting
 from stages.diffusion.drawn.codec import DrawnCodec
 
 SHARD = 50  # characters of one file of pictures
+ARRAYS = ("latents", "keypoints", "stills")
 
 
 class Dataset:
@@ -29,7 +30,8 @@ class Dataset:
 
     `latents` float16 (characters, 12, 8, height/8, width/8), as the codec gives them: divide by `latent_std`.
     `keypoints` float32 (characters, 12, 23, 3): x, y in pixels and visibility. Of the 12 pictures of a character
-    4 are stills and 8 consecutive frames (`pipelines.training.pictures`). Raises `Problem` when there is no dataset.
+    4 are stills and 8 consecutive frames (`pipelines.training.pictures`). `stills` uint8 (characters, 4, height, width,
+    3): these are the references, to be warped. Raises `Problem` when there is no dataset.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -42,6 +44,7 @@ class Dataset:
         self.latent_std: float = index["latent_std"]
         self.latents = np.load(folder / "latents.npy", mmap_mode="r")
         self.keypoints = np.load(folder / "keypoints.npy")
+        self.stills = np.load(folder / "stills.npy", mmap_mode="r")
 
     def __len__(self) -> int:
         return len(self.latents)
@@ -76,7 +79,7 @@ def build(settings: Settings, people: tuple[int, int]) -> None:
         draw_missing(planned, pool)
         encode = functools.partial(encode_shard, codec=codec, device=settings.device)
         written = {data_folder(settings, shards): shards for shards in planned}
-        moments = [write(pool.map(encode, shards), folder) for folder, shards in written.items()]
+        moments = [write(pool.map(encode, shards), folder, characters_of(shards)) for folder, shards in written.items()]
     std = latent_std(np.sum(moments, axis=0))
     config = json.loads((codec / "config.json").read_text()) | {"latent_std": std}
     (codec / "config.json").write_text(json.dumps(config, indent=2) + "\n")
@@ -89,6 +92,11 @@ def build(settings: Settings, people: tuple[int, int]) -> None:
 def data_folder(settings: Settings, shards: Sequence[Shard]) -> Path:
     """Where the dataset of these shards' shape is."""
     return settings.output / "data" / f"{shards[0].width}x{shards[0].height}"
+
+
+def characters_of(shards: Sequence[Shard]) -> int:
+    """How many characters all shards hold."""
+    return sum(shard.characters for shard in shards)
 
 
 def plan(folder: Path, people: tuple[int, int]) -> list[list[Shard]]:
@@ -124,19 +132,30 @@ def draw_shard(shard: Shard) -> None:
     os.replace(unfinished, shard.file)
 
 
-def write(encoded: Iterable[tuple[np.ndarray, np.ndarray]], folder: Path) -> np.ndarray:
-    """Write latents and keypoints of one shape; returns count, sum and sum of squares of its latents, float64 (3,)."""
-    latents, keypoints = zip(*encoded, strict=True)
+def write(encoded: Iterable[tuple[np.ndarray, ...]], folder: Path, characters: int) -> np.ndarray:
+    """Write the ARRAYS of one shape, shard by shard; returns count, sum and sum of squares of its latents, float64."""
     folder.mkdir(parents=True, exist_ok=True)
-    np.save(folder / "latents.npy", np.concatenate(latents))
-    np.save(folder / "keypoints.npy", np.concatenate(keypoints))
-    wide = [of_shard.astype(np.float64) for of_shard in latents]
-    return np.sum([(values.size, values.sum(), np.square(values).sum()) for values in wide], axis=0)
+    files: list[np.memmap] = []
+    first, moments = 0, np.zeros(3)
+    for arrays in encoded:
+        if not files:
+            files = [
+                np.lib.format.open_memmap(folder / f"{name}.npy", "w+", array.dtype, (characters, *array.shape[1:]))
+                for name, array in zip(ARRAYS, arrays, strict=True)
+            ]
+        for file, array in zip(files, arrays, strict=True):
+            file[first : first + len(array)] = array
+        first += len(arrays[0])
+        latents = arrays[0].astype(np.float64)
+        moments += latents.size, latents.sum(), np.square(latents).sum()
+    for file in files:
+        file.flush()
+    return moments
 
 
 @torch.inference_mode()
-def encode_shard(shard: Shard, codec: Path, device: str) -> tuple[np.ndarray, np.ndarray]:
-    """One shard's latents, float16, and keypoints."""
+def encode_shard(shard: Shard, codec: Path, device: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One shard's latents, float16, keypoints and stills."""
     network = _codec(codec, device)
     with np.load(shard.file) as stored:
         pictures, keypoints = stored["pictures"], stored["keypoints"]
@@ -144,7 +163,7 @@ def encode_shard(shard: Shard, codec: Path, device: str) -> tuple[np.ndarray, np
     for of_one in pictures:
         with torch.autocast(torch.device(device).type, torch.bfloat16):
             encoded.append(network.encode(as_input(of_one).to(device)).half().cpu().numpy())
-    return np.stack(encoded), keypoints
+    return np.stack(encoded), keypoints, pictures[:, :STILLS]
 
 
 @functools.cache
@@ -163,7 +182,7 @@ def write_index(shards: Sequence[Shard], folder: Path, std: float) -> None:
     index: dict[str, Any] = {
         "width": shards[0].width,
         "height": shards[0].height,
-        "characters": sum(shard.characters for shard in shards),
+        "characters": characters_of(shards),
         "first_seed": shards[0].first_seed,
         "latent_std": std,
     }

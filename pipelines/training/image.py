@@ -10,7 +10,7 @@ from diffusers import DDIMScheduler
 
 from pipelines.training.batches import pictures_of
 from pipelines.training.dataset import Dataset
-from pipelines.training.networks import SCHEDULER, SPATIAL, initialise, save
+from pipelines.training.networks import SCHEDULER, SPATIAL, continued, initialise, save
 from pipelines.training.objective import (
     last_error,
     timesteps,
@@ -27,22 +27,32 @@ from stages.diffusion.drawn.networks import DrawnNetworks
 
 SHAPE_SHARES = (0.85, 0.15)
 PREVIEW_SECONDS = 600
+CONTINUED_RATE = 6e-4
 
 
 def run(settings: Settings) -> None:
     """Train into `output/unet`, `output/reference` and `output/pose_guider`, with sheets in `output/image`."""
-    launch(train, settings, settings.choose(cpu=2, gpu=1))
+    launch(train, settings, settings.processes or settings.choose(cpu=2, gpu=1))
 
 
 def train(settings: Settings) -> None:
     """One process's part of the training."""
     torch.manual_seed(settings.seed)
     datasets = read_datasets(settings)
-    networks = initialise(DrawnNetworks(SPATIAL)).to(settings.device)
-    scheduler = DDIMScheduler.from_config(SCHEDULER)
+    networks = initialise(DrawnNetworks(SPATIAL))
+    if settings.begin:
+        continued(networks, settings.begin)
+    networks = networks.to(settings.device)
+    scheduler, codec = DDIMScheduler.from_config(SCHEDULER), read_codec(settings)
     training = Training(
         networks,
-        torch.optim.AdamW(networks.parameters(), lr=1.3e-3, betas=(0.9, 0.98), weight_decay=1e-3, fused=True),
+        torch.optim.AdamW(
+            networks.parameters(),
+            lr=CONTINUED_RATE if settings.begin else 1.3e-3,
+            betas=(0.9, 0.98),
+            weight_decay=1e-3,
+            fused=True,
+        ),
         settings,
         folder=settings.output / "image",
         seconds=settings.seconds or settings.choose(cpu=4500, gpu=1200),
@@ -51,12 +61,12 @@ def train(settings: Settings) -> None:
     shown = training.spent
     for step in training.steps():
         random, generator = training.random(), training.generator()
-        batch = pictures_of(datasets[shape_of(step)], rows, frames, random).to(settings.device)
+        batch = pictures_of(datasets[shape_of(step)], codec, rows, frames, random).to(settings.device)
         drawn = timesteps(len(batch.targets), generator)
         noise = torch.randn(batch.targets.shape, generator=generator, device=settings.device)
         with settings.autocast(), training_attention(settings.device):
             errors = velocity_errors(networks, batch, scheduler, noise, drawn)
-        training.update(weighted_mean(errors, batch.poses), last=last_error(errors, drawn))
+        training.update(weighted_mean(errors, batch.weights), last=last_error(errors, drawn))
         if training.spent - shown >= PREVIEW_SECONDS:
             finish(training, settings, datasets)
             shown = training.spent
@@ -73,11 +83,17 @@ def read_datasets(settings: Settings) -> list[Dataset]:
     return [Dataset(settings.output / "data" / f"{width}x{height}") for width, height in SHAPES]
 
 
+def read_codec(settings: Settings, device: str | None = None) -> DrawnCodec:
+    """The trained codec, on the training's device or another."""
+    codec = DrawnCodec.from_pretrained(settings.output / "codec").eval().requires_grad_(False)
+    return codec.to(device or settings.device, memory_format=torch.channels_last)
+
+
 def finish(training: Training, settings: Settings, datasets: Sequence[Dataset]) -> None:
     """Write the averaged weights as a checkpoint's parts, and show what they do."""
     if rank():
         return
-    codec = DrawnCodec.from_pretrained(settings.output / "codec")
+    codec = read_codec(settings, "cpu")
     scheduler = DDIMScheduler.from_config(SCHEDULER)
     with training.averaged() as networks:
         save(networks, settings.output)

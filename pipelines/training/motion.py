@@ -10,7 +10,7 @@ import torch
 from diffusers import DDIMScheduler
 
 from pipelines.training.batches import clips_of
-from pipelines.training.image import read_datasets, shape_of
+from pipelines.training.image import read_codec, read_datasets, shape_of
 from pipelines.training.networks import MOTION, SCHEDULER, save, with_fresh_motion
 from pipelines.training.objective import (
     last_error,
@@ -28,7 +28,7 @@ from stages.diffusion.drawn.unet import motion_modules
 
 def run(settings: Settings) -> None:
     """Train into `output/motion`, on the networks that the image stage left in `output`."""
-    launch(train, settings, settings.choose(cpu=2, gpu=1))
+    launch(train, settings, settings.processes or settings.choose(cpu=2, gpu=1))
 
 
 def train(settings: Settings) -> None:
@@ -45,16 +45,16 @@ def train(settings: Settings) -> None:
         seconds=settings.seconds or settings.choose(cpu=900, gpu=300),
     )
     rows = settings.choose(cpu=2, gpu=24)
-    scheduler = DDIMScheduler.from_config(SCHEDULER)
+    scheduler, codec = DDIMScheduler.from_config(SCHEDULER), read_codec(settings)
     for step in training.steps():
         random, generator = training.random(), training.generator()
-        batch = clips_of(datasets[shape_of(step)], rows, random).to(settings.device)
+        batch = clips_of(datasets[shape_of(step)], codec, rows, random).to(settings.device)
         # one timestep and one noise for all frames of a clip, as in a film
         drawn = timesteps(rows, generator).repeat_interleave(FRAMES)
         noise = torch.randn((rows, *batch.targets.shape[1:]), generator=generator, device=settings.device)
         with shifted(networks, random), settings.autocast(), training_attention(settings.device):
             errors = velocity_errors(networks, batch, scheduler, noise.repeat_interleave(FRAMES, dim=0), drawn)
-        training.update(weighted_mean(errors, batch.poses), last=last_error(errors, drawn))
+        training.update(weighted_mean(errors, batch.weights), last=last_error(errors, drawn))
     if rank() == 0:
         with training.averaged():
             save(networks, settings.output)

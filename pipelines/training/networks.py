@@ -12,14 +12,15 @@ from diffusers.models.embeddings import SinusoidalPositionalEmbedding
 from safetensors.torch import save_file
 from torch import nn
 
-from stages.diffusion.drawn.networks import LATENT_CHANNELS, PARTS, DrawnNetworks
+from manifests.errors import Problem
+from stages.diffusion.drawn.networks import LATENT_CHANNELS, PARTS, WARP_CHANNELS, DrawnNetworks
 from stages.diffusion.drawn.unet import motion_modules, motion_state
-from stages.diffusion.weights.checkpoint import read_config
+from stages.diffusion.weights.checkpoint import read_config, read_state, weights_file
 
 # Written beside the weights; an animator reads its folder's own.
 UNET: dict[str, Any] = {
     "_class_name": "UNet2DConditionModel",
-    "in_channels": 2 * LATENT_CHANNELS,
+    "in_channels": 2 * LATENT_CHANNELS + WARP_CHANNELS,  # noisy ones, the reference, the warped one
     "out_channels": LATENT_CHANNELS,
     "block_out_channels": [64, 128, 96],
     "layers_per_block": 1,
@@ -68,6 +69,23 @@ def initialise(network: nn.Module) -> nn.Module:
         nn.init.zeros_(module.proj_out.weight)
         nn.init.zeros_(module.proj_out.bias)
     return network
+
+
+def continued(networks: DrawnNetworks, checkpoint: Path) -> DrawnNetworks:
+    """Networks with the weights of a checkpoint folder, of any dtype; inputs that are new begin without effect."""
+    for part in PARTS:
+        network, state = networks.get_submodule(part), read_state(weights_file(checkpoint / part))
+        missing = network.state_dict().keys() - state.keys()
+        for name in missing:
+            if ".motion_modules." not in name:
+                raise Problem(f"there is no {name} in {checkpoint / part}", "go on from another checkpoint")
+            state[name] = network.state_dict()[name]
+        if part == "unet":
+            known = state["conv_in.weight"]
+            state["conv_in.weight"] = torch.zeros_like(network.conv_in.weight)
+            state["conv_in.weight"][:, : known.shape[1]] = known
+        network.load_state_dict(state)
+    return networks
 
 
 def with_fresh_motion(checkpoint: Path, motion: Mapping[str, Any]) -> DrawnNetworks:

@@ -7,14 +7,12 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from diffusers import DDIMScheduler
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.functional import max_pool2d
 
 from pipelines.training.batches import Batch
 from stages.diffusion.drawn.networks import DrawnNetworks
 
 LAST = 999  # the timestep that is noise alone: a film of one step is made there
 LAST_SHARE = 0.15
-PERSON_WEIGHT = 2.0  # beside a backdrop's 1
 
 
 def timesteps(count: int, generator: torch.Generator) -> torch.Tensor:
@@ -29,17 +27,12 @@ def velocity_errors(
     """Squared errors of the predicted velocities, (rows · frames, height, width); `noise`, `steps` one per target."""
     noisy = scheduler.add_noise(batch.targets, noise, steps)
     velocity = scheduler.get_velocity(batch.targets, noise, steps)
-    predicted = networks(noisy, steps, batch.references, batch.poses).flatten(0, 1)
+    predicted = networks(noisy, steps, batch.references, batch.poses, batch.warped).flatten(0, 1)
     return (predicted.float() - velocity).square().mean(1)
 
 
-def weighted_mean(errors: torch.Tensor, poses: torch.Tensor) -> torch.Tensor:
-    """The mean of errors (n, height, width) with people counting more than the backdrop around them.
-
-    A person fills a fifth of a picture, and the backdrop is soon learned. `poses` (n, 3, 8·height, 8·width) tell where.
-    """
-    limbs = max_pool2d((poses.amax(1) > 0).float(), 8)
-    weights = 1 + PERSON_WEIGHT * max_pool2d(limbs, kernel_size=3, stride=1, padding=1)
+def weighted_mean(errors: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """The mean of errors with their weights, both (n, height, width)."""
     return (errors * weights).sum() / weights.sum()
 
 

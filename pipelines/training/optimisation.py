@@ -39,13 +39,18 @@ LOG_SECONDS = 10
 
 @dataclass(frozen=True)
 class Settings:
-    """What the command was asked for. `seconds` is None where the stage's own default holds."""
+    """What the command was asked for. `seconds` and `processes` are None where the stage's own default holds.
+
+    `begin` is a checkpoint folder whose weights are gone on from.
+    """
 
     output: Path = Path("out/training")
     seconds: float | None = None
     device: str = "cpu"
     seed: int = 0
     recipe: Literal["cpu", "gpu"] = "cpu"
+    begin: Path | None = None
+    processes: int | None = None
 
     def choose(self, cpu: Choice, gpu: Choice) -> Choice:
         """The value that this recipe takes."""

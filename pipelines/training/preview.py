@@ -27,7 +27,7 @@ class Preview:
         """Sheets and `preview.jsonl` go to `folder`."""
         first, each = len(dataset.latents) - HELD_BACK, 3
         # every held-back character from its first still: a frame of its motion, and another
-        self._batch = gathered(dataset, [(first + at, 0, [STILLS + at % each]) for at in range(HELD_BACK)])
+        self._batch = gathered(dataset, codec, [(first + at, 0, [STILLS + at % each]) for at in range(HELD_BACK)])
         self._std, self._codec, self._scheduler, self._folder = dataset.latent_std, codec, scheduler, folder
 
     @torch.no_grad()
@@ -67,7 +67,9 @@ def animated(networks: DrawnNetworks, batch: Batch, scheduler: DDIMScheduler, st
     latents, moved = noise.expand_as(batch.targets).to(device), batch.to(device)
     scheduler.set_timesteps(steps)
     for timestep in scheduler.timesteps.tolist():
-        predicted = networks(latents, torch.tensor([timestep], device=device), moved.references, moved.poses)
+        predicted = networks(
+            latents, torch.tensor([timestep], device=device), moved.references, moved.poses, moved.warped
+        )
         latents = scheduler.step(predicted.flatten(0, 1).float(), timestep, latents).prev_sample
     return latents.cpu()
 

@@ -26,7 +26,9 @@ from pipelines.planning.operations import operations_of
 from stages.diffusion.animator import Driving, Facts, Segment
 from stages.diffusion.animators import ANIMATORS, load_animator
 from stages.diffusion.fast import NOTHING_LEFT_OUT
+from stages.poses.estimators.dwpose import DWPose
 from stages.video.quality.truth import psnr, ssim
+from tests.bench.drawn_keypoints import NET
 from tests.bench.drawn_quality import mean_of, samples, unrest
 from tests.made import dreampose_media
 from tests.made.seam import frames_of
@@ -85,7 +87,8 @@ def counted(facts: Facts, variant: Variant | None) -> tuple[float, float]:
 def clips(facts: Facts, count: int, size: tuple[int, int] | None) -> Iterator[Given]:
     """Held-out people at the animator's size; poses are skeletons, for DreamPose coordinates of the tests."""
     width, height = size or (facts.native_size if facts.name == "drawn" else SIZES[facts.name])
-    for seed, sample in enumerate(samples(count, FRAMES, width, height, facts.steps)):
+    net = DWPose.load(None, NET)
+    for seed, sample in enumerate(samples(net, count, FRAMES, width, height, facts.steps)):
         fields = {"animator": facts.name, "guidance": facts.guidance or None, "prompt": "a dancer", "seed": seed}
         fields |= {"window": facts.window, "overlap": facts.overlap}
         clip = sample.clip.model_copy(update=fields)

@@ -33,7 +33,7 @@ from stages.diffusion.animate_anyone.settings import PublishedSettings
 from stages.diffusion.animate_anyone.unet import PosedUNet, build_denoising_network
 from stages.diffusion.drawn.animator import Drawn
 from stages.diffusion.drawn.codec import DrawnCodec
-from stages.diffusion.drawn.networks import LATENT_CHANNELS, PARTS, DrawnNetworks
+from stages.diffusion.drawn.networks import LATENT_CHANNELS, PARTS, WARP_CHANNELS, DrawnNetworks
 from stages.diffusion.dreampose.animator import DreamPose
 from stages.diffusion.dreampose.checkpoint import IN_CHANNELS
 from stages.diffusion.dreampose.unet import ContextUNet
@@ -168,10 +168,10 @@ def drawn() -> dict[str, Any]:
     with torch.device("meta"):
         codec = DrawnCodec.from_config(read_config(folder / "codec"))
     given = networks.condition(empty(1, LATENT_CHANNELS, SIDE, SIDE))
-    pose = networks.pose_guider(empty(1, 3, 8 * SIDE, 8 * SIDE))
+    frame = networks.pose_guider(empty(1, 3, 8 * SIDE, 8 * SIDE)), empty(1, WARP_CHANNELS, SIDE, SIDE)
     parts = {"unet": networks.unet, "reference": networks.reference, "pose_guider": networks.pose_guider}
     parts |= {"autoencoder": codec}
-    return told(parts, Drawn.waiting, 2 * numbers(given.reference), 0, numbers(pose), by_step=False)
+    return told(parts, Drawn.waiting, 2 * numbers(given.reference), 0, numbers(frame), by_step=False)
 
 
 SYSTEMS = (magicanimate, animate_anyone, dreampose, text2video_zero, drawn)

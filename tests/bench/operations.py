@@ -29,7 +29,7 @@ from stages.diffusion.animate_anyone.settings import PublishedSettings
 from stages.diffusion.animate_anyone.unet import PosedUNet, Stem, build_denoising_network
 from stages.diffusion.animators import ANIMATORS
 from stages.diffusion.drawn.codec import DrawnCodec
-from stages.diffusion.drawn.networks import LATENT_CHANNELS, PARTS, DrawnNetworks
+from stages.diffusion.drawn.networks import LATENT_CHANNELS, PARTS, WARP_CHANNELS, DrawnNetworks
 from stages.diffusion.dreampose.checkpoint import IN_CHANNELS
 from stages.diffusion.dreampose.unet import Conditioning as ContextConditioning
 from stages.diffusion.dreampose.unet import ContextUNet
@@ -241,14 +241,14 @@ def drawn(height: int, width: int) -> Counts:
     with torch.no_grad():
         given, pose = networks.condition(latents[:1]), networks.pose_guider(picture.expand(window, -1, -1, -1))
     timestep = torch.tensor([TIMESTEP], device="meta")
-    inputs = latents, timestep, given, pose, True
+    inputs = latents, timestep, given, pose, empty(window, WARP_CHANNELS, height, width), True
     counts.window(
         1,
         lambda deep: networks.denoiser.predict(*inputs, deep),
         lambda deep: networks.denoiser.predict_again(*inputs, deep),
     )
     counts.add("clip", lambda: networks.condition(codec.encode(picture)))
-    counts.add("picture", lambda: networks.pose_guider(picture))
+    counts.add("picture", lambda: (networks.pose_guider(picture), codec.encode(picture)))  # the warped reference
     counts.decoded(lambda frames: codec.decode(empty(frames, LATENT_CHANNELS, height, width)), 64 * height * width)
     return counts
 

@@ -16,6 +16,7 @@ from stages.diffusion.animators import load_animator
 from stages.diffusion.sampling.denoise import Step
 from tests.made import dreampose_media
 from tests.made.tiny_diffusion import GOLDEN, write_animate_anyone, write_text2video_zero
+from tests.made.walking import Walking, joints
 
 SIZES = {"magicanimate": (48, 64), "dreampose": (64, 128), "text2video_zero": (64, 48), "animate_anyone": (32, 48)}
 GUIDANCE = {"dreampose": (8.0, 3.0), "drawn": None}
@@ -52,6 +53,9 @@ def _steps(
     if name == "dreampose":
         return animator.steps(clip, picture(0, width, height), dreampose_media.uv(frames), segment)
     poses = np.stack([picture(100 + frame, width, height) for frame in range(frames)])
+    if animator.facts.aligns:
+        known = Walking(poses, joints(frames, width, height))
+        return animator.steps(clip, picture(0, width, height), known, segment)
     if name != "text2video_zero":
         return animator.steps(clip, picture(0, width, height), poses, segment)
     if driven:

@@ -6,7 +6,7 @@ drawn style it was trained on, not photographs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -15,12 +15,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from stages.diffusion.animator import Denoised, Driving, Parts, PosePictures, Segment
+from stages.diffusion.animator import Denoised, Driving, Parts, PosePictures, Segment, Skeletons
 from stages.diffusion.drawn.codec import DrawnCodec
 from stages.diffusion.drawn.facts import DRAWN, DrawnOptions
 from stages.diffusion.drawn.networks import LATENT_CHANNELS, DrawnNetworks
+from stages.diffusion.drawn.rigid_parts import Posture
+from stages.diffusion.drawn.warp import ReferenceWarp, Warped, encoded
 from stages.diffusion.fast import fast_of
 from stages.diffusion.networks.latent_images import LatentImages
+from stages.diffusion.networks.offload import at_work
 from stages.diffusion.networks.pose_guider import PoseGuider
 from stages.diffusion.networks.timestep import timestep_on
 from stages.diffusion.sampling.cross_fade import cross_faded
@@ -88,11 +91,14 @@ class Drawn:
         shape = (LATENT_CHANNELS, clip.height // 8, clip.width // 8)
         shown = segment.shown(len(poses))
         start = starting_noise(clip.seed, shown, shape, options)
+        picture = fit(reference, clip.width, clip.height, clip.fit)
         pose = self.guider.features(fit(poses[frame], clip.width, clip.height, clip.fit) for frame in shown)
-        models = [ClipModel(self, clip, reference, pose)]
+        aligned = self._aligned(picture, poses, shown, options)
+        models = [ClipModel(self, options, picture, pose, aligned)]
         if self.others:
-            pose = pose.cpu()  # for the poses of its windows, a replica must not wait for the first device
-            models += [ClipModel(one, clip, reference, pose) for one in self.others]
+            # for what belongs to its windows, a replica must not wait for the first device
+            pose, aligned = pose.cpu(), aligned.cpu()
+            models += [ClipModel(one, options, picture, pose, aligned) for one in self.others]
         scheduler = scheduled(ddim(self.scheduler, published=False), clip.steps, fast_of(clip), self.facts.steps)
         return denoise(
             models,
@@ -105,22 +111,37 @@ class Drawn:
             shortcuts_of(clip),
         )
 
+    def _aligned(
+        self, picture: np.ndarray, poses: PosePictures, frames: Sequence[int], options: DrawnOptions
+    ) -> torch.Tensor:
+        """The reference at the film's size, warped into the pose of each frame: as the UNet is given it."""
+        shown = warped(picture, poses, frames) if options.warp else (None for _ in frames)
+        with at_work(self.images.autoencoder):
+            return encoded(shown, self.images.autoencoder.codec, picture.shape[:2])
+
 
 # reference ── codec ────┬── reference network ── tokens of every block ──┐
+# the same, warped, ─────┤                                                │
 # poses ── pose guider ──┤                                                │
 # noise ─────────────────┴── UNet with motion modules ────────────────────┴── v prediction
 class ClipModel(Shortened):
     """The window model of one clip: reference and poses around the shared networks."""
 
-    def __init__(self, animator: Drawn, clip: Clip, reference: np.ndarray, pose: torch.Tensor) -> None:
-        """`pose` (frames, channels, height/8, width/8) are the pose guider's features."""
+    def __init__(
+        self, animator: Drawn, options: DrawnOptions, picture: np.ndarray, pose: torch.Tensor, aligned: torch.Tensor
+    ) -> None:
+        """`picture` is the reference at the film's size.
+
+        Of each frame, `pose` (frames, channels, height/8, width/8) are the pose guider's features, `aligned`
+        (frames, 10, height/8, width/8) what is known of the reference in its pose.
+        """
         super().__init__()
         self._networks = animator.networks
         self.device = animator.networks.unet.device
-        self._motion = DrawnOptions(**clip.options).motion
-        latents = animator.images.encode(fit(reference, clip.width, clip.height, clip.fit))
-        self._conditioning = animator.networks.condition(latents)
+        self._motion = options.motion
+        self._conditioning = animator.networks.condition(animator.images.encode(picture))
         self._pose = pose
+        self._aligned = aligned
 
     def begin_step(self, timestep: int, windows: Sequence[Window], share: range) -> None:
         """Nothing changes with the timestep."""
@@ -128,9 +149,9 @@ class ClipModel(Shortened):
     def predict(self, latents: torch.Tensor, timestep: int, window: Window) -> torch.Tensor:
         """(frames, 8, height, width) → (1, window frames, 8, height, width)."""
         seen = picked(latents, window.frames).to(self._pose.dtype)
-        pose = sent(picked(self._pose, window.frames), self.device)
+        pose, aligned = (sent(picked(of, window.frames), self.device) for of in (self._pose, self._aligned))
         timesteps = timestep_on(self.device, timestep)
-        given, deep = (seen, timesteps, self._conditioning, pose, self._motion), self.deep(window)
+        given, deep = (seen, timesteps, self._conditioning, pose, aligned, self._motion), self.deep(window)
         if deep and self.shortcut.deep == "reused":
             return self._networks.denoiser.predict_again(*given, deep)
         return self._networks.denoiser.predict(*given, deep)
@@ -143,6 +164,20 @@ def starting_noise(
     if options.noise == "shared":
         return frame_noise(seed, [0], shape).repeat(len(frames), 1, 1, 1)
     return frame_noise(seed, frames, shape)
+
+
+def warped(reference: np.ndarray, poses: PosePictures, frames: Iterable[int]) -> Iterator[Warped | None]:
+    """The reference, fitted to the film, in the posture of each frame; None where the one or the other shows nobody.
+
+    Poses that were not drawn from keypoints tell of no joints, nor does a reference in which nobody was looked for.
+    """
+    if not isinstance(poses, Skeletons) or poses.reference_joints is None:
+        yield from (None for _ in frames)
+        return
+    warp = ReferenceWarp(reference, Posture.of(*poses.reference_joints))
+    for frame in frames:
+        joints = poses.joints(frame)
+        yield None if joints is None else warp.to(Posture.of(*joints))
 
 
 class _Autoencoder(nn.Module):

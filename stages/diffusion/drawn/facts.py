@@ -11,9 +11,10 @@ from stages.diffusion.fast import Fast
 
 
 class DrawnOptions(Options):
-    """The bundled animator's own options: both exist to show what they are for."""
+    """The bundled animator's own options: all exist to show what they are for."""
 
     noise: Literal["shared", "independent"] = Field("shared", description="one noise for all frames, or one for each")
+    warp: bool = Field(True, description="whether the network is shown the reference warped into every pose")
     motion: bool = Field(True, description="whether the temporal modules take part")
 
 
@@ -38,6 +39,7 @@ DRAWN = Facts(
     fast_steps=1,
     half=("bfloat16",),  # activations of its reference network reach 1e9, float16 ends at 65,504
     keypoints="drawn",
+    aligns=True,
     bundled="bundled:drawn",
     deals_windows=True,
     parameters=11.2,

@@ -1,7 +1,8 @@
 """`drawn`: a denoising UNet, a reference network and a pose guider, put together for training and use.
 
 The family is Animate Anyone's without text and image tokens: the blocks have no cross-attention. The reference reaches
-the UNet twice, as features beside the keys and values of every self-attention and as latents beside the noisy ones.
+the UNet three times: as features beside the keys and values of every self-attention, as latents beside the noisy ones,
+and as latents of the reference warped into the pose (`warp`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch.nn.functional import pixel_unshuffle
 
 from manifests.errors import Problem
 from stages.diffusion.drawn.unet import Conditioning, DrawnUNet, build_unet, without_text
+from stages.diffusion.drawn.warp import MAPS
 from stages.diffusion.networks.reference_attention import transformer_blocks
 from stages.diffusion.networks.reference_network import ReferenceNetwork, build_reference_network, end_at_last_feature
 from stages.diffusion.weights.bounds import on_meta
@@ -24,6 +26,7 @@ from stages.diffusion.weights.checkpoint import State, load_strictly, read_confi
 from stages.diffusion.weights.motion_checkpoint import motion_unet_state
 
 LATENT_CHANNELS = 8
+WARP_CHANNELS = LATENT_CHANNELS + MAPS
 REFERENCE_TIMESTEP = 0  # the reference is clean
 
 PARTS = ("unet", "reference", "pose_guider")
@@ -100,11 +103,18 @@ class DrawnNetworks(nn.Module):
         return self.denoiser.condition(latents, self._features.features(latents, REFERENCE_TIMESTEP, no_words))
 
     def forward(
-        self, latents: torch.Tensor, timesteps: torch.Tensor, references: torch.Tensor, poses: torch.Tensor
+        self,
+        latents: torch.Tensor,
+        timesteps: torch.Tensor,
+        references: torch.Tensor,
+        poses: torch.Tensor,
+        warped: torch.Tensor,
     ) -> torch.Tensor:
         """v of noisy latents (rows · frames, channels, height, width) → (rows, frames, channels, height, width).
 
         `references` (rows, channels, height, width) are clean latents, `poses` (rows · frames, 3, 8·height, 8·width)
-        skeleton pictures in [0, 1].
+        skeleton pictures in [0, 1], `warped` (rows · frames, 10, height, width) the references warped into
+        them, as latents with their maps, or zeros.
         """
-        return self.denoiser.predict(latents, timesteps, self.condition(references), self.pose_guider(poses))
+        given = self.condition(references), self.pose_guider(poses), warped
+        return self.denoiser.predict(latents, timesteps, *given)

@@ -86,17 +86,19 @@ class DrawnUNet(MotionUNet):
         timesteps: torch.Tensor,
         conditioning: Conditioning,
         pose: torch.Tensor,
+        warped: torch.Tensor,
         motion: bool = True,
         deep: Deep | None = None,
     ) -> torch.Tensor:
         """v of (rows · frames, channels, height, width) → (rows, frames, channels, height, width).
 
         `timesteps` are one for all, or one for each frame of each row; `pose` (rows · frames, features, height,
-        width); without `motion` every frame is predicted by itself. Fills `deep` on its way.
+        width); `warped` (rows · frames, channels, height, width), zeros where there is none; without `motion` every
+        frame is predicted by itself. Fills `deep` on its way.
         """
         network = self.network
         given = self._given(latents, timesteps, conditioning, motion)
-        skips = [self._seen(latents, conditioning) + pose]
+        skips = [self._seen(latents, conditioning, warped) + pose]
         for block in network.down_blocks:
             skips += self._down(block, skips[-1], given)
         hidden = self._resnet(network.mid_block.resnets[0], skips[-1], given)
@@ -108,12 +110,13 @@ class DrawnUNet(MotionUNet):
         timesteps: torch.Tensor,
         conditioning: Conditioning,
         pose: torch.Tensor,
+        warped: torch.Tensor,
         motion: bool,
         deep: Deep,
     ) -> torch.Tensor:
         """As `predict`, around what deep layers made at an earlier step."""
         given = self._given(latents, timesteps, conditioning, motion)
-        skips = self._entry(self._seen(latents, conditioning) + pose, given)
+        skips = self._entry(self._seen(latents, conditioning, warped) + pose, given)
         return self._last(deep.of_last(len(latents)), skips, given)
 
     def _given(
@@ -122,7 +125,7 @@ class DrawnUNet(MotionUNet):
         self.layout.frames = len(latents) // conditioning.branches
         return LayerInputs(self._embedding(timesteps, latents.dtype), conditioning, motion=motion)
 
-    def _seen(self, latents: torch.Tensor, conditioning: Conditioning) -> torch.Tensor:
-        """What `conv_in` makes of the noisy latents beside the reference's."""
+    def _seen(self, latents: torch.Tensor, conditioning: Conditioning, warped: torch.Tensor) -> torch.Tensor:
+        """What `conv_in` makes of the noisy latents beside the reference's and the warped reference's."""
         beside = conditioning.latents.repeat_interleave(self.layout.frames, dim=0)
-        return self.network.conv_in(torch.cat([latents, beside], dim=1))
+        return self.network.conv_in(torch.cat([latents, beside, warped], dim=1))

@@ -24,6 +24,7 @@ from stages.diffusion.sampling.micro_batches import micro_batches
 from stages.diffusion.sampling.windows import window_plan
 from tests.bench.operations import FACTS, SYSTEMS, counted
 from tests.made.seam import frames_of, latents_of
+from tests.made.walking import Walking, joints
 
 
 def clip(**fields: Any) -> Clip:
@@ -111,7 +112,8 @@ def test_a_film_takes_the_operations_that_the_plan_says() -> None:
     rng = np.random.default_rng(0)
     pictures = rng.integers(0, 255, (frames + 1, size[1], size[0], 3), dtype=np.uint8)
     with FlopCounterMode(display=False) as counter:
-        latents = latents_of(animator, one, pictures[0], pictures[1:], Segment(0, frames))
+        shown = Walking(pictures[1:], joints(frames, *size))
+        latents = latents_of(animator, one, pictures[0], shown, Segment(0, frames))
         for _ in frames_of(animator, latents, one):
             pass
     known = operations_of("drawn", size[0] * size[1])

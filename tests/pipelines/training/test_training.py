@@ -1,6 +1,7 @@
 """Promises of the animator's training, on a tiny network and people of one colour each."""
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from fractions import Fraction
@@ -17,23 +18,31 @@ from manifests.clip import Clip
 from pipelines.training import image, motion
 from pipelines.training.__main__ import main
 from pipelines.training.batches import (
+    FACE_WEIGHT,
+    HAND_WEIGHT,
     HELD_BACK,
+    PERSON_WEIGHT,
     REFERENCE_SHARES,
+    WITHOUT_WARP,
     clips_of,
     disturbed,
     gathered,
     pictures_of,
+    posture,
     skeleton_picture,
+    weights_of,
 )
 from pipelines.training.motion import shifted
 from pipelines.training.networks import MOTION, initialise
 from pipelines.training.objective import LAST, LAST_SHARE, last_error, timesteps, weighted_mean
 from pipelines.training.optimisation import Settings, Training
+from pipelines.training.people import draw, random_character, standing
 from pipelines.training.pictures import FRAMES, PICTURES, SHAPES, STILLS
 from stages.diffusion.drawn.animator import Drawn
 from stages.diffusion.drawn.codec import DrawnCodec
 from stages.diffusion.drawn.networks import DrawnNetworks
 from stages.diffusion.drawn.unet import motion_modules
+from stages.diffusion.drawn.warp import ReferenceWarp, encoded
 from stages.diffusion.weights.checkpoint import read_state, weights_file
 from stages.poses.conditioning import skeleton_pictures
 from stages.poses.keypoints import Keypoints, People
@@ -55,11 +64,18 @@ def people(seed: int = 0) -> SimpleNamespace:
     colours = random.normal(size=(CHARACTERS, 1, 8, 1, 1)) + np.linspace(0, 0.1, PICTURES)[:, None, None, None]
     latents = np.broadcast_to(colours, (CHARACTERS, PICTURES, 8, HEIGHT // 8, WIDTH // 8)).astype(np.float16)
     keypoints = np.stack([[person(random) for _ in range(PICTURES)] for _ in range(CHARACTERS)]).astype(np.float32)
-    return SimpleNamespace(latents=latents, keypoints=keypoints, latent_std=2.0)
+    stills = random.integers(0, 256, (CHARACTERS, STILLS, HEIGHT, WIDTH, 3), dtype=np.uint8)
+    return SimpleNamespace(latents=latents, keypoints=keypoints, stills=stills, latent_std=2.0)
+
+
+@pytest.fixture(scope="module")
+def codec() -> DrawnCodec:
+    torch.manual_seed(0)
+    return DrawnCodec(encoder_channels=(8, 8), decoder_channels=(8, 8, 8), latent_std=2.0)
 
 
 @pytest.fixture
-def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def settings(tmp_path: Path, codec: DrawnCodec, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """A folder with data and a codec, and stages that train the tiny network for as many steps as seconds are given."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -69,9 +85,9 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
         folder.mkdir(parents=True)
         np.save(folder / "latents.npy", dataset.latents)
         np.save(folder / "keypoints.npy", dataset.keypoints)
+        np.save(folder / "stills.npy", dataset.stills)
         index = {"width": WIDTH, "height": HEIGHT, "characters": CHARACTERS, "first_seed": 0, "latent_std": 2.0}
         (folder / "index.json").write_text(json.dumps(index))
-    codec = DrawnCodec(encoder_channels=(8, 8), decoder_channels=(8, 8, 8), latent_std=2.0)
     codec.save_pretrained(tmp_path / "codec")
     monkeypatch.setattr(image, "SPATIAL", TINY)
     for stage in (image, motion):
@@ -105,6 +121,18 @@ def test_the_image_stage_learns_goes_on_where_it_stopped_and_shows_what_it_does(
     ]
 
 
+def test_the_image_stage_goes_on_from_the_weights_of_another_checkpoint(settings: Settings) -> None:
+    image.train(Settings(output=settings.output, seconds=12))
+    trained = {part: read_state(weights_file(settings.output / part)) for part in TINY}
+    shutil.copytree(settings.output / "codec", settings.output / "later" / "codec")
+    shutil.copytree(settings.output / "data", settings.output / "later" / "data")
+    image.train(Settings(output=settings.output / "later", seconds=1, begin=settings.output))
+    for part, state in trained.items():
+        after = read_state(weights_file(settings.output / "later" / part))
+        moved = [float((after[name] - value).abs().mean()) for name, value in state.items()]
+        assert max(moved) < 1e-3
+
+
 def test_the_motion_stage_trains_motion_modules_alone_into_a_whole_checkpoint(settings: Settings) -> None:
     image.train(Settings(output=settings.output, seconds=5))
     before = {part: read_state(weights_file(settings.output / part)) for part in TINY}
@@ -132,11 +160,11 @@ def test_clips_begin_at_any_position_of_the_motion_modules() -> None:
     assert tables[0].pe is whole
 
 
-def test_batches_pair_pictures_of_one_character_and_leave_the_held_back_out() -> None:
+def test_batches_pair_pictures_of_one_character_and_leave_the_held_back_out(codec: DrawnCodec) -> None:
     dataset, seen = people(), set()
     characters = dataset.latents[:, 0, :, 0, 0].astype(np.float32) / dataset.latent_std
     for seed in range(40):
-        batch = pictures_of(dataset, 4, 4, np.random.default_rng(seed))
+        batch = pictures_of(dataset, codec, 4, 4, np.random.default_rng(seed))
         assert (batch.targets.shape, batch.poses.shape) == ((16, 8, 12, 8), (16, 3, HEIGHT, WIDTH))
         references = [np.abs(characters - one[:, 0, 0].numpy()).max(1).argmin() for one in batch.references]
         targets = [np.abs(characters - one[:, 0, 0].numpy()).max(1).argmin() for one in batch.targets]
@@ -148,10 +176,10 @@ def test_batches_pair_pictures_of_one_character_and_leave_the_held_back_out() ->
     assert seen == set(range(CHARACTERS - HELD_BACK))
 
 
-def test_clips_are_the_frames_of_a_motion_in_either_direction() -> None:
+def test_clips_are_the_frames_of_a_motion_in_either_direction(codec: DrawnCodec) -> None:
     dataset, directions = people(), set()
     for seed in range(20):
-        batch = clips_of(dataset, 2, np.random.default_rng(seed))
+        batch = clips_of(dataset, codec, 2, np.random.default_rng(seed))
         brightness = batch.targets[:, 0, 0, 0].unflatten(0, (2, FRAMES)).diff(dim=1)
         assert bool((brightness > 0).all(1).logical_or((brightness < 0).all(1)).all())
         directions |= set((brightness[:, 0] > 0).tolist())
@@ -169,14 +197,15 @@ def test_the_skeleton_is_the_one_an_animator_is_shown() -> None:
     assert np.array_equal(skeleton_picture(drawn, WIDTH, HEIGHT), shown[0])
 
 
-def test_disturbed_keypoints_move_a_little_and_go_missing_now_and_then() -> None:
+def test_disturbed_keypoints_move_a_little_and_go_missing_now_and_then(codec: DrawnCodec) -> None:
     given = np.stack([person(np.random.default_rng(0))] * 500)
     moved = disturbed(given, np.random.default_rng(1))
     assert 0.4 < (moved - given)[..., :2].std() < 0.6
     assert 0.01 < 1 - moved[..., 2].mean() < 0.03
     dataset = people()
     assert not torch.equal(
-        gathered(dataset, [(0, 0, [1])]).poses, gathered(dataset, [(0, 0, [1])], np.random.default_rng(0)).poses
+        gathered(dataset, codec, [(0, 0, [1])]).poses,
+        gathered(dataset, codec, [(0, 0, [1])], np.random.default_rng(0)).poses,
     )
 
 
@@ -194,13 +223,34 @@ def test_the_error_at_the_last_timestep_is_estimated_without_bias() -> None:
     assert abs(float(last_error(errors, drawn)) - 3) < 0.1
 
 
-def test_errors_on_people_count_more() -> None:
-    poses = torch.zeros(1, 3, 64, 64)
-    poses[0, 1, 32, 32] = 1
-    near, far = torch.zeros(2, 1, 8, 8)
-    near[0, 4, 4], far[0, 0, 0] = 1, 1
-    assert float(weighted_mean(near, poses)) == pytest.approx(3 * float(weighted_mean(far, poses)))
-    assert float(weighted_mean(torch.ones(1, 8, 8), poses)) == pytest.approx(1)
+def test_errors_on_people_count_more_and_most_on_faces_and_hands() -> None:
+    drawn = draw(random_character(0), standing(0), 192, 256).keypoints
+    weights = weights_of(drawn, 192, 256)
+    assert (weights.shape, weights[0, 0]) == ((32, 24), 1)
+
+    def at(point: np.ndarray) -> float:
+        return float(weights[tuple((point[1::-1] // 8).astype(int))])
+
+    nose, wrist, elbow, hips = drawn[0], drawn[9], drawn[7], drawn[11:13].mean(axis=0)
+    assert at(hips) == 1 + PERSON_WEIGHT
+    assert at(wrist + 0.35 * (wrist - elbow)) == 1 + HAND_WEIGHT
+    assert at(nose) == 1 + FACE_WEIGHT
+    errors = torch.zeros(1, 32, 24)
+    errors[0, 0, 0] = 1
+    given = torch.from_numpy(weights)[None]
+    assert float(weighted_mean(errors, given)) == pytest.approx(1 / weights.sum())
+    assert float(weighted_mean(torch.ones(1, 32, 24), given)) == pytest.approx(1)
+
+
+def test_most_references_are_warped_into_the_targets_postures_and_some_are_not(codec: DrawnCodec) -> None:
+    dataset = people()
+    known = gathered(dataset, codec, [(0, 1, [0, 5])]).warped
+    expected = ReferenceWarp(dataset.stills[0, 1], posture(dataset.keypoints[0, 1]))
+    wanted = [expected.to(posture(dataset.keypoints[0, at])) for at in (0, 5)]
+    assert torch.equal(known, encoded(wanted, codec, (HEIGHT, WIDTH)))
+    rows = [pictures_of(dataset, codec, 4, 1, np.random.default_rng(seed)).warped for seed in range(60)]
+    missing = torch.cat(rows).flatten(1).eq(0).all(1).float().mean()
+    assert 0.4 * WITHOUT_WARP < float(missing) < 2 * WITHOUT_WARP
 
 
 def test_references_are_mostly_catalogue_stills() -> None:

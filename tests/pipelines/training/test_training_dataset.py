@@ -57,6 +57,7 @@ def test_latents_are_those_of_the_characters_own_pictures(built: Path) -> None:
             latents = codec.encode(as_input(sat.pictures)).numpy()
         assert np.allclose(data.latents[-1], latents, atol=0.02 * np.abs(latents).max())  # bfloat16
         assert np.array_equal(data.keypoints[-1], sat.keypoints)
+        assert np.array_equal(data.stills[-1], sat.pictures[: pictures.STILLS])
 
 
 def test_one_standard_deviation_of_all_shapes_stands_in_the_codec_and_every_index(built: Path) -> None:

@@ -14,10 +14,11 @@ from manifests.errors import Problem
 from pipelines.training.networks import MOTION, SCHEDULER, initialise, save
 from stages.diffusion.animator import Segment
 from stages.diffusion.animators import ANIMATORS
-from stages.diffusion.drawn.animator import Drawn
+from stages.diffusion.drawn.animator import Drawn, warped
 from stages.diffusion.drawn.codec import DrawnCodec
 from stages.diffusion.drawn.networks import DrawnNetworks
 from tests.made.seam import frames_of, latents_of
+from tests.made.walking import Walking, joints
 from tests.stages.diffusion.test_drawn_networks import TINY, stir
 
 WIDTH, HEIGHT = 64, 96
@@ -58,6 +59,30 @@ def poses(frames: int, width: int = WIDTH, height: int = HEIGHT) -> list[np.ndar
 
 def animate(animator: Drawn, frames: int, reference: int = 0, **fields: object) -> torch.Tensor:
     return latents_of(animator, clip(**fields), image(reference), poses(frames), Segment(0, frames))
+
+
+def walking(frames: int, reference: int | None) -> Walking:
+    """Somebody whose reference has the joints of that number."""
+    return Walking(poses(frames), None if reference is None else joints(reference, WIDTH, HEIGHT))
+
+
+def test_the_reference_is_warped_where_both_skeletons_are_known(animator: Drawn) -> None:
+    def made(shown: object, **options: bool) -> torch.Tensor:
+        return latents_of(animator, clip(options=options), image(0), shown, Segment(0, 3))
+
+    without = made(poses(3))
+    assert torch.equal(made(walking(3, None)), without)
+    assert torch.equal(made(walking(3, 9), warp=False), without)
+    warped = made(walking(3, 9))
+    assert warped.isfinite().all()
+    assert all(not torch.allclose(one, other, atol=1e-3) for one, other in zip(warped, without, strict=True))
+
+
+def test_a_frame_without_a_person_has_no_warped_reference() -> None:
+    shown = walking(3, 9)
+    shown.joints = lambda frame: None if frame == 1 else joints(frame, WIDTH, HEIGHT)
+    first, second, third = warped(image(0), shown, range(3))
+    assert (first is None, second is None, third is None) == (False, True, False)
 
 
 @pytest.mark.parametrize(("frames", "width", "height"), [(1, 64, 96), (4, 96, 64), (9, 64, 64)])

@@ -7,7 +7,8 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
-from pipelines.training.networks import MOTION, SPATIAL, UNET, initialise, save, with_fresh_motion
+from manifests.errors import Problem
+from pipelines.training.networks import MOTION, SPATIAL, UNET, continued, initialise, save, with_fresh_motion
 from stages.diffusion.drawn.codec import DrawnCodec
 from stages.diffusion.drawn.networks import DrawnNetworks
 from stages.diffusion.drawn.unet import build_unet, motion_modules
@@ -38,15 +39,16 @@ def moving(networks: DrawnNetworks, tmp_path: Path) -> DrawnNetworks:
     return with_fresh_motion(tmp_path, MOTION)
 
 
-def tensors(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Noisy latents, timesteps, references and poses of films of 64×96."""
+def tensors(seed: int = 0) -> tuple[torch.Tensor, ...]:
+    """Noisy latents, timesteps, references, poses and warped references of films of 64×96."""
     generator = torch.Generator().manual_seed(seed)
 
     def drawn(*shape: int) -> torch.Tensor:
         return torch.randn(shape, generator=generator)
 
     n = ROWS * FRAMES
-    return drawn(n, 8, 12, 8), torch.arange(n) * 150, drawn(ROWS, 8, 12, 8), drawn(n, 3, 96, 64).sigmoid()
+    pose = drawn(n, 3, 96, 64).sigmoid()
+    return drawn(n, 8, 12, 8), torch.arange(n) * 150, drawn(ROWS, 8, 12, 8), pose, drawn(n, 10, 12, 8)
 
 
 def test_all_weights_fit_the_budget() -> None:
@@ -91,14 +93,15 @@ def test_saved_parts_are_loaded_again(moving: DrawnNetworks, tmp_path: Path) -> 
 
 def test_frames_see_each_other_through_motion_modules_alone(moving: DrawnNetworks) -> None:
     stir(moving)
-    latents, timesteps, references, poses = tensors()
+    latents, timesteps, references, poses, warped = tensors()
     other = latents.clone()
     other[FRAMES - 1] += 1  # the last frame of the first row
     with torch.no_grad():
         conditioning, pose = moving.condition(references), moving.pose_guider(poses)
         for motion in (True, False, True):
             one, two = (
-                moving.denoiser.predict(given, timesteps, conditioning, pose, motion) for given in (latents, other)
+                moving.denoiser.predict(given, timesteps, conditioning, pose, warped, motion)
+                for given in (latents, other)
             )
             changed = (one - two).abs().amax(dim=(2, 3, 4)) > 1e-6
             assert changed[0].tolist() == [motion, motion, True]
@@ -106,34 +109,49 @@ def test_frames_see_each_other_through_motion_modules_alone(moving: DrawnNetwork
 
 
 def test_every_row_reads_its_own_reference(networks: DrawnNetworks) -> None:
-    latents, timesteps, references, poses = tensors()
+    latents, timesteps, references, poses, warped = tensors()
     with torch.no_grad():
-        together = networks(latents, timesteps, references, poses)
+        together = networks(latents, timesteps, references, poses, warped)
         apart = [
-            networks(latents[part], timesteps[part], references[[row]], poses[part])[0]
+            networks(latents[part], timesteps[part], references[[row]], poses[part], warped[part])[0]
             for row, part in ((row, slice(row * FRAMES, (row + 1) * FRAMES)) for row in range(ROWS))
         ]
-        swapped = networks(latents, timesteps, references.flip(0), poses)
+        swapped = networks(latents, timesteps, references.flip(0), poses, warped)
     torch.testing.assert_close(together, torch.stack(apart), atol=1e-4, rtol=1e-4)
     assert not torch.allclose(together, swapped, atol=1e-2)
 
 
 def test_features_of_the_reference_count_besides_its_latents(networks: DrawnNetworks) -> None:
-    latents, timesteps, references, poses = tensors()
+    latents, timesteps, references, poses, warped = tensors()
     with torch.no_grad():
         own, other = networks.condition(references), networks.condition(references.flip(0))
         exchanged, pose = replace(own, reference=other.reference), networks.pose_guider(poses)
         assert not torch.allclose(
-            networks.denoiser.predict(latents, timesteps, own, pose),
-            networks.denoiser.predict(latents, timesteps, exchanged, pose),
+            networks.denoiser.predict(latents, timesteps, own, pose, warped),
+            networks.denoiser.predict(latents, timesteps, exchanged, pose, warped),
             atol=1e-3,
         )
 
 
 def test_an_untrained_pose_guider_already_shows_the_pose(networks: DrawnNetworks) -> None:
-    *others, poses = tensors()
+    *others, poses, warped = tensors()
     with torch.no_grad():
-        assert not torch.allclose(networks(*others, poses), networks(*others, 1 - poses), atol=1e-3)
+        assert not torch.allclose(networks(*others, poses, warped), networks(*others, 1 - poses, warped), atol=1e-3)
+
+
+def test_networks_go_on_from_ones_that_knew_of_no_warped_reference(networks: DrawnNetworks, tmp_path: Path) -> None:
+    narrow = {**TINY, "unet": {**TINY["unet"], "in_channels": 16}}
+    torch.manual_seed(1)
+    before = initialise(DrawnNetworks(narrow)).half()
+    save(before, tmp_path)
+    after = continued(initialise(DrawnNetworks(TINY)), tmp_path)
+    *others, warped = tensors()
+    with torch.no_grad():
+        assert torch.equal(after(*others, warped), after(*others, torch.zeros_like(warped)))
+        assert torch.equal(after(*others, warped), before.float()(*others, warped[:, :0]))
+    deeper = {**TINY, "pose_guider": {"channels": 32, "hidden_channels": [4, 4, 4, 8]}}
+    with pytest.raises(Problem, match="pose_guider"):
+        continued(initialise(DrawnNetworks(deeper)), tmp_path)
 
 
 def stir(networks: DrawnNetworks) -> None:
