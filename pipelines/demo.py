@@ -24,9 +24,12 @@ from stages.diffusion.animators import ANIMATORS
 from stages.sandbox.reading import Frames, read_image
 from stages.video.contact_sheet import SheetRow, contact_sheet
 from stages.video.limits import Limits
+from stages.video.moving_sheet import moving_sheet
 
 CATALOGUE = HOUSE / "manifests" / "sample" / "catalogue"
 NOTE = "drawn people, animated by the small bundled model: it knows this style only, no photographs"
+
+MOVING, SECONDS = 4, 2.5  # clips that the moving sheet shows, and how long their films are
 
 
 def demo(output: Path, say: Say) -> int:
@@ -42,8 +45,12 @@ def demo(output: Path, say: Say) -> int:
     say(f"demo: {len(clips)} clips of {manifest}; {NOTE}")
     outcome = run(demo_config(), str(manifest), str(output), say=say)
 
-    sheet = output / "contact_sheet.png"
-    contact_sheet([sheet_row(clip, one) for clip, one in zip(clips, outcome.results, strict=True)], sheet, note=NOTE)
+    sheet, moving = output / "contact_sheet.png", output / "contact_sheet.webp"
+    rows = [sheet_row(clip, one) for clip, one in zip(clips, outcome.results, strict=True)]
+    contact_sheet(rows, sheet, note=NOTE)
+    if made := [row for row in rows if row.result is not None]:
+        moving_sheet(made[:MOVING], moving, SECONDS)
+        say(f"contact sheet that moves: {moving}")
     films = [one.film for one in outcome.results if one.good]
     if films and all(one.status == "cached" for one in outcome.results):
         say("everything is cached: all films were there already, and nothing was made again")
