@@ -211,7 +211,10 @@ class Denoise:
         if stored_as(work.clip) == "keypoints":
             return self._drawn(work, frames, masks, scratch)
         poses = self._pictures(work, self._layout.poses(work.pose_key), scratch, opened)
-        return Driving(poses, frames), {"empty": empty_stretches(poses[frame] for frame in range(work.frames))}
+        report = {"empty": empty_stretches(poses[frame] for frame in range(work.frames))}
+        if "faces" in ANIMATORS[work.clip.animator].asks:  # which pictures of poses hold none of
+            report["faceless"] = [[0, work.frames - 1]]
+        return Driving(poses, frames), report
 
     def _place_of_masks(self, work: Work) -> Callable[[str], str]:
         """Where masks lie by their key: a file's as its pictures, the estimator's by themselves."""

@@ -252,7 +252,7 @@ OPTIONS_IN_KEYS: dict[str, dict[str, Any]] = {  # one more, by default too, and 
         "default_negative_prompt": None,
     },
     "wan_vace": {"colour_correction": 0.0, "conditioning_scale": 1.0},
-    "wan_animate": {"colour_correction": 0.0},
+    "wan_animate": {"colour_correction": 0.0, "replace": False},
     "drawn": {"noise": "shared", "motion": True},
 }
 
