@@ -9,7 +9,7 @@ from pathlib import Path
 
 import ftfy
 import torch
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, UMT5Config, UMT5EncoderModel
+from transformers import PreTrainedTokenizerBase, T5Tokenizer, UMT5Config, UMT5EncoderModel
 
 from manifests.errors import Problem
 from stages.diffusion.networks.offload import at_work, offload
@@ -111,7 +111,8 @@ def _tokenizer(folder: Path, vocabulary: int) -> PreTrainedTokenizerBase:
     if not any((folder / name).is_file() for name in ("tokenizer.json", "spiece.model")):
         raise Problem(f"checkpoint file {folder / 'tokenizer.json'} is missing", AS_PUBLISHED)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        # by its class, never by what the folder names: that may be code of its own
+        tokenizer = T5Tokenizer.from_pretrained(folder, local_files_only=True)
         tokenizer(["a"])
     except Exception as broken:  # missing files, and the bare Exception of the Rust tokenizer
         reason = (str(broken) or type(broken).__name__).splitlines()[0]

@@ -74,6 +74,17 @@ def test_a_folder_of_the_other_system_is_refused() -> None:
         load_animator("wan_vace", GOLDEN / "wan_animate" / "checkpoint", "cpu", torch.float32)
 
 
+def test_code_that_lies_beside_a_tokenizer_is_not_run(broken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builtins.input", lambda *_: "y")  # transformers would ask
+    about = broken / "tokenizer" / "tokenizer_config.json"
+    own = {"tokenizer_class": "Own", "auto_map": {"AutoTokenizer": ["own.Own", None]}}
+    about.write_text(json.dumps(json.loads(about.read_text()) | own))
+    code = f"open({str(broken / 'ran')!r}, 'w')\nfrom transformers import T5Tokenizer as Own\n"
+    (broken / "tokenizer" / "own.py").write_text(code)
+    load(broken)
+    assert not (broken / "ran").exists()
+
+
 def narrow_text(folder: Path) -> None:
     shutil.rmtree(folder / "text_encoder")  # an index of shards, too
     UMT5EncoderModel(UMT5Config(**{**TEXT, "d_model": 16})).save_pretrained(folder / "text_encoder")
