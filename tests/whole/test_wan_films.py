@@ -22,6 +22,7 @@ from stages.poses.recipes import PeopleSettings
 from tests.conftest import CHECKOUT
 from tests.made.sample_media import write_driving, write_reference
 
+LED_BACK = {"colour_correction": 0.5}
 STREET = Path("media", "people", "street.mp4")
 
 
@@ -43,7 +44,8 @@ def shown(film: str) -> tuple[int, Fraction]:
     [
         ("wan_vace", 7, 25, {"window": 5}, (5, Fraction(16)), 1),  # its own rate, where the row says nothing
         ("wan_vace", 7, 25, {"window": 5, "fps": "25"}, (7, Fraction(25)), 1),
-        ("wan_vace", 9, 10, {"window": 5, "fps": "10"}, (9, Fraction(10)), 4),  # 14, one carried at a time
+        # 14 frames at 16 a second, one carried at a time
+        ("wan_vace", 9, 10, {"window": 5, "fps": "10", "options": LED_BACK}, (9, Fraction(10)), 4),
         ("wan_animate", 10, 25, {"window": 13, "overlap": 5, "fps": "30000/1001"}, (12, Fraction(30000, 1001)), 1),
         ("wan_animate", 2, 30, {}, (2, Fraction(30)), 1),
     ],
@@ -60,6 +62,8 @@ def test_a_film_of_any_length_and_rate_has_its_own_frames_and_no_others(
     assert len(segments(work)) == parts
     result = chain.film(work)
     assert (result.status, result.frames, shown(result.film)) == ("done", film[0], film)
+    assert result.recipe == asked.get("options", {}), "what was done to its colours"
+    assert ({"colour_drift", "contrast_drift"} <= set(result.quality)) == (parts > 1)
     told = [[0, film[0] - 1]] if animator == "wan_animate" else None
     assert result.pose.get("faceless") == told, "pictures of poses hold no faces"
 

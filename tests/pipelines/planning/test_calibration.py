@@ -7,10 +7,11 @@ from typing import Any
 
 from manifests.clip import Clip
 from manifests.results import Result
+from manifests.work import Source, Work
 from pipelines.configuration import RunConfig
 from pipelines.planning.calibration import Measured, _alone, _load_seconds
 from pipelines.planning.calibration_file import Setup
-from pipelines.planning.samples import Sample, Shape
+from pipelines.planning.samples import Sample, Shape, _given
 from pipelines.settings import RunSettings, settled
 
 
@@ -42,3 +43,11 @@ def test_workers_for_one_animator_are_measured_one_by_one_too(tmp_path: Path) ->
     assert alone.pool_of("drawn").num_cpus == 0.5
     assert Setup.of(run) == Setup.of(alike(tmp_path, **pools))
     assert Setup.of(run) != Setup.of(alike(tmp_path, animate_pool={"size": 2})), "drawn has another pace there"
+
+
+def test_samples_of_a_film_whose_person_is_replaced_go_without_the_mask_that_would_be_too_long() -> None:
+    replacing = {"driving_kind": "video", "mask": "m.mp4", "options": {"replace": True, "colour_correction": 0.2}}
+    clip, video = Clip(id="c", animator="wan_animate", **replacing), Source(uri="d", digest="d", width=32, height=32)
+    short = _given(Work(row=0, clip=clip, driving=video, mask=video, frames=9), {"driving": "short.mp4"}, ())
+    assert (short.mask, short.driving) == (None, "short.mp4")
+    assert short.options == {"replace": False, "colour_correction": 0.2}
