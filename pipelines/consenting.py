@@ -59,6 +59,8 @@ def consented_to_the_end(final: KeptResults, settings: RunSettings) -> KeptResul
     register = _register(settings.config.consent)
     withdrawals = Withdrawals(settings.layout, settings.config.consent)
     gone, kept = withdrawals.keys(), KeptResults()
+    if register.settings.mode != "required" and not gone:
+        return final
     with suppress(Exception):  # is met again by the rows, which can be told
         if register.settings.looks:
             register.records(now=True)
@@ -67,11 +69,11 @@ def consented_to_the_end(final: KeptResults, settings: RunSettings) -> KeptResul
             kept.add(row, text)
             continue
         try:
+            if result.film_key in gone:
+                withdrawals.require_none(result.film_key or "", _named(result))
             named: dict[Role, str | None] = {role: getattr(result, f"{role}_consent") for role in ROLES}
             files = {"likeness": result.reference, "performer": result.driving}
             register.consents(named, [role for role in ROLES if files[role]])
-            if result.film_key in gone:
-                withdrawals.require_none(result.film_key or "", _named(result))
         except Exception as problem:
             kept.extend([_ended_since(result, problem)])
         else:

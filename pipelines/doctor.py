@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 
 from manifests import storage
+from manifests.consent.register import Register
 from manifests.errors import Problem
 from manifests.temporary import temporary_folder
 from pipelines.code_version import code_version
@@ -62,6 +63,7 @@ def examine(config: RunConfig, output: str | None, with_ray: bool, say: Say) -> 
         "video": video,
         "sandbox": sandbox,
         "credentials": lambda: credentials(config),
+        "people": lambda: people(config),
         "torch": lambda: torch_devices(config),
         "attention": lambda: attention(config),
         "compile": lambda: compilation(config),
@@ -173,6 +175,26 @@ def credentials(config: RunConfig) -> Findings:
         yield Finding("warning", "films are not signed", "leave provenance.credentials.sign out of the configuration")
     else:
         yield Finding("ok", f"films are signed by {name!r}")
+
+
+def people(config: RunConfig) -> Findings:
+    """Whether consents and films are looked at: the records are read, a grey picture is scored."""
+    from stages.provenance.safety import require_net, score
+
+    consent = config.consent
+    if consent.looks:
+        found = Register(consent.moved(lambda uri: storage.resolve(uri, os.getcwd()))).records()
+        yield Finding("ok", f"consent {consent.mode}: {len(found)} records can be read")
+    else:
+        yield Finding("ok", "consents are not looked at (consent.mode off)")
+    require_net(config.safety)
+    if config.safety.enabled:
+        scored = score(np.full((256, 256, 3), 128, np.uint8))
+        yield Finding(
+            "ok", f"content safety is on: a grey picture scores {scored:.2g}, the limit is {config.safety.limit:g}"
+        )
+    else:
+        yield Finding("ok", "nobody looks at what films show (safety.enabled false)")
 
 
 def _version(program: str) -> str:

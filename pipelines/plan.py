@@ -157,7 +157,7 @@ def reused(
 ) -> Result:
     """The result of a clip whose film is there; put under this clip's id too if another clip made it.
 
-    Signed again where `signing` asks for it.
+    Signed again where `signing` asks for it; without it, nothing of what is there changes.
     """
     own = Film(work.clip.id, work.film_key)
     shared = source.clip_id != work.clip.id
@@ -166,7 +166,7 @@ def reused(
     else:
         if shared:
             layout.share_film(source, own)
-        if results.under_other_consents(work, marker):
+        if signing is not None and results.under_other_consents(work, marker):
             storage.publish_json(results.marker_under(work, marker), layout.film_marker(own))
     made_here = not shared and marker.get("run") == run_id
     return results.of_marker(work, marker, "done" if made_here else "cached", layout, limits)

@@ -136,7 +136,8 @@ class ConsentRecord(BaseModel):
     @cached_property
     def digest(self) -> str:
         """Hex SHA-256 of what was agreed: of all fields but `revoked`, in whatever file and order they stand."""
-        terms = self.model_dump(mode="json", exclude={"revoked"})
+        # without what it leaves open, so that a field that comes later changes no record
+        terms = self.model_dump(mode="json", exclude={"revoked"}, exclude_defaults=True)
         text = json.dumps(terms, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 

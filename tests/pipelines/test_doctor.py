@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from manifests import storage
-from pipelines import cli
+from manifests.errors import Problem
+from pipelines import cli, doctor
 from pipelines.configuration import AnimatePool, RunConfig
 from pipelines.doctor import examine
 from pipelines.settings import settled
@@ -18,6 +19,7 @@ from stages.diffusion.networks import compiled_blocks
 from stages.poses.recipes import DWPoseSettings, Estimators, PeopleSettings
 from tests.conftest import CHECKOUT
 from tests.made.certificates import issue
+from tests.made.consents import record, write_records
 
 WEIGHTS = CHECKOUT / "tests" / "golden" / "magicanimate" / "checkpoint"
 CONFIG = RunConfig(checkpoints={"magicanimate": str(WEIGHTS)})
@@ -239,3 +241,15 @@ def test_the_command_ends_with_exit_1_when_a_check_fails(tmp_path: Path, capsys:
     assert said.splitlines()[-1] == "something is wrong: see FAIL above"
     assert cli.main(["doctor", "--no-ray", "--output", str(tmp_path)]) == cli.OK
     assert capsys.readouterr().err.splitlines()[-1] == "all is well"
+
+
+def test_it_says_whether_people_are_asked_and_films_looked_at(tmp_path: Path) -> None:
+    said = [str(one) for one in doctor.people(RunConfig())]
+    assert ["not looked at" in said[0], "nobody looks at what films show" in said[1]] == [True, True]
+    consent = {"mode": "recorded", "records": write_records(tmp_path / "r.json", record("C-1"))}
+    config = RunConfig.load(None, {"consent": consent, "safety": {"enabled": True}})
+    said = [str(one) for one in doctor.people(config)]
+    assert ["1 records can be read" in said[0], "a grey picture scores" in said[1]] == [True, True]
+    write_records(tmp_path / "r.json", record("C-1", role="x"))
+    with pytest.raises(Problem, match="role 'x'"):
+        list(doctor.people(config))

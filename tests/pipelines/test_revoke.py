@@ -23,6 +23,8 @@ from pipelines.partial_results import as_text
 from pipelines.plan import make_plan
 from pipelines.planned_clip import planned_clip
 from pipelines.record import consent_lines
+from stages.provenance.credentials.film_signing import FilmSigning
+from stages.provenance.settings import Credentials, Provenance
 from tests.made.consents import USE, record, write_records
 from tests.made.made_night import in_bucket, make_night, small_media
 from tests.made.plain_animators import Plain
@@ -259,13 +261,22 @@ def test_a_film_that_is_found_carries_the_consent_of_the_row_that_asks_for_it(me
 
 
 @pytest.mark.usefixtures("plain_animators")
-def test_a_plan_puts_a_film_under_the_consents_of_its_row(media: Path, records: Path) -> None:
+@pytest.mark.parametrize("sign", [True, False])
+def test_a_plan_puts_a_film_under_the_consents_of_its_row(sign: bool, media: Path, records: Path) -> None:
     made, stages = film(chain(media), media), chain(media)
+    signing = FilmSigning(Provenance(credentials=Credentials(sign=sign)))
     files = {"reference": str(media / "reference.png"), "driving": str(media / "driving.mp4")}
     named = {"likeness_consent": "C-2", "performer_consent": "C-2"}
     for name in ("clip", "other"):
         row = clip_row(name, **{**files, "driving_kind": "skeleton", "animator": "plain", "steps": None, **named})
-        plan = make_plan([planned_clip(stages.work(row))], stages.settings.layout, "night")
+        todo = [planned_clip(stages.work(row))]
+        if name == "clip":
+            (before,) = stages.settings.layout.read_film_markers([Film(name, made.film_key)])
+            assert [one.likeness_consent for one in make_plan(todo, stages.settings.layout, "dry").finished] == ["C-2"]
+            assert stages.settings.layout.read_film_markers([Film(name, made.film_key)]) == [before], (
+                "a plan only looks"
+            )
+        plan = make_plan(todo, stages.settings.layout, "night", signing=signing)
         assert [one.likeness_consent for one in plan.finished] == ["C-2"]
         (told,) = stages.settings.layout.read_film_markers([Film(name, made.film_key)])
         assert told["likeness_consent"] == "C-2"
