@@ -14,14 +14,15 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
+from manifests.errors import Rejected
 from pipelines import cli
-from pipelines.configuration import RunConfig
-from pipelines.verify import Verifier
 from stages.provenance.credentials.embedding import sign_file
 from stages.provenance.credentials.signing import signing_of
 from stages.provenance.facts import FilmFacts
 from stages.provenance.settings import Credentials
+from stages.sandbox.reading import read_credentials
 from stages.video.encode import Encoder, EncodeRecipe
+from stages.video.limits import Limits
 from tests.conftest import CHECKOUT
 from tests.made.certificates import Issued, issue
 
@@ -155,28 +156,31 @@ def test_a_film_in_a_bucket_is_verified_there(signed: Path, s3: str, capsys: pyt
     assert one["file"].startswith("s3://")
 
 
-def test_whatever_is_done_to_a_signed_film_nothing_false_is_said_of_it(
-    signed: Path, house: Issued, tmp_path: Path
-) -> None:
+def test_whatever_is_done_to_a_signed_film_nothing_false_is_said_of_it(signed: Path, house: Issued) -> None:
     whole, chance = signed.read_bytes(), np.random.default_rng(0)
-    verifier = Verifier(RunConfig(), [house.root])
-    for number in range(40):
+    credentials, attacked = whole.index(b"jumb"), signed.with_name("attacked.mp4")
+    held = 0
+    for number in range(32):
         data, at = bytearray(whole), int(chance.integers(len(whole)))
-        match number % 4:
-            case 0:
-                data[at] ^= 1 << int(chance.integers(8))
-            case 1:
-                del data[at:]
-            case 2:
-                data[at : at + 8] = chance.bytes(8)
-            case 3:  # in the credentials
-                start = whole.index(b"jumb")
-                data[start + at % 4000 : start + at % 4000 + 4] = b"\xff" * 4
-        (tmp_path / "attack.mp4").write_bytes(data)
-        verdict = verifier(str(tmp_path / "attack.mp4"))
-        if verdict.credentials is not None and verdict.credentials.state == "trusted":
-            assert (verdict.credentials.animator, verdict.credentials.signer) == ("drawn", "House of Tests")
-            assert data[data.index(b"moov") :] == whole[whole.index(b"moov") :], "index, sound and pictures are whole"
+        inside = credentials + at % 4000
+        if number % 4 == 0:
+            data[at] ^= 1 << int(chance.integers(8))
+        elif number % 4 == 1:
+            del data[at:]
+        elif number % 4 == 2:
+            data[at : at + 8] = chance.bytes(8)
+        else:
+            data[inside : inside + 4] = b"\xff" * 4
+        attacked.write_bytes(data)
+        try:
+            said = read_credentials(attacked, [house.root.read_text()], Limits())
+        except Rejected:
+            continue  # its reader's death is the file's
+        if said.root is not None:
+            held += 1
+            assert (said.animator, said.signer) == ("drawn", "House of Tests")
+            assert data[data.index(b"moov") :] == whole[whole.index(b"moov") :], "index and pictures are whole"
+    assert held < 16
 
 
 def test_verifying_needs_neither_ray_nor_torch(signed: Path) -> None:

@@ -237,8 +237,8 @@ def _root(_: int) -> str:
 
 
 def test_processes_that_make_the_development_certificate_at_once_all_get_the_same(home: Path) -> None:
-    with multiprocessing.get_context("spawn").Pool(4) as pool:
-        roots = pool.map(_root, range(8), chunksize=1)
+    with multiprocessing.get_context("spawn").Pool(3) as pool:
+        roots = pool.map(_root, range(6), chunksize=1)
     assert len(set(roots)) == 1
     assert [one.name for one in (home / "catwalk").iterdir()] == ["development"]  # no leftovers
 
