@@ -30,10 +30,11 @@ class PictureTokens:
         about = {key: value for key, value in about.items() if not key.endswith("_type")}
         model = read_clip_vision(CLIPVisionModel, checkpoint / "image_encoder", device, dtype)
         processor, size = CLIPImageProcessorPil(**about), model.config.image_size
-        if (cut := (processor.crop_size["height"], processor.crop_size["width"])) != (size, size):
+        edge, cut = dict(processor.size).get("shortest_edge"), dict(processor.crop_size)
+        if (edge, cut.get("height"), cut.get("width")) != (size, size, size):  # of any other, who knows how large
             raise Problem(
-                f"checkpoint {checkpoint}: image_processor/ cuts pictures to {cut[1]}×{cut[0]}, "
-                f"and image_encoder/ takes {size}×{size}",
+                f"checkpoint {checkpoint}: image_processor/ makes pictures of {edge}, cut to "
+                f"{cut.get('width')}×{cut.get('height')}, and image_encoder/ takes {size}×{size}",
                 "use the parts of one checkpoint",
             )
         return cls(processor, model)

@@ -102,10 +102,17 @@ def narrow_pictures(folder: Path) -> None:
     CLIPVisionModel(config).save_pretrained(folder / "image_encoder")
 
 
-def larger_pictures(folder: Path) -> None:
+def about_pictures(folder: Path, **fields: dict[str, int]) -> None:
     file = folder / "image_processor" / "preprocessor_config.json"
-    about = json.loads(file.read_text()) | {"crop_size": {"height": 56, "width": 56}}
-    file.write_text(json.dumps(about))
+    file.write_text(json.dumps(json.loads(file.read_text()) | fields))
+
+
+def larger_pictures(folder: Path) -> None:
+    about_pictures(folder, crop_size={"height": 56, "width": 56})
+
+
+def giant_pictures(folder: Path) -> None:
+    about_pictures(folder, size={"shortest_edge": 100_000})
 
 
 @pytest.mark.parametrize(
@@ -114,7 +121,8 @@ def larger_pictures(folder: Path) -> None:
         (narrow_text, "text_encoder/ makes 16 channels, and transformer/ takes 32 \\(text_dim\\)"),
         (narrow_films, "vae/ makes 8 channels, and transformer/ takes 16 \\(latent_channels\\)"),
         (narrow_pictures, "image_encoder/ makes 16 channels, and transformer/ takes 32 \\(image_dim\\)"),
-        (larger_pictures, "image_processor/ cuts pictures to 56×56, and image_encoder/ takes 28×28"),
+        (larger_pictures, "image_processor/ makes pictures of 28, cut to 56×56, and image_encoder/ takes 28×28"),
+        (giant_pictures, "image_processor/ makes pictures of 100000, cut to 28×28"),
     ],
 )
 def test_parts_that_do_not_fit_each_other_are_named(broken: Path, change: Callable[[Path], None], says: str) -> None:
