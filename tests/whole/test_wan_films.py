@@ -9,16 +9,18 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from manifests.errors import Rejected
 from manifests.work import Work
 from pipelines.clip import StageChain
 from pipelines.configuration import RunConfig
-from pipelines.stage_of import extract_pose
+from pipelines.stage_of import extract_pose, prepare_inputs
 from stages.denoise import Denoise
 from stages.diffusion.wan_animate.replacing import Background
 from stages.latents_cache import segments
 from stages.poses.recipes import PeopleSettings
+from stages.video.encode import Encoder, EncodeRecipe
 from tests.conftest import CHECKOUT
 from tests.made.sample_media import write_driving, write_reference
 
@@ -83,9 +85,7 @@ def test_somebody_is_replaced_in_the_scene_where_the_estimator_finds_them(street
     beside = chain.work({**row, "width": 128, "height": 80})
     assert (beside.pose_key, beside.masks_key) == (work.pose_key, None)
     poses = extract_pose(chain.settings)
-    assert poses.for_driving(beside)
-    assert poses.for_driving(work), "poses are there, masks are not"
-    assert not poses.for_driving(work)
+    assert [poses.for_driving(one) for one in (work, beside, work)] == [True, False, False]
     result = chain.film(work)
     assert (result.status, result.pose_estimator, result.warnings[1:]) == ("done", "people", [])
     assert result.warnings[0].startswith("frames 0–")
@@ -117,3 +117,22 @@ def test_a_mask_of_a_file_is_taken_and_one_of_another_film_refused(street: tuple
     extract_pose(chain.settings).for_driving(given)
     with Denoise(chain.settings.layout, None, lambda *_: None, lambda: None).inputs(given, tmp_path) as inputs:
         assert inputs.driving.masks[0].shape == inputs.driving.frames[0].shape[:2]
+
+
+def test_a_face_that_is_hidden_for_a_while_is_said_to_be_though_repair_fills_in_its_points(
+    street: tuple, shared: Path, tmp_path: Path
+) -> None:
+    chain, row = street
+    photo = Image.open(shared / "media" / "animate_anyone" / "anyone-3.png").convert("RGB").resize((400, 600))
+    film = np.tile(np.asarray(photo), (5, 1, 1, 1))
+    film[2, :200] = 128
+    with Encoder(tmp_path / "hidden.mp4", 400, 600, Fraction(10), EncodeRecipe(crf=12)) as encoder:
+        encoder.write(film)
+    asked = {"driving": str(tmp_path / "hidden.mp4"), "fps": "10", "frame_count": None, "width": 64, "height": 96}
+    work = chain.work({**row, **asked})
+    extract_pose(chain.settings).for_driving(work)
+    prepare_inputs(chain.settings)(work)
+    with Denoise(chain.settings.layout, None, lambda *_: None, lambda: None).inputs(work, tmp_path) as given:
+        assert given.report["faceless"] == [[2, 2]]
+        assert given.report["held"] == given.report["bridged"] == []
+        assert given.driving.faces[0] is not None
