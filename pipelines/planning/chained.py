@@ -17,6 +17,7 @@ from stages.diffusion.animator import Segment
 from stages.diffusion.animators import facts_of
 from stages.diffusion.chained_segments import PER_LATENT, seen_frames
 from stages.diffusion.segments import segments_of
+from stages.driving import replaces
 
 LARGE = "14B"  # in the published name of the larger checkpoint, which the table has by itself
 
@@ -47,7 +48,8 @@ class Chained:
         draw = 0.0
         for part in parts:
             frames = seen_frames(clip, part)
-            denoise += steps * branches * self.forward(frames) + self._encoded(frames, first=part.number == 0)
+            blank = part.number == 0 and not replaces(clip)
+            denoise += steps * branches * self.forward(frames) + self._encoded(frames, blank)
             denoise += 0.0 if part.stop == drawn else self._coded("decode", frames)  # for what the next one takes over
             draw += self._coded("decode", len(part))
         seen = sum(seen_frames(clip, part) for part in parts)
@@ -78,10 +80,10 @@ class Chained:
         frames, carried = self.facts["frames"], 3 * 64
         return (self.facts["channels"] * self.latent_frames(frames) + carried) / frames
 
-    def _encoded(self, frames: int, first: bool) -> float:
-        """TFLOP of what is encoded for a segment. That a first one knows nothing yet is encoded once for all clips."""
+    def _encoded(self, frames: int, blank: bool) -> float:
+        """TFLOP of what is encoded for a segment; of a `blank` one half of it, once for all clips."""
         once = self._coded("encode", 1) + self.facts["once"]["picture_tokens"]
-        return once + (1 if first else 2) * self._coded("encode", frames)
+        return once + (1 if blank else 2) * self._coded("encode", frames)
 
     def _coded(self, what: str, frames: int) -> float:
         return self._at("tflop", f"{what}_first") + later(frames) * self._at("tflop", f"{what}_later")

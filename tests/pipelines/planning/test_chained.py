@@ -92,6 +92,14 @@ def test_without_guidance_a_film_takes_half_of_its_forwards() -> None:
     assert guided == 2 * plain
 
 
+def test_a_scene_that_is_kept_is_encoded_for_the_first_segment_too() -> None:
+    known, frames = of("wan_animate"), 77
+    asked = Clip(id="c", animator="wan_animate", width=832, height=480, steps=20, guidance=[1.0], window=77, overlap=1)
+    replacing = asked.model_copy(update={"options": {"replace": True}})
+    plain, kept = (known.effort(Work(row=0, clip=one, frames=frames)).tflop for one in (asked, replacing))
+    assert kept - plain == pytest.approx(known._coded("encode", frames))
+
+
 def tiny(animator: Any) -> tuple[Any, ...]:
     """Its networks on the meta device."""
     animate = hasattr(animator, "tokens")
