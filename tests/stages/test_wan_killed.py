@@ -28,6 +28,7 @@ from tests.parity.published import wan_vace as published_vace
 GOLDEN = CHECKOUT / "tests" / "golden"
 FILM = published_vace.Case(25, 32, 48, longest=9, steps=2, guidance=2.0, negative_prompt="blurred static")
 SEED, RATES = 5, {"wan_animate": 30, "wan_vace": 16}
+KEY, OTHERS = "f" * 32, ("1" * 32, "2" * 32)  # as content keys are: a film is marked by its own
 BLANK = np.zeros((32, 32, 3), np.uint8)  # no face is seen in skeletons
 
 
@@ -87,23 +88,23 @@ def worker(layout: OutputLayout, **options: Any) -> tuple[Animate, ModelCache]:
 def test_a_film_killed_at_every_border_is_what_diffusers_pipeline_makes_in_one_go(system: str, tmp_path: Path) -> None:
     torch.set_num_threads(1)
     layout = OutputLayout(str(tmp_path))
-    asked = work(layout, clip(system), "film")
+    asked = work(layout, clip(system), KEY)
     laid = segments(asked)
     assert len(laid) == 3
-    other = work(layout, clip(system, seed=6, prompt="a horse", mode="standard"), "other", frames=7)
+    other = work(layout, clip(system, seed=6, prompt="a horse", mode="standard"), "0" * 32, frames=7)
     for died in range(2):
         stage, _ = worker(layout, going_on=dies)
         with pytest.raises(Killed):
             stage(asked)
-        assert [Path(layout.latents("film", one.number)).exists() for one in laid] == [at <= died for at in range(3)]
-        stage(other.model_copy(update={"film_key": f"other{died}", "latents_key": f"other{died}"}))
+        assert [Path(layout.latents(KEY, one.number)).exists() for one in laid] == [at <= died for at in range(3)]
+        stage(other.model_copy(update={"film_key": OTHERS[died], "latents_key": OTHERS[died]}))
     stage, models = worker(layout)
     stage(other)
     result = stage(asked)
     assert (result.status, result.frames) == ("done", FILM.frames)
 
     animator: Any = models.get(system, Path(asked.checkpoint or ""), system)
-    stored = [read_latents(Path(layout.latents("film", one.number)), one)[0].latents for one in laid]
+    stored = [read_latents(Path(layout.latents(KEY, one.number)), one)[0].latents for one in laid]
     if system == "wan_vace":
         recorded = published_vace.film(pipeline_of(animator), FILM, SEED)
         whole = [recorded[f"out.latents_{number}"] for number in range(3)]
