@@ -349,7 +349,7 @@ def brought(module: str) -> list[str]:
 
 
 LIGHT = ["stages.diffusion.animator", "stages.diffusion.animators", "stages.driving", "stages.validate"]
-LIGHT += ["pipelines.plan", "pipelines.keying", "pipelines.cli", "pipelines.revocation"]
+LIGHT += ["pipelines.plan", "pipelines.keying", "pipelines.cli", "pipelines.revocation", "pipelines.set_aside"]
 
 
 @pytest.mark.parametrize("module", LIGHT)
