@@ -81,8 +81,8 @@ def street(
 
 def test_somebody_is_replaced_in_the_scene_where_the_estimator_finds_them(street: tuple, tmp_path: Path) -> None:
     chain, row = street
-    work = chain.work({**row, "options": {"replace": True}, "width": 128, "height": 80})
-    beside = chain.work({**row, "width": 128, "height": 80})
+    work = chain.work({**row, "options": {"replace": True}, "width": 64, "height": 48})
+    beside = chain.work({**row, "width": 64, "height": 48})
     assert (beside.pose_key, beside.masks_key) == (work.pose_key, None)
     poses = extract_pose(chain.settings)
     assert [poses.for_driving(one) for one in (work, beside, work)] == [True, False, False]
