@@ -131,14 +131,19 @@ def _placed(pictures: _Pictures, tile: Tile, chip: float) -> _Place:
     signs, where = tile.spectra
     best = _Place(0.0, chip, False, np.zeros((SIDE, SIDE)))
     for mirrored, chips in pictures.folded(chip):
-        fit = np.fft.irfft2(np.fft.rfft2(chips) * signs, s=chips.shape)
-        energy = np.fft.irfft2(np.fft.rfft2(chips * chips) * where, s=chips.shape)
+        fit, energy = _correlated(chips, signs), _correlated(chips * chips, where)
         scores = fit / np.sqrt(np.maximum(energy, 1e-6 * energy.max() + 1e-9))
         down, across = np.unravel_index(scores.argmax(), scores.shape)
         if scores[down, across] > best.score:
             there = np.roll(chips, (-down, -across), axis=(0, 1))[::SAMPLES, ::SAMPLES]
             best = _Place(float(scores[down, across]), chip, mirrored, there)
     return best
+
+
+def _correlated(chips: np.ndarray, spectrum: np.ndarray) -> np.ndarray:
+    """At each place the sum of chips under the pattern whose spectrum it is; all of one size, around the edges."""
+    there = cv2.mulSpectrums(cv2.dft(chips), spectrum, 0, conjB=True)
+    return cv2.idft(there, flags=cv2.DFT_SCALE | cv2.DFT_REAL_OUTPUT)
 
 
 def _best_near(shown: np.ndarray, tile: Tile, chip: float) -> _Place:

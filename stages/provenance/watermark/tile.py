@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
+import cv2
 import numpy as np
 
 from stages.provenance.watermark.id_code import CODED_BITS, coded
@@ -36,7 +37,7 @@ class Tile:
         """Of the chips of all films, one sample each, and of where they are: what pictures are correlated with."""
         spread = np.zeros((SIDE * SAMPLES,) * 2, np.float32)
         spread[::SAMPLES, ::SAMPLES] = self.sync
-        return np.fft.rfft2(spread).conj(), np.fft.rfft2(np.abs(spread)).conj()
+        return cv2.dft(spread), cv2.dft(np.abs(spread))
 
     def chips(self, identity: int) -> np.ndarray:
         """The whole tile of a film, float32 −1 or 1 (32, 32)."""
