@@ -1,6 +1,7 @@
 """What every test may ask for: the shared recordings, where they lie beside the checkout."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,18 @@ from tests.made.sample_media import cluster, media  # noqa: F401
 CHECKOUT = Path(__file__).resolve().parent.parent
 SHARED = CHECKOUT.parent / "shared"
 OWN_CLUSTERS = ("tests/whole/", "tests/chaos/", "tests/cluster/test_jobs.py")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def configuration_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where runs, and Ray's workers, keep the development certificate: the user's own folder is left alone.
+
+    One for the whole session: a certificate is made once, not once per test.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("configuration")
+        patch.setenv("XDG_CONFIG_HOME", str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session")

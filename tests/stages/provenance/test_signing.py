@@ -16,7 +16,7 @@ from PIL import Image
 
 from manifests.errors import Problem, WrongUsage
 from pipelines.configuration import RunConfig
-from stages.provenance.credentials.development import development_certificate, development_root
+from stages.provenance.credentials.development import development_certificate, development_folder, development_root
 from stages.provenance.credentials.embedding import sign_file
 from stages.provenance.credentials.signing import Signing, signing_of
 from stages.provenance.facts import ConsentNote, FilmFacts, Input, SoftBinding
@@ -250,3 +250,7 @@ def test_where_nothing_can_be_kept_a_run_has_a_development_certificate_of_its_ow
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "file"))
     assert development_certificate().root != development_certificate().root
     assert development_root() is None
+
+
+def test_tests_leave_the_users_own_certificate_alone(tmp_path_factory: pytest.TempPathFactory) -> None:
+    assert development_folder().is_relative_to(tmp_path_factory.getbasetemp())
