@@ -24,7 +24,7 @@ from pipelines.boundary import explained
 
 ENDINGS = ("json", "jpg", "mp4")  # the marker first: what is without one is no film
 AT_ONCE = 16  # films that are moved at the same time
-_COLUMNS = ("row", "id", "film", "film_key", *(f"{role}_consent" for role in ROLES))
+_COLUMNS = ("row", "id", "status", "stage", "film_key", *(f"{role}_consent" for role in ROLES))
 
 State = Literal["published", "set aside", "withdrawn", "under another consent", "gone"]
 
@@ -37,6 +37,7 @@ class MadeUnder:
     runs: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     pieces: dict[str, dict[str, str]] = field(default_factory=dict)  # place → ending → URI
     other: str | None = None  # the consent that its marker names now
+    made: bool = False  # a row had it: it is told of though it is gone
 
     @property
     def state(self) -> State:
@@ -67,6 +68,31 @@ class MadeUnder:
         runs = {run: sorted(rows) for run, rows in sorted(self.runs.items())}
         film = self.uri and storage.redact(self.uri)
         return {"id": self.film.clip_id, "film_key": self.film.key, "state": self.state, "film": film, "runs": runs}
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """Finished films in one place: files by ending, and the records that their markers name, by role."""
+
+    place: str
+    files: dict[tuple[str, str], dict[str, str]]
+    named: dict[tuple[str, str], dict[str, Any]]
+
+    @classmethod
+    def read(cls, place: str, folder: str) -> _Folder:
+        files: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+        for name in storage.listing(folder):
+            stem, _, ending = name.rpartition(".")
+            clip_id, _, key = stem.rpartition(".")
+            if clip_id and ending in ENDINGS:
+                files[clip_id, key][ending] = storage.join(folder, name)
+        marked = [(of, pieces["json"]) for of, pieces in files.items() if "json" in pieces]
+        markers = _read("", [uri for _, uri in marked])
+        named = {
+            of: {role: marker.get(f"{role}_consent") for role in ROLES}
+            for (of, _), marker in zip(marked, markers, strict=True)
+        }
+        return cls(place, files, named)
 
 
 @dataclass(frozen=True)
@@ -101,7 +127,10 @@ def _short(numbers: set[int]) -> str:
 
 
 def films_under(layout: OutputLayout, consent: str) -> Revocation:
-    """Every film of an output that results, markers or withdrawals say was made under that record."""
+    """Every film of an output that results, markers or withdrawals say was made under that record.
+
+    The same film under another clip's id is one of them; where that clip names another record it is told apart.
+    """
     found: dict[tuple[str, str], MadeUnder] = {}
     problems: list[str] = []
 
@@ -112,16 +141,22 @@ def films_under(layout: OutputLayout, consent: str) -> Revocation:
         try:
             for row in _rows_under(uri, consent):
                 if row["id"] and row["film_key"]:
-                    film(row["id"], row["film_key"]).runs[run].add(row["row"])
+                    one = film(row["id"], row["film_key"])
+                    one.runs[run].add(row["row"])
+                    one.made |= row["status"] in ("done", "cached") or row["stage"] == "safety"
         except Exception as error:
             problems.append(f"results {storage.redact(uri)} could not be read: {_reason(error)}")
     for told in _read(layout.withdrawn, [name for name in storage.listing(layout.withdrawn) if name.endswith(".json")]):
         if consent in ids_of(told):
             for clip_id in told.get("clips", ()):
                 film(str(clip_id), str(told.get("film_key")))
-    for place, folder in places(layout).items():
-        _look(place, folder, found, film, consent)
-    made = [one for one in found.values() if one.pieces or one.runs]
+    folders = [_Folder.read(place, uri) for place, uri in places(layout).items()]
+    for folder in folders:
+        for of, named in folder.named.items():
+            if consent in named.values():
+                film(*of)
+    _find(folders, found, film, consent)
+    made = [one for one in found.values() if one.pieces or one.made]
     runs = storage.subfolders(storage.join(layout.output, "runs"))
     going_on = [run for run in runs if lease.alive(layout, run)]
     return Revocation(layout.output, sorted(made, key=lambda one: one.film), problems, going_on)
@@ -137,30 +172,23 @@ def places(layout: OutputLayout) -> dict[str, str]:
     }
 
 
-def _look(
-    place: str,
-    folder: str,
+def _find(
+    folders: Sequence[_Folder],
     found: dict[tuple[str, str], MadeUnder],
     film: Callable[[str, str], MadeUnder],
     consent: str,
 ) -> None:
-    """Add what lies in a folder: files of films that are known, and films whose marker names the consent."""
-    files: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
-    for name in storage.listing(folder):
-        stem, _, ending = name.rpartition(".")
-        clip_id, _, key = stem.rpartition(".")
-        if clip_id and ending in ENDINGS:
-            files[clip_id, key][ending] = storage.join(folder, name)
-    marked = [(of, pieces["json"]) for of, pieces in files.items() if "json" in pieces]
-    markers = _read("", [uri for _, uri in marked])
-    for (of, _), marker in zip(marked, markers, strict=True):
-        named = {role: marker.get(f"{role}_consent") for role in ROLES}
-        if consent in named.values():
-            film(*of)
-        elif of in found and place == "films" and any(named.values()):
-            found[of].other = next(name for name in named.values() if name)
-    for of in files.keys() & found.keys():
-        found[of].pieces[place] = files[of]
+    """Put the files of films that are known to them, and add the same films under ids that nothing has told of."""
+    there, told = {of for folder in folders for of in folder.files}, set(found)
+    keys = {of[1] for of, one in found.items() if one.made or of in there}
+    for folder in folders:
+        for of, files in folder.files.items():
+            if of not in told and (of[1] not in keys or folder.place == "withdrawn"):
+                continue
+            one, names = film(*of), [name for name in folder.named.get(of, {}).values() if name]
+            one.pieces[folder.place] = files
+            if names and consent not in names and (folder.place == "films" or of not in told):
+                one.other = names[0]
 
 
 def _read(folder: str, names: Sequence[str]) -> list[dict[str, Any]]:

@@ -107,6 +107,40 @@ def test_a_withdrawn_film_is_moved_whole_once_and_for_all(
     assert [one["film"] for one in again["outputs"][0]["films"]] == [one["film"] for one in told["outputs"][0]["films"]]
 
 
+def test_the_same_film_under_other_ids_is_withdrawn_too_but_where_another_consent_is_named(
+    night: OutputLayout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = results.read(night.run("night", "results.parquet"))[0].film_key
+    marker = {**storage.read_json(night.film_marker(Film("clip-0", key))), "likeness_consent": None}
+    for name, consent in (("nobody", None), ("other", "C-7")):
+        night.share_film(Film("clip-0", key), Film(name, key))
+        storage.publish_json({**marker, "likeness_consent": consent}, night.film_marker(Film(name, key)))
+    storage.copy(night.film(Film("clip-0", key)), night.aside().film(Film("waiting", key)))
+    storage.publish_json(marker, night.aside().film_marker(Film("waiting", key)))
+    known = {"clip-0": "published", "clip-2": "published", "nobody": "published", "waiting": "set aside"}
+    assert states(revoke(capsys, night)) == {**known, "other": "under another consent"}
+    told = revoke(capsys, night, "--withdraw")
+    assert states(told) == {**dict.fromkeys(known, "withdrawn"), "other": "under another consent"}
+    shown = {name.partition(".")[0] for name in [*storage.listing(night.films), *storage.listing(night.set_aside)]}
+    assert shown == {"clip-1", "clip-3", "other"}
+    assert states(revoke(capsys, night, "--withdraw")) == states(told)
+
+
+def test_a_row_that_never_had_a_film_is_none_that_was_made(
+    night: OutputLayout, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    first, *_ = results.read(night.run("night", "results.parquet"))
+    ends = {"failed": "animate", "rejected": "consent", "not_reached": None, "done": None}
+    rows = [
+        first.model_copy(update={"id": status, "film_key": f"{status}-key", "status": status, "stage": stage})
+        for status, stage in ends.items()
+    ]
+    results.write(rows, str(tmp_path / "rows.parquet"))
+    storage.publish(tmp_path / "rows.parquet", night.run("other", "results.parquet"))
+    told = revoke(capsys, night, "--withdraw")
+    assert states(told) == {"clip-0": "withdrawn", "clip-2": "withdrawn", "done": "gone"}
+
+
 @pytest.mark.parametrize("left", [("mp4", "jpg"), ("mp4",), ("jpg",)])
 def test_a_withdrawal_that_was_killed_is_completed(
     left: tuple[str, ...], night: OutputLayout, capsys: pytest.CaptureFixture[str]
