@@ -88,7 +88,7 @@ class _Folder:
                 files[clip_id, key][ending] = storage.join(folder, name)
         marked = [(of, pieces["json"]) for of, pieces in files.items() if "json" in pieces]
         markers = _read("", [uri for _, uri in marked])
-        named = {
+        named: dict[tuple[str, str], dict[str, Any]] = {
             of: {role: marker.get(f"{role}_consent") for role in ROLES}
             for (of, _), marker in zip(marked, markers, strict=True)
         }

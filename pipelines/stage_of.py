@@ -104,4 +104,5 @@ def animate(
         register=Register(config.consent),
         signing=settings.signing(),
         safety=config.safety,
+        film_limits=config.limits,
     )

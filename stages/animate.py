@@ -54,6 +54,7 @@ from stages.video.beside import used_beside
 from stages.video.brightness import BRIGHT, DARK, Brightest
 from stages.video.encode import EncodeRecipe
 from stages.video.film import Written, likely_posters, shown_of, write_film
+from stages.video.limits import Limits
 from stages.video.quality.curve import Figure
 from stages.video.quality.film_quality import FilmQuality
 from stages.video.sound import check_sound
@@ -139,6 +140,7 @@ class Animate:
         register: Register | None = None,
         signing: FilmSigning | None = None,
         safety: SafetySettings | None = None,
+        film_limits: Limits | None = None,
     ) -> None:
         """`run_id`, `code` and `machine` go into the marker; `pose_rules` say which keypoints are unusable.
 
@@ -146,10 +148,10 @@ class Animate:
         `going_on` is asked between the segments of a long clip, and raises where the run is to end; `weights` are kept
         there that come from elsewhere; `register` holds the consents of people, where a run asks for them;
         `signing` signs what is published, left out with this machine's development certificate; `safety` says which
-        films are set aside instead.
+        films are set aside instead, read within `film_limits`.
         """
-        self._screening = Screening(safety or SafetySettings(), layout)
         self._register = register or Register(ConsentSettings())
+        self._screening = Screening(safety or SafetySettings(), layout, self._register.settings, film_limits)
         self._withdrawals = Withdrawals(layout, self._register.settings)
         self._signing = signing or FilmSigning()
         self._weights = weights or NodeCache()
@@ -199,7 +201,8 @@ class Animate:
                 self._publish(movie, poster, film, layout)
             film_bytes = movie.stat().st_size
         result = self._result(work, attempt, started, timings, made, film_bytes)
-        marker = results.marker(result, self._run_id, made.quality.curves()) | ({"set_aside": reason} if reason else {})
+        marker = results.marker(result, self._run_id, made.quality.curves())
+        marker = self._screening.aside(marker, reason) if reason else marker
         storage.publish_json(marker, layout.film_marker(film))
         self._clear(work)
         if reason:

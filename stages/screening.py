@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from manifests import storage
+from manifests.consent.settings import ConsentSettings
 from manifests.layout import Film, OutputLayout
 from manifests.review import Measure
 from manifests.safety import FILM, REFERENCE, SafetySettings
@@ -23,9 +24,20 @@ Reference = Callable[[], np.ndarray | None]  # the reference's pixels, uint8 (he
 class Screening:
     """Scores films. What cannot be scored is not published: whatever is raised in here ends its clip."""
 
-    def __init__(self, settings: SafetySettings, layout: OutputLayout) -> None:
+    def __init__(
+        self,
+        settings: SafetySettings,
+        layout: OutputLayout,
+        consent: ConsentSettings | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        """`consent`: what the run asks of consents, kept for a release; `limits`: of films, where raised."""
         self.settings = settings
         self._layout = layout
+        self._consent = consent or ConsentSettings()
+        ours = Limits()  # what users' media are held to, where that is less, is no bound on what is made of them
+        raised = {name: max(value, getattr(ours, name)) for name, value in (limits or ours)}
+        self._limits = ours.model_copy(update=raised)
 
     def pending(self, marker: dict[str, Any]) -> bool:
         """Whether a finished film is still to be looked at, or set aside."""
@@ -35,7 +47,7 @@ class Screening:
         """The score of the reference and the worst one of a finished film's frames; nothing where nobody asked."""
         if not self.settings.enabled:
             return {}
-        frames = reading.Frames(movie, Limits())
+        frames = reading.Frames(movie, self._limits)
         last, count = frames.facts.frames - 1, min(self.settings.frames, frames.facts.frames)
         numbers = sorted({round(at) for at in np.linspace(0, last, count)})
         scores = dict(zip(numbers, map(score, frames.read(numbers)), strict=True))
@@ -45,6 +57,10 @@ class Screening:
             found[REFERENCE] = Measure(value=round(score(picture), 4))
         return found
 
+    def aside(self, marker: dict[str, Any], reason: str) -> dict[str, Any]:
+        """The marker of a film that is set aside: why, and what is asked of its consents once it is released."""
+        return {**marker, "set_aside": reason, "consent_rules": self._consent.model_dump(mode="json")}
+
     def finished(self, film: Film, marker: dict[str, Any], reference: Reference) -> dict[str, Any]:
         """Look at a film that is there; the marker that it has then, with `set_aside` where it was taken away."""
         quality = {name: Measure(**one) for name, one in (marker.get("quality") or {}).items()}
@@ -53,7 +69,7 @@ class Screening:
                 quality |= self.measures(storage.fetch(self._layout.film(film), folder, None), reference)
             marker = {**marker, "quality": {name: one.model_dump() for name, one in quality.items()}}
         if reason := self.settings.reason(quality):
-            marker = {**marker, "set_aside": reason}
+            marker = self.aside(marker, reason)
             self._layout.move_film(film, self._layout.aside(), marker)
         else:
             storage.publish_json(marker, self._layout.film_marker(film))

@@ -23,7 +23,9 @@ def add_release(commands: Any) -> None:
         help="the clip whose film may be published; may be repeated",
     )
     parser.add_argument("--cache", metavar="FOLDER", help="the cache, where it is not in OUTPUT")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML configuration with the run's `consent`")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="YAML configuration with a `consent` to use instead of the run's"
+    )
     speech_options(parser)
 
 
@@ -43,7 +45,8 @@ def release(arguments: argparse.Namespace) -> int:
         else:
             print_text("\n".join([f"{one.film.clip_id}: {one.reason}; {one.uri}" for one in waiting] or ["none waits"]))
         return OK
-    released, problems = publish(layout, arguments.only, config.consent)
+    own = config.consent if "consent" in config.model_fields_set else None
+    released, problems = publish(layout, arguments.only, own)
     code = SOME_FAILED if problems else OK
     if arguments.json:
         facts = {"released": [one.to_dict() for one in released], "problems": problems}

@@ -6,6 +6,7 @@ The limits here are so low that harmless pictures are beyond them: nothing else 
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from pipelines.plan import make_plan
 from pipelines.planned_clip import PlannedClip, planned_clip
 from pipelines.set_aside import without_set_aside
 from stages.provenance import safety
+from stages.screening import Screening
+from stages.video.encode import Encoder, EncodeRecipe
 from stages.video.image import read_image
 from stages.video.limits import Limits
 from tests.conftest import CHECKOUT
@@ -195,6 +198,66 @@ def test_a_film_without_consent_is_not_released(media: Path, capsys: pytest.Capt
     (withdrawn,) = json.loads(capsys.readouterr().out)["outputs"][0]["films"]
     assert withdrawn["state"] == "withdrawn"
     assert (names(media, "films"), names(media, "set_aside")) == ([], [])
+
+
+@pytest.mark.parametrize("words", [[], ["--config"]])
+def test_a_release_keeps_to_the_consents_that_the_run_asked_for(
+    words: list[str], media: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = Path(write_records(media / "records.json", record("C-1")))
+    both = {"likeness_consent": "C-1", "performer_consent": "C-1"}
+    film(chain(media, 1e-6, consent={"mode": "required", "records": str(records), **USE}), media, **both)
+    write_records(records, record("C-1", revoked=True))
+    (media / "c.yaml").write_text("cache: null")
+    told = release(capsys, media, "--only", "clip", *words, *([str(media / "c.yaml")] if words else []))
+    assert (told["exit_code"], told["released"]) == (cli.SOME_FAILED, [])
+    assert "was revoked" in told["problems"][0]
+    write_records(records, record("C-1"))
+    assert release(capsys, media, "--only", "clip")["problems"] == []
+    (marker,) = [name for name in storage.listing(str(media / "out" / "films")) if name.endswith(".json")]
+    assert not {"set_aside", "consent_rules"} & storage.read_json(str(media / "out" / "films" / marker)).keys()
+
+
+def test_a_film_whose_marker_does_not_say_what_was_asked_is_released_only_under_a_configuration(
+    media: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    held, layout = film(chain(media, 1e-6), media), OutputLayout(str(media / "out"))
+    marker = layout.aside().film_marker(Film("clip", held.film_key))
+    storage.publish_json({k: v for k, v in storage.read_json(marker).items() if k != "consent_rules"}, marker)
+    assert "does not say what its run asked" in release(capsys, media, "--only", "clip")["problems"][0]
+    (media / "c.yaml").write_text("consent: {mode: 'off'}")
+    assert release(capsys, media, "--only", "clip", "--config", str(media / "c.yaml"))["problems"] == []
+
+
+def test_a_store_that_fails_for_one_film_does_not_keep_the_others(
+    media: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, name in enumerate(("first", "second")):
+        film(chain(media, 1e-6), media, name, seed=number)
+    moved = OutputLayout.move_film
+
+    def move(self: OutputLayout, of: Film, *given: Any) -> None:
+        if of.clip_id == "first":
+            raise OSError("the disk is full")
+        moved(self, of, *given)
+
+    monkeypatch.setattr(OutputLayout, "move_film", move)
+    told = release(capsys, media, "--only", "first", "--only", "second")
+    assert ([one["id"] for one in told["released"]], told["exit_code"]) == (["second"], cli.SOME_FAILED)
+    assert told["problems"][0].startswith("first: ")
+
+
+def test_films_are_scored_within_limits_that_may_be_raised_but_not_lowered(media: Path, tmp_path: Path) -> None:
+    layout, settings = OutputLayout(str(media / "out")), SafetySettings(enabled=True, frames=1)
+    small = Screening(settings, layout, limits=Limits(frame_pixels=1, frames=1, seconds=0.001, bytes=1))
+    assert small.measures(media / "driving.mp4", lambda: None)["safety"].value > 0
+    large = tmp_path / "large.mp4"
+    with Encoder(large, 4096, 2320, Fraction(25), EncodeRecipe(preset="ultrafast")) as encoder:
+        encoder.write(np.zeros((1, 2320, 4096, 3), np.uint8))
+    with pytest.raises(Rejected, match="pixels"):
+        small.measures(large, lambda: None)
+    raised = Screening(settings, layout, limits=Limits(frame_pixels=10**7))
+    assert raised.measures(large, lambda: None)["safety"].value > 0
 
 
 def test_what_cannot_be_scored_is_not_published(media: Path, monkeypatch: pytest.MonkeyPatch) -> None:
