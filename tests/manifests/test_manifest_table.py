@@ -599,7 +599,7 @@ def test_a_manifest_is_built_of_rows_that_fill_in_any_field(tmp_path: Path) -> N
         **{"checkpoint": "label", "lora": "l.safetensors", "lora_scale": 0.5, "prompt": "p", "negative_prompt": "n"},
         **{"width": 64, "height": 96, "fit": "cover", "fps": "30000/1001", "seed": 7, "steps": 3, "guidance": [7.5]},
         **{"mode": "standard", "window": 16, "overlap": 4, "loop": True, "subject": "largest", "retarget": "none"},
-        **{"likeness_consent": "C-1", "performer_consent": "C-2"},
+        **{"mask": "m.mp4", "likeness_consent": "C-1", "performer_consent": "C-2"},
         **{"audio": "drop", "priority": 10, "options": {"noise": "shared"}, "metadata": {"sku": "A"}},
     }
     ranges = {"start": 1.0, "duration": 2.0}, {"first_frame": 1, "frame_count": 2}
