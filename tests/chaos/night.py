@@ -30,10 +30,11 @@ from tests.chaos.store import Store, folder_store, s3_store
 from tests.chaos.storm import BLOWS, Blow, Storm
 from tests.chaos.verdict import Verdict
 from tests.conftest import CHECKOUT
-from tests.made.sample_media import write_manifest
+from tests.made.sample_media import UNMARKED, write_manifest
 
 CONFIG: dict[str, Any] = {
     "animators": {NAME: IMPLEMENTATION},
+    **UNMARKED,
     "validate_pool": {"size": 2, "num_cpus": 0.25},
     "pose_pool": {"size": 2, "num_cpus": 0.25},
     "inputs_pool": {"size": 2, "num_cpus": 0.25},
@@ -119,7 +120,7 @@ def undisturbed(rows: list[dict[str, Any]], base: Path, output: Path) -> dict[st
     before = Path.cwd()
     os.chdir(base)
     try:
-        chain = StageChain(RunConfig.load(None, {"animators": CONFIG["animators"]}), str(output))
+        chain = StageChain(RunConfig.load(None, {"animators": CONFIG["animators"], **UNMARKED}), str(output))
         films = {row["id"]: chain.film(chain.work({**row, "options": {}})).film for row in rows}
     finally:
         os.chdir(before)
