@@ -11,6 +11,8 @@ import pytest
 
 from manifests.errors import Problem, WrongUsage
 from stages.provenance.settings import Watermark
+from stages.provenance.watermark import detection
+from stages.provenance.watermark.detection import FALSE_ALARM
 from stages.provenance.watermark.finding import LOOKED_AT, Finding, frames_to_look_at
 from stages.provenance.watermark.id_code import CODED_BITS, coded, decoded
 from stages.provenance.watermark.key import PUBLIC_KEY, secret
@@ -49,6 +51,28 @@ def test_the_id_is_read_after(attack: str, method: SpreadSpectrum, published: Pa
     found = method.detect(frames_of(encoded_again(published, tmp_path / "again.mp4", **RE_ENCODED[attack])))
     assert (found.found, found.id) == (True, ID)
     assert found.mirrored == (attack == "mirrored")
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_the_id_is_read_after_quarter_turns(quarters: int, mirrored: bool, method: SpreadSpectrum) -> None:
+    marked = method.mark(shown()[:8], ID)
+    turned = np.rot90(marked[:, :, ::-1] if mirrored else marked, quarters, axes=(2, 1))
+    reading = method.read(map(np.ascontiguousarray, turned[:, :-5, 3:]))
+    assert reading is not None
+    assert (reading.id, reading.turned, reading.mirrored) == (ID, quarters, mirrored)
+    assert reading.chance < FALSE_ALARM
+
+
+def test_no_more_is_tried_than_the_bound_of_the_chance_allows_for(
+    method: SpreadSpectrum, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried, correlated = [], detection._correlated
+    monkeypatch.setattr(detection, "_correlated", lambda *given: tried.append(correlated(*given)) or tried[-1])
+    method.read(shown()[:2])  # unmarked: all there is to try
+    assert (
+        detection._TRIES / 2 < sum(map(np.size, tried)) < detection._TRIES
+    )  # a place in two correlations has two scores
 
 
 @pytest.mark.parametrize("scale", [1.0, 1.37])
