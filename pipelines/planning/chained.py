@@ -6,10 +6,14 @@ Wan-Animate is computed for each frame, and the autoencoder takes one frame, the
 
 from __future__ import annotations
 
+import functools
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from manifests import storage
 from manifests.clip import Clip
 from manifests.work import Work
 from pipelines.planning.effort import Effort, branches_of, steps_of, weighted
@@ -20,11 +24,28 @@ from stages.diffusion.segments import segments_of
 from stages.driving import replaces
 
 LARGE = "14B"  # in the published name of the larger checkpoint, which the table has by itself
+SMALL_LAYERS = 30  # of the smaller one's transformer; the larger one's has 40
 
 
 def counted_as(animator: str, checkpoint: str = "") -> str:
-    """The name in the tables of an animator with a checkpoint, whose size only its name tells before it is loaded."""
-    return f"{animator}-{LARGE}" if animator == "wan_vace" and LARGE in checkpoint.upper() else animator
+    """The name in the tables of an animator with a checkpoint: its folder tells the size, or its name from afar."""
+    return f"{animator}-{LARGE}" if animator == "wan_vace" and _is_large(checkpoint) else animator
+
+
+def _is_large(checkpoint: str) -> bool:
+    folder = storage.local_path(checkpoint) if checkpoint else None
+    layers = None if folder is None else _layers_of(folder)
+    return LARGE in checkpoint.upper() if layers is None else layers > SMALL_LAYERS
+
+
+@functools.lru_cache(maxsize=64)
+def _layers_of(folder: Path) -> int | None:
+    """Layers of the transformer in a local folder; None where that cannot be read, which loading complains of."""
+    try:
+        layers = json.loads((folder / "transformer" / "config.json").read_bytes())["num_layers"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return layers if isinstance(layers, int) else None
 
 
 def checkpoints_of(animator: str) -> tuple[str, ...]:

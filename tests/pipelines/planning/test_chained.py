@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -85,6 +86,24 @@ def test_a_checkpoint_whose_name_says_that_it_is_the_larger_one_is_counted_as_th
     assert counted_as("wan_vace", "/models/wan2.1-vace-1.3b") == "wan_vace"
     assert counted_as("wan_animate", "/models/Wan2.2-Animate-14B-Diffusers") == "wan_animate"
     assert of("wan_vace", checkpoint="/models/vace-14b").forward(81) > 4 * of("wan_vace").forward(81)
+
+
+@pytest.mark.parametrize(
+    ("name", "layers", "counted"),
+    [
+        ("vace", 40, "wan_vace-14B"),
+        ("vace-14B", 30, "wan_vace"),
+        ("vace-14B", None, "wan_vace-14B"),
+        ("vace", None, "wan_vace"),
+    ],
+)
+def test_a_folder_that_is_here_says_its_size_whatever_its_name(
+    name: str, layers: int | None, counted: str, tmp_path: Path
+) -> None:
+    settings = tmp_path / name / "transformer" / "config.json"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("[]" if layers is None else json.dumps({"num_layers": layers}))
+    assert counted_as("wan_vace", str(tmp_path / name)) == counted
 
 
 def test_without_guidance_a_film_takes_half_of_its_forwards() -> None:
