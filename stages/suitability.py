@@ -10,7 +10,7 @@ from manifests.field_error import choose
 from stages.diffusion.animator import Facts
 from stages.diffusion.animators import ANIMATORS, UNUSABLE, facts_of
 from stages.driving import driven, recipe_of, reference_estimator, replaces
-from stages.poses.recipes import Estimators
+from stages.poses.recipes import Estimators, ready_kinds
 
 
 def known_animator(name: str) -> Facts:
@@ -68,7 +68,7 @@ def _check_inputs(clip: Clip, facts: Facts, estimators: Estimators) -> None:
             f"driving_kind {clip.driving_kind!r}: no {recipe.estimator} estimator is configured that makes the poses"
             if recipe.estimator != "people"
             else f"driving_kind {clip.driving_kind!r}: the nets that find people are not here",
-            f"{_remedy(recipe.estimator)}, or give a file that is {facts.pose} already",
+            f"{_remedy(recipe.estimator)}, or give a file of driving_kind {ready_kinds(facts.pose)}",
         )
     if clip.retarget != "none" and not facts.reference:
         raise Rejected(

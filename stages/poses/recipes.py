@@ -163,6 +163,14 @@ _RECIPES = {
     ("densepose_uv", "densepose_uv"): Recipe("none", "uv"),
 }
 
+# What rows know an animator's poses as, where it is not the kind's own name.
+_SHOWN = {"openpose": "skeletons", "toes": "skeletons", "control": "skeletons, sketches, depth or grey pictures"}
+
+
+def ready_kinds(pose: str) -> str:
+    """Values of `driving_kind` by which an animator driven by `pose` needs no estimator."""
+    return " or ".join(kind for wanted, kind in _RECIPES if wanted == pose and kind != "video")
+
 
 def recipe_for(pose: str, clip: Clip, keypoints: KeypointEstimator = "dwpose") -> Recipe:
     """The recipe for an animator driven by `pose`, where that estimator finds `keypoints`.
@@ -177,7 +185,7 @@ def recipe_for(pose: str, clip: Clip, keypoints: KeypointEstimator = "dwpose") -
         lacking = (pose, clip.driving_kind) == ("densepose_uv", "densepose")
         why = ", and pictures of body parts hold no U and V" if lacking else ""
         raise Rejected(
-            f"driving_kind {clip.driving_kind!r}: {clip.animator} is driven by {pose}{why}",
+            f"driving_kind {clip.driving_kind!r}: {clip.animator} is driven by {_SHOWN.get(pose, pose)}{why}",
             f"set driving_kind to {' or '.join(kinds)} and give such a file",
         )
     if recipe.estimator != "dwpose":
