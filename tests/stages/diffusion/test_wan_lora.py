@@ -77,6 +77,23 @@ def diffusers() -> State:
     return state
 
 
+def peft_of_own() -> State:
+    return {f"base_model.model.{key}": one for key, one in own_halves().items()}
+
+
+def own_halves() -> State:
+    """As PEFT writes a network of Wan's own code: no alpha in the file."""
+    state: State = {}
+    for (block, name), (down, up) in halves().items():
+        key = f"blocks.{block}.{name}"
+        state |= {f"{key}.lora_A.default.weight": down, f"{key}.lora_B.default.weight": up * (ALPHA / RANK)}
+    return state
+
+
+def peft_of_diffusers() -> State:
+    return {f"base_model.model.{key.removeprefix('transformer.')}": one for key, one in diffusers().items()}
+
+
 def file(folder: Path, state: State, scale: float = 1.0, metadata: dict[str, str] | None = None) -> LoraFile:
     path = folder / f"{len(list(folder.iterdir()))}.safetensors"
     save_file({key: value.contiguous() for key, value in state.items()}, path, metadata)
@@ -93,7 +110,7 @@ def added(lora: LoraFile, name: str = "wan_vace") -> State:
     return {key: one - before[key] for key, one in after.items() if not torch.equal(one, before[key])}
 
 
-@pytest.mark.parametrize("layout", [own, unnamed, kohya, diffusers])
+@pytest.mark.parametrize("layout", [own, unnamed, kohya, diffusers, peft_of_own, peft_of_diffusers])
 def test_every_layout_adds_the_same_matrices_to_the_layers_that_it_names(layout: Callable, tmp_path: Path) -> None:
     changed = added(file(tmp_path, layout(), 0.5))
     expected = {
@@ -102,6 +119,31 @@ def test_every_layout_adds_the_same_matrices_to_the_layers_that_it_names(layout:
     }
     assert changed.keys() == expected.keys()
     assert all(torch.allclose(changed[key], expected[key], atol=1e-5) for key in expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "layers"),
+    [
+        ("wan_vace", "diffusion_model.vace_blocks.1.self_attn.q", ["vace_blocks.1.attn1.to_q"]),
+        ("wan_vace", "base_model.model.vace_blocks.1.ffn.2", ["vace_blocks.1.ffn.net.2"]),
+        ("wan_vace", "vace_blocks.0.before_proj", ["vace_blocks.0.proj_in"]),
+        ("wan_vace", "lora_unet_vace_blocks_1_after_proj", ["vace_blocks.1.proj_out"]),
+        ("wan_animate", "diffusion_model.face_adapter.fuser_blocks.1.linear1_q", ["face_adapter.1.to_q"]),
+        ("wan_animate", "face_adapter.fuser_blocks.0.linear2", ["face_adapter.0.to_out"]),
+        ("wan_animate", "lora_unet_face_adapter_fuser_blocks_0_linear1_kv", [f"face_adapter.0.to_{x}" for x in "kv"]),
+    ],
+)
+def test_layers_that_one_system_has_alone_are_changed_by_their_own_names(
+    name: str, key: str, layers: list[str], tmp_path: Path
+) -> None:
+    before = load(name=name).transformer
+    shapes = [before.get_submodule(layer).weight.shape for layer in layers]
+    down, up = torch.randn(RANK, shapes[0][1]), torch.randn(sum(out for out, _ in shapes), RANK)
+    state = {f"{key}.lora_down.weight": down, f"{key}.lora_up.weight": up, f"{key}.alpha": torch.tensor(ALPHA)}
+    changed = added(file(tmp_path, state), name)
+    assert changed.keys() == {f"{layer}.weight" for layer in layers}
+    whole = torch.cat([changed[f"{layer}.weight"] for layer in layers])
+    assert torch.allclose(whole, ALPHA / RANK * (up @ down), atol=1e-4)
 
 
 def test_alphas_in_the_header_and_changes_of_biases_count(tmp_path: Path) -> None:
