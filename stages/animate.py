@@ -18,7 +18,6 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from manifests import results, storage
-from manifests.clip import Clip
 from manifests.consent.register import Register
 from manifests.consent.settings import ConsentSettings
 from manifests.consent.withdrawal import Withdrawals
@@ -415,7 +414,7 @@ class Animate:
             film_bytes=film_bytes,
             **self._signing.told(work),
             poster_frame=made.poster_frame,
-            recipe=recipe_of(clip, work.checkpoint) | _corrected(clip),
+            recipe=recipe_of(clip, work.checkpoint) | _corrected(work),
             crf=self._recipe.crf,
             device=machine and machine.device,
             host=machine and machine.host,
@@ -433,7 +432,7 @@ class Animate:
         )
 
 
-def _corrected(clip: Clip) -> dict[str, float]:
-    """What was done to a film's colours."""
-    strength = clip.options.get("colour_correction")
-    return {"colour_correction": strength} if strength else {}
+def _corrected(work: Work) -> dict[str, float]:
+    """What was done to a film's colours: nothing where it is of one segment, which is led back to no other."""
+    strength = work.clip.options.get("colour_correction")
+    return {"colour_correction": strength} if strength and len(segments(work)) > 1 else {}
