@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from manifests.clip import Clip
 
 PER_LATENT = 4  # frames of a latent frame, but for the first
+UNGUIDED = 1.0  # guidance at which the conditional branch is all there is
 
 
 class ChainedOptions(Options):
@@ -23,6 +24,13 @@ class ChainedOptions(Options):
 
     colour_correction: float = Field(
         0.0, ge=0, le=1, description="how far later segments are led back to the colours of the first; mode standard"
+    )
+    flow_shift: float | None = Field(
+        None,
+        ge=0.1,
+        le=20,
+        exclude_if=lambda shift: shift is None,  # in no key of a film that goes without
+        description="how long steps stay noisy; left out, the checkpoint's",
     )
 
 
@@ -61,11 +69,14 @@ def seen_frames(clip: Clip, segment: Segment) -> int:
 
 
 def refusal(clip: Clip, longest: int, carried: Collection[int]) -> tuple[str, str] | None:
-    """(error, remedy) for a window and an overlap that general rules let pass; `carried` are the overlaps known."""
+    """(error, remedy) for what general rules let pass of guidance, window and overlap; `carried` are those known."""
     window, name = clip.window or longest, clip.animator
     if clip.mode == "parity" and clip.options.get("colour_correction"):
         error = "options: colour_correction is heeded in mode standard, published films go without"
         return error, "leave it out, or use mode standard"
+    if clip.guidance and clip.guidance[0] < UNGUIDED:
+        error = f"guidance {clip.guidance[0]:g}: {name} is guided above {UNGUIDED:g} alone, and {UNGUIDED:g} is without"
+        return error, f"use {UNGUIDED:g} or more, or leave it out"
     if window % PER_LATENT != 1:
         near = window // PER_LATENT * PER_LATENT + 1
         return f"window {window}: {name} makes 4n + 1 frames at once", f"use {near} or {near + PER_LATENT}"

@@ -30,6 +30,11 @@ def read_scheduler(folder: Path) -> dict[str, Any]:
     return config
 
 
+def shifted(settings: dict[str, Any], flow_shift: float | None) -> dict[str, Any]:
+    """The scheduler's settings with a row's own `flow_shift`, if it has one."""
+    return settings if flow_shift is None else {**settings, "flow_shift": flow_shift}
+
+
 def flow_steps(
     branches: Sequence[Predict],
     latents: torch.Tensor,

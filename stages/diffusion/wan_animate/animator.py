@@ -25,7 +25,7 @@ from stages.diffusion.networks.umt5 import PromptEncoder
 from stages.diffusion.networks.video_latents import VideoLatents
 from stages.diffusion.networks.wan_transformer import CANNOT, read_transformer, require_fitting
 from stages.diffusion.sampling.denoise import Step
-from stages.diffusion.sampling.flow import flow_steps, read_scheduler, starting_noise
+from stages.diffusion.sampling.flow import flow_steps, read_scheduler, shifted, starting_noise
 from stages.diffusion.wan_animate.conditioning import carried_latents, reference_latents
 from stages.diffusion.wan_animate.facts import WAN_ANIMATE, WanAnimateOptions
 from stages.diffusion.wan_animate.picture_tokens import PictureTokens
@@ -172,7 +172,7 @@ class WanAnimate:
         return flow_steps(
             [partial(predict, *branch) for branch in branches],
             noise,
-            self._scheduler,
+            shifted(self._scheduler, WanAnimateOptions(**clip.options).flow_shift),
             asked.steps,
             asked.guidance,
             segment.told,

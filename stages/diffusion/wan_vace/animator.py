@@ -25,7 +25,7 @@ from stages.diffusion.networks.umt5 import PromptEncoder
 from stages.diffusion.networks.video_latents import VideoLatents
 from stages.diffusion.networks.wan_transformer import CANNOT, read_transformer, require_fitting
 from stages.diffusion.sampling.denoise import Step
-from stages.diffusion.sampling.flow import flow_steps, read_scheduler, starting_noise
+from stages.diffusion.sampling.flow import flow_steps, read_scheduler, shifted, starting_noise
 from stages.diffusion.wan_vace.conditioning import conditioning_latents, on_white
 from stages.diffusion.wan_vace.facts import WAN_VACE, WanVaceOptions
 from stages.video.image import fit
@@ -97,7 +97,7 @@ class WanVace:
         frames = seen_frames(clip, segment)
         shown = [reflected(segment.start + frame, len(control)) for frame in range(frames)]
         asked = resolved(clip)
-        scale = WanVaceOptions(**clip.options).conditioning_scale
+        options = WanVaceOptions(**clip.options)
         pictures = (fit(control[frame], asked.width, asked.height, asked.fit, LANCZOS) for frame in shown)
 
         given = {
@@ -108,9 +108,9 @@ class WanVace:
                 on_white(reference, asked.width, asked.height, self.images.scale).to(device),
                 network.config.patch_size[1],
             ).to(network.dtype),
-            "control_hidden_states_scale": torch.full((len(network.config.vace_layers),), scale).to(
-                device, network.dtype
-            ),
+            "control_hidden_states_scale": torch.full(
+                (len(network.config.vace_layers),), options.conditioning_scale
+            ).to(device, network.dtype),
             "return_dict": False,
         }
         prompts = [clip.prompt] if asked.guidance <= 1 else [clip.prompt, clip.negative_prompt]
@@ -122,7 +122,8 @@ class WanVace:
         known = given["control_hidden_states"].shape[2:]
         noise = starting_noise(clip, segment.number, segment.start, (network.config.in_channels, *known)).to(device)
         branches = [partial(predict, self.text.encode(prompt).to(network.dtype)) for prompt in prompts]
-        return flow_steps(branches, noise, self._scheduler, asked.steps, asked.guidance, segment.told)
+        settings = shifted(self._scheduler, options.flow_shift)
+        return flow_steps(branches, noise, settings, asked.steps, asked.guidance, segment.told)
 
     def forget(self) -> int:
         """Let the weights leave the device until they compute, as with `low_vram`; and drop what prompts became."""

@@ -227,12 +227,31 @@ def test_modules_that_must_stay_in_float32_do() -> None:
         ({"mode": "fast"}, "use mode parity or standard"),
         ({"mode": "parity", "options": {"colour_correction": 0.5}}, "colour_correction is heeded in mode standard"),
         ({"width": 40, "height": 40}, "multiples of 16"),
+        ({"guidance": 0.5}, "guidance 0.5: wan_animate is guided above 1 alone"),
+        ({"options": {"flow_shift": 0}}, "flow_shift"),
+        ({"driving_kind": "sketch"}, "is driven by skeletons → set"),
+        ({"driving_kind": "video", "mode": "parity"}, "no dwpose estimator"),
     ],
 )
 def test_what_wan_animate_cannot_do_is_refused_before_it_is_loaded(fields: dict, says: str) -> None:
-    asked = Clip(id="c", animator="wan_animate", reference="r.png", driving="d.npz", driving_kind="keypoints", **fields)
-    with pytest.raises(Rejected, match=says):
+    given = {"reference": "r.png", "driving": "d.npz", "driving_kind": "keypoints", **fields}
+    asked = Clip(id="c", animator="wan_animate", **given)
+    with pytest.raises(Rejected, match=says) as refused:
         check_suitable(asked, ANIMATORS["wan_animate"], Estimators())
+    assert "toes" not in f"{refused.value.error} {refused.value.remedy}", "which is a name of ours"
+
+
+@pytest.mark.parametrize("system", ["animate", "vace"])
+def test_a_row_shifts_its_steps_as_a_folder_with_that_setting_does(
+    system: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    animator = request.getfixturevalue(system)
+    plain = clip(animator.facts.name, window=5)
+    (own,), (asked,) = (made(animator, one, 5) for one in (plain, clip(plain.animator, options={"flow_shift": 1.5})))
+    monkeypatch.setattr(animator, "_scheduler", {**animator._scheduler, "flow_shift": 1.5})
+    ((_, expected, _),) = made(animator, plain, 5)
+    assert torch.equal(asked[1], expected)
+    assert not torch.equal(own[1], expected)
 
 
 @pytest.mark.parametrize("system", ["animate", "vace"])
