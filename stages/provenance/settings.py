@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -16,10 +17,24 @@ class _Section(BaseModel):
 
 
 def place_named(value: str | None) -> str | None:
-    """The name of a place that holds a secret. Raises ValueError for what looks like the secret itself."""
-    if value is not None and ("-----" in value or re.fullmatch("[0-9a-fA-F]{32,}", value)):
-        raise ValueError("name a file or env:NAME: what stands in a configuration is copied into records")
+    """The name of a place that holds a secret. Raises ValueError for what may be the secret itself, and keeps it."""
+    if value is not None and not _is_place(value):
+        remedy = "name a file or env:NAME; a file by a path, such as ./key or key.pem"
+        raise ValueError(f"{remedy}: what stands in a configuration is copied into records")
     return value
+
+
+def _is_place(value: str) -> bool:
+    if value.startswith(ENVIRONMENT):
+        return re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value.removeprefix(ENVIRONMENT)) is not None
+    if "-----" in value or "\n" in value:
+        return False
+    if re.match(r"[/~.]|[A-Za-z]:[/\\]|[a-z0-9+]+://", value):
+        return True
+    mixed = all(re.search(kind, value) for kind in ("[a-z]", "[A-Z]", "[0-9]"))
+    if re.fullmatch(r"[A-Za-z0-9+/_-]{16,}={0,2}", value) and (value.endswith("=") or (mixed and len(value) >= 40)):
+        return False  # Base64, which has slashes too
+    return "/" in value or re.search(r"\.[A-Za-z][A-Za-z0-9]{0,7}$", value) is not None or Path(value).is_file()
 
 
 class Credentials(_Section):

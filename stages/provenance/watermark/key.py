@@ -33,7 +33,7 @@ def secret(reference: str | None) -> bytes:
         try:
             key = storage.read_bytes(reference)
         except FileNotFoundError:
-            raise Problem(f"watermark key: there is no file {storage.redact(reference)}", remedy) from None
+            raise Problem("watermark key: there is no file of the configured name", remedy) from None
     key = key.strip()
     if not SHORTEST <= len(key) <= LONGEST:
         raise Problem(f"watermark key: {len(key)} bytes are not within {SHORTEST} and {LONGEST}", remedy)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import multiprocessing
 import stat
@@ -20,7 +22,7 @@ from stages.provenance.credentials.development import development_certificate, d
 from stages.provenance.credentials.embedding import sign_file
 from stages.provenance.credentials.signing import Signing, signing_of
 from stages.provenance.facts import ConsentNote, FilmFacts, Input, SoftBinding
-from stages.provenance.settings import Credentials
+from stages.provenance.settings import Credentials, Watermark
 from stages.video.encode import Encoder, EncodeRecipe
 from tests.made.certificates import KEYS, Issued, issue
 
@@ -205,6 +207,30 @@ def test_a_configuration_names_keys_and_holds_none(given: dict[str, str], fault:
     with pytest.raises(WrongUsage, match=fault) as refused:
         RunConfig.load(None, {"provenance": {"credentials": given}})
     assert "SECRET" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        *(
+            (one, True)
+            for one in ("env:HOUSE_KEY", "key.pem", "./key", "keys/house", "/run/secrets/KeyOfTheHouse1", "C:/k")
+        ),
+        *((one, True) for one in ("~/key", "s3://house/key", "keys/production/of-the-house/watermark_2026")),
+        *((one, False) for one in ("deadbeefcafe", "correct horse battery staple", "hunter2", "env:a b", "")),
+        *((base64.b64encode(hashlib.sha256(bytes([n])).digest()).decode(), False) for n in (1, 2, 3)),
+        ("MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgx/Zv+3Ta4P", False),
+        ("MC4CAQAwBQYDK2VwBCIEIHx2wB8oP5k/lqkzs+TzOCm7vS9hQ3lJt0yBzqW1c2aa", False),
+    ],
+)
+def test_what_may_be_a_secret_is_taken_for_no_file_and_not_repeated(given: str, place: bool) -> None:
+    if place:
+        assert Watermark(key=given).key == given
+        return
+    for section in ({"watermark": {"key": given}}, {"credentials": {"certificate": "c.pem", "private_key": given}}):
+        with pytest.raises(WrongUsage, match="name a file or env:NAME") as refused:
+            RunConfig.load(None, {"provenance": section})
+        assert not given or given not in str(refused.value)
 
 
 # The development certificate
