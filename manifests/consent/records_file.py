@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, time
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from datetime import time as clock
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -23,6 +26,7 @@ MOST_UNPACKED = 2**28  # bytes of a Parquet file, by its footer
 MOST_RECORDS = 100_000
 MOST_FAULTS = 100  # that one message names; how many more there are is said
 AS_RECORDS = "write a list of records: a JSON array, an object a line, or a Parquet table"
+LOCK_WAIT = 20.0  # seconds, for another who marks a record
 
 _BLANKS = re.compile(r"[ \t\r\n]*")
 
@@ -66,18 +70,40 @@ def mark_revoked(uri: str, name: str, day: date, dry_run: bool = False) -> Conse
     Nothing else of the file changes, but that Parquet is packed anew. Raises `Problem` where there is no such record,
     or where the file changed meanwhile.
     """
+    there = _record(uri, name)
+    if there.revoked_by(day) or dry_run:
+        return there
+    with _alone(uri):
+        before = storage.stamp(uri)
+        there = _record(uri, name)
+        data = _revoked_table(uri, name, day) if _is_parquet(uri) else _revoked_text(uri, name, day)
+        if storage.stamp(uri) != before:
+            raise Problem(f"consent records {storage.redact(uri)}: changed while they were written", "run again")
+        storage.publish_bytes(data, uri)
+    return there
+
+
+def _record(uri: str, name: str) -> ConsentRecord:
     records = read_records(uri)
     if name not in records:
         shown = storage.redact(uri)
         raise Problem(f"consent records {shown}: none has the id {name!r}", choose(name, records) if records else "")
-    if records[name].revoked_by(day) or dry_run:
-        return records[name]
-    before = storage.stamp(uri)
-    data = _revoked_table(uri, name, day) if _is_parquet(uri) else _revoked_text(uri, name, day)
-    if storage.stamp(uri) != before:
-        raise Problem(f"consent records {storage.redact(uri)}: changed while they were written", "run again")
-    storage.publish_bytes(data, uri)
     return records[name]
+
+
+@contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """Hold the records, by a file beside them: of two who mark at once, the later would undo the other's mark."""
+    lock, until = f"{uri}.lock", time.monotonic() + LOCK_WAIT
+    while not storage.create_exclusive(lock, b"{}"):
+        if time.monotonic() > until:
+            remedy = f"run again; if nobody else marks any, one who did was killed: delete {storage.redact(lock)}"
+            raise Problem(f"consent records {storage.redact(uri)}: somebody else is marking one", remedy)
+        time.sleep(0.1)
+    try:
+        yield
+    finally:
+        storage.delete(lock)
 
 
 def _is_parquet(uri: str) -> bool:
@@ -207,5 +233,5 @@ def _as(kind: pa.DataType, day: date) -> Any:
     if pa.types.is_boolean(kind):
         return True
     if pa.types.is_timestamp(kind):
-        return datetime.combine(day, time(), UTC if kind.tz else None)
+        return datetime.combine(day, clock(), UTC if kind.tz else None)
     return day if pa.types.is_date(kind) else day.isoformat()

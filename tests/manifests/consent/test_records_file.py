@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,33 @@ def test_marking_one_record_leaves_every_letter_of_the_others(tmp_path: Path) ->
     mark_revoked(str(path), "C-2", DAY)
     assert path.read_text().startswith(f"[\n{other},\n\n    {{")
     assert read_records(str(path))["C-2"].revoked == DAY
+
+
+@pytest.mark.parametrize("name", WRITE)
+@pytest.mark.parametrize("store", ["local", "s3"])
+def test_records_that_are_marked_at_once_are_all_marked(
+    name: str, store: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    names = [f"C-{number}" for number in range(6)]
+    uri = str(tmp_path / name)
+    WRITE[name](Path(uri), [record(one) for one in names])
+    if store == "s3":
+        local, uri = Path(uri), f"{request.getfixturevalue('s3')}/{name}"
+        storage.publish(local, uri)
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda one: mark_revoked(uri, one, DAY), names))
+    assert [one.revoked for one in read_records(uri).values()] == [DAY] * 6
+    assert not storage.exists(f"{uri}.lock")
+
+
+def test_records_that_somebody_else_holds_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records_file, "LOCK_WAIT", 0.0)
+    WRITE["array.json"](tmp_path / "r.json", TWO)
+    (tmp_path / "r.json.lock").write_text("{}")
+    with pytest.raises(Problem, match=r"somebody else is marking one .*delete .*r\.json\.lock"):
+        mark_revoked(str(tmp_path / "r.json"), "C-1", DAY)
+    assert read_records(str(tmp_path / "r.json"))["C-1"].revoked is None
+    mark_revoked(str(tmp_path / "r.json"), "C-1", DAY, dry_run=True)
 
 
 def test_an_unknown_record_is_not_marked(written: Any) -> None:
