@@ -23,6 +23,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from manifests import cell
+from manifests.errors import WrongUsage
 from manifests.field_error import FieldError, choose, shown
 
 Role = Literal["likeness", "performer"]
@@ -46,6 +47,14 @@ def consent_id(value: Any) -> str:
     ):
         raise _fault("is no id of a consent record", f"use 1 to {LONGEST_ID} visible characters without blanks")
     return text
+
+
+def named_consent(name: str) -> str:
+    """The id of a record that somebody gave to a command. Raises `WrongUsage` for what is none."""
+    try:
+        return consent_id(name)
+    except PydanticCustomError as wrong:
+        raise WrongUsage(f"consent {shown(name)}: {wrong.message()}", str((wrong.context or {})["remedy"])) from None
 
 
 def day_of(value: Any) -> date:

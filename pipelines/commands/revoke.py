@@ -37,6 +37,7 @@ def add_revoke(commands: Any) -> None:
 def revoke(arguments: argparse.Namespace) -> int:
     """`catwalk revoke`."""
     from manifests import storage
+    from manifests.consent.record import named_consent
     from manifests.consent.records_file import mark_revoked
     from manifests.consent.register import utc_today
     from manifests.errors import Problem
@@ -44,7 +45,7 @@ def revoke(arguments: argparse.Namespace) -> int:
     from pipelines.configuration import RunConfig
     from pipelines.revocation import films_under, withdraw
 
-    name, dry = arguments.consent, arguments.dry_run
+    name, dry = named_consent(arguments.consent), arguments.dry_run
     records = arguments.records or RunConfig.load(arguments.config).consent.records
     outputs = [arguments.output, *arguments.also]
     layouts = [output_layout(argparse.Namespace(**{**vars(arguments), "output": one})) for one in outputs]
@@ -73,6 +74,8 @@ def revoke(arguments: argparse.Namespace) -> int:
         told.append({"output": storage.redact(layout.output), "withdrew": moved, "runs_going_on": found.going_on,
                         "films": [one.to_dict() for one in found.films]})  # fmt: skip
         problems += found.problems
+    if not records and not any(one["films"] for one in told):
+        problems.append(f"consent {name!r}: nothing knows it, neither records, of which none are given, nor films")
     code = SOME_FAILED if problems else OK
     if arguments.json:
         facts = {"consent": name, "marked": marked, "dry_run": dry, "outputs": told, "problems": problems}

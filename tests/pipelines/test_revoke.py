@@ -66,7 +66,19 @@ def test_every_film_under_a_consent_is_listed_with_the_rows_that_tell_of_it(
     assert states(told) == {"clip-0": "published", "clip-2": "published"}
     assert [one["runs"] for one in told["outputs"][0]["films"]] == [{"night": [0]}, {"night": [2]}]
     assert (told["exit_code"], everything(night)) == (cli.OK, before)
-    assert states(revoke(capsys, night, name="C-9")) == {}
+
+
+def test_an_id_that_nothing_knows_is_no_success(
+    night: OutputLayout, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    told = revoke(capsys, night, name="C-9")
+    assert (states(told), told["exit_code"]) == ({}, cli.SOME_FAILED)
+    assert "nothing knows it" in told["problems"][0]
+    records = write_records(tmp_path / "records.json", record("C-9"))
+    assert revoke(capsys, night, "--records", records, name="C-9")["exit_code"] == cli.OK
+    for name in ("", "C 1", "C" * 129):
+        assert cli.main(["revoke", name, night.output]) == cli.WRONG_USAGE
+        assert "is no id of a consent record" in capsys.readouterr().err
 
 
 def test_a_film_is_found_where_only_its_marker_or_only_a_run_in_progress_tells_of_it(
