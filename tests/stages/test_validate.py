@@ -253,7 +253,7 @@ OPTIONS_IN_KEYS: dict[str, dict[str, Any]] = {  # one more, by default too, and 
     },
     "wan_vace": {"colour_correction": 0.0, "conditioning_scale": 1.0},
     "wan_animate": {"colour_correction": 0.0, "replace": False},
-    "drawn": {"noise": "shared", "motion": True},
+    "drawn": {"noise": "shared", "warp": True, "motion": True},
 }
 
 
