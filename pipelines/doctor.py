@@ -167,7 +167,8 @@ def credentials(config: RunConfig) -> Findings:
     from stages.provenance.credentials.film_signing import NOBODY, FilmSigning
 
     try:
-        name = FilmSigning(config.provenance).tried()
+        signing = FilmSigning(config.provenance)
+        name, soon = signing.tried(), signing.ends_soon()
     except Problem as problem:
         yield Finding("FAIL", problem.error, problem.remedy)
         return
@@ -175,6 +176,8 @@ def credentials(config: RunConfig) -> Findings:
         yield Finding("warning", "films are not signed", "leave provenance.credentials.sign out of the configuration")
     else:
         yield Finding("ok", f"films are signed by {name!r}")
+    if soon is not None:
+        yield Finding("warning", *soon)
 
 
 def people(config: RunConfig) -> Findings:

@@ -19,7 +19,7 @@ from manifests.work import Work
 from pipelines.boundary import guarded
 from pipelines.planned_clip import PlannedClip
 from stages.poses.outdated import outdated
-from stages.provenance.credentials.film_signing import FilmSigning, whole
+from stages.provenance.credentials.film_signing import FilmSigning, Tampered, whole
 
 AT_A_TIME = 8  # finished films that are copied or signed again
 
@@ -33,6 +33,7 @@ class Plan:
     finished: KeptResults = field(default_factory=KeptResults)
     poses_ready: set[str] = field(default_factory=set)
     latents_ready: set[str] = field(default_factory=set)  # names of files
+    tampered: list[str] = field(default_factory=list)  # films that are there, and are not as they were signed
 
     def groups(self) -> list[list[PlannedClip]]:
         """Clips of one priority by driving video; within a group by model, longest first.
@@ -83,12 +84,13 @@ class Plan:
     def warnings(self) -> list[str]:
         """What to know of the films to make before they are made, a line for each kind."""
         cropped = sorted((clip for clip in self.clips() if clip.warning), key=lambda clip: clip.row)
+        found = [f"warning: {said}" for said in self.tampered]
         if not cropped:
-            return []
+            return found
         worst = max(cropped, key=lambda clip: clip.reference_left_out or 0.0)
         rows = ", ".join(str(clip.row) for clip in cropped[:5])
         more = f" and {len(cropped) - 5} more" if len(cropped) > 5 else ""
-        return [f"warning (row {rows}{more}), the worst of them in row {worst.row}: {worst.warning}"]
+        return [*found, f"warning (row {rows}{more}), the worst of them in row {worst.row}: {worst.warning}"]
 
     def _ready(self, clip: PlannedClip) -> bool:
         return clip.pose_key is None or clip.pose_key in self.poses_ready
@@ -124,9 +126,13 @@ def make_plan(
                 continue
             if results.is_marker(marker) and usable(work := clip.work, marker, film.size):
                 calls.append((work, partial(reused, work, film, marker, layout, run_id, limits, signing)))
-                known.add(clip.row)
         with ThreadPoolExecutor(AT_A_TIME) as pool:
-            plan.finished.extend(pool.map(lambda call: guarded("publish", *call), calls))
+            for result in pool.map(lambda call: guarded("publish", call[0], partial(_told, call[1])), calls):
+                if isinstance(result, Tampered):
+                    plan.tampered.append(str(result))
+                else:
+                    plan.finished.extend([result])
+                    known.add(result.row)
     making: set[str] = set()
     for clip in clips:
         if clip.row in known:
@@ -137,6 +143,13 @@ def make_plan(
             making.add(clip.film_key)
             plan.todo.append(clip)
     return plan
+
+
+def _told(call: Callable[[], Result]) -> Result | Tampered:
+    try:
+        return call()
+    except Tampered as tampered:
+        return tampered
 
 
 def usable(work: Work, marker: Mapping[str, Any] | None, size: int | None) -> bool:

@@ -12,22 +12,26 @@ import numpy as np
 from manifests import storage
 from manifests.errors import Problem, Rejected, WrongUsage
 from manifests.layout import OutputLayout
+from manifests.shown_text import visible
 from manifests.storage_fault import storage_fault
 from manifests.temporary import temporary_folder
 from pipelines.configuration import RunConfig
 from pipelines.progress import Say
 from stages.provenance.credentials.development import NAME, development_root
+from stages.provenance.credentials.reading import kind_of
 from stages.provenance.verdict import CredentialsVerdict, FileVerdict, WatermarkVerdict
 from stages.provenance.watermark.finding import frames_to_look_at
 from stages.provenance.watermark.key import secret
 from stages.provenance.watermark.method import identity_of, written
 from stages.provenance.watermark.method import made as made_method
 from stages.sandbox.held_file import HeldFile
-from stages.sandbox.reading import Frames, read_credentials, read_image
+from stages.sandbox.process import Fault
+from stages.sandbox.reading import LONGEST_TEXT, Frames, read_credentials, read_image
 from stages.video.limits import Limits
 
 FILMS = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi")
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
+LOOKED_THROUGH = 3000  # frames of a film at most, from its beginning: decoding all of a long one takes minutes
 OWN_ROOT = "this machine's development root"
 
 
@@ -47,7 +51,7 @@ class Verifier:
 
         Raises `WrongUsage` for a root that holds no certificate, and as `method_of` does for the mark's settings.
         """
-        self._config = config
+        self._config, self._limits = config, _wider(config.limits)
         self._allowed = storage.Allowed(prefixes=[storage.resolve(one, os.getcwd()) for one in config.allowed_prefixes])
         marking = config.provenance.watermark
         self._method = made_method(marking.method, secret(marking.key), marking.strength)
@@ -104,16 +108,19 @@ class Verifier:
 
     def _looked_at(self, shown: str, file: Path) -> FileVerdict:
         held = HeldFile(file)
-        said = read_credentials(held, [root.pem for root in self._roots], self._config.limits)
-        credentials = self._judged(said)
-        return FileVerdict(file=shown, credentials=credentials, watermark=self._mark(held, file, credentials.watermark))
-
-    def _mark(self, held: HeldFile, file: Path, named: str | None) -> WatermarkVerdict | None:
-        """What the pictures carry; `named` is the id that the credentials name. None where there are no pictures."""
         try:
-            finding = self._method.detect(_pictures(held, file, self._config.limits))
-        except Rejected:
-            return None
+            said = self._judged(read_credentials(held, [root.pem for root in self._roots], self._limits))
+        except (Rejected, Fault) as error:
+            said = CredentialsVerdict(state="unreadable", problems=(_last_line(error),))
+        named = said.watermark if said.watermark_algorithm == self._method.algorithm else None
+        return FileVerdict(file=shown, credentials=said, watermark=self._mark(held, named))
+
+    def _mark(self, held: HeldFile, named: str | None) -> WatermarkVerdict:
+        """What the pictures carry; `named` is the id that the credentials name."""
+        try:
+            finding = self._method.detect(_pictures(held, self._limits))
+        except (Rejected, Fault) as error:
+            return WatermarkVerdict(found=False, unseen=_last_line(error))
         identity = None if finding.id is None else written(finding.id)
         made = self._films.get(identity or "")
         return WatermarkVerdict(
@@ -135,13 +142,25 @@ class Verifier:
         return said.model_copy(update={**named, **({"state": "trusted"} if trusted else {})})
 
 
-def _pictures(held: HeldFile, file: Path, limits: Limits) -> Iterator[np.ndarray]:
-    """The picture of a file, or some of its film. Raises `Rejected`."""
-    if file.suffix.lower() in PICTURES:
+def _pictures(held: HeldFile, limits: Limits) -> Iterator[np.ndarray]:
+    """The picture of a file, or some of its film, by its first bytes. Raises `Rejected`."""
+    if (kind_of(held.path) or "").startswith("image/"):
         yield read_image(held, limits)
     else:
         film = Frames(held, limits)
-        yield from film.read(frames_to_look_at(film.facts.frames))
+        yield from film.read(frames_to_look_at(min(film.facts.frames, LOOKED_THROUGH)))
+
+
+def _wider(limits: Limits) -> Limits:
+    """Of a film some frames of its beginning are decoded: it may be longer and larger than one that drives a clip."""
+    least = {"frames": 2_000_000, "seconds": 12 * 3600.0, "frame_pixels": 8192 * 4320}
+    return limits.model_copy(update={name: max(value, getattr(limits, name)) for name, value in least.items()})
+
+
+def _last_line(error: Exception) -> str:
+    """What is wrong, without the traceback of a `Fault`."""
+    said = error.error if isinstance(error, Problem) else str(error).strip().rpartition("\n")[2]
+    return visible(said)[:LONGEST_TEXT]
 
 
 def _films_of(output: str) -> dict[str, tuple[str, str]]:
@@ -152,16 +171,22 @@ def _films_of(output: str) -> dict[str, tuple[str, str]]:
 
 
 def as_wanted(verdict: FileVerdict, trust: bool) -> bool:
-    """Whether a file is Catwalk's by a mark that holds; where `trust` is asked for, also signed under a given root."""
+    """Whether a file is Catwalk's by credentials that hold or by the mark; for `trust`, signed under a given root."""
     trusted = verdict.credentials is not None and verdict.credentials.state == "trusted"
-    return verdict.summary == "ours" and (trusted or not trust)
+    return verdict.summary in ("ours", "marked") and (trusted or not trust)
 
 
 def _pem(path: Path) -> str:
+    from cryptography import x509
+
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError):
         text = ""
-    if "-----BEGIN CERTIFICATE-----" not in text:
-        raise WrongUsage(f"root {path}: there is no certificate as PEM", "name a PEM file of the root to trust")
+    try:
+        x509.load_pem_x509_certificates(text.encode())
+    except ValueError:
+        raise WrongUsage(
+            f"root {path}: there is no certificate as PEM", "name a PEM file of the root to trust"
+        ) from None
     return text

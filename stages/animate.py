@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -46,7 +46,7 @@ from stages.node_cache import NodeCache
 from stages.poses.motion.quality import QualityRules
 from stages.poses.outdated import outdated
 from stages.progress import Told, counted_batches, silent
-from stages.provenance.credentials.film_signing import FilmSigning, whole
+from stages.provenance.credentials.film_signing import FilmSigning, Tampered, whole
 from stages.provenance.watermark.method import identity_of, method_of
 from stages.screening import Screening
 from stages.video.beside import used_beside
@@ -173,20 +173,10 @@ class Animate:
         work = self._consented(work)
         film = Film(work.clip.id, work.film_key)
         if (marker := self._made_already(film, work)) is not None:
-            self._clear(work)  # a worker may have died before it did
-            if self._signing.outdated(work, marker):
-                marker = self._signing.renewed(work, film, results.marker_under(work, marker), self._layout)
-            elif results.under_other_consents(work, marker):
-                storage.publish_json(results.marker_under(work, marker), self._layout.film_marker(film))
-            if self._screening.pending(marker):
-                with temporary_folder("screening") as folder:
-                    marker = self._screening.finished(
-                        film, marker, partial(self._denoise.reference, work, None, folder)
-                    )
-                if "set_aside" in marker:
-                    return results.of_set_aside(work, marker, self._layout)
-            own = marker.get("run") == self._run_id
-            return results.of_marker(work, marker, "done" if own else "cached", self._layout, self._limits)
+            try:
+                return self._kept(work, film, marker)
+            except Tampered as tampered:
+                log.warning("row %d (%s): %s", work.row, work.clip.id, tampered)
         started, timings = datetime.now(UTC), Timings(dict(work.seconds))
         with temporary_folder("animate") as folder:
             made = self._with_room(work, partial(self._finite, work, folder, timings))
@@ -207,6 +197,21 @@ class Animate:
         if reason:
             return results.of_set_aside(work, marker, self._layout)
         return results.of_marker(work, marker, "done", self._layout, self._limits)
+
+    def _kept(self, work: Work, film: Film, marker: dict[str, Any]) -> Result:
+        """The result of a film that is there; signed again and screened where that is asked for. Raises `Tampered`."""
+        if self._signing.outdated(work, marker):
+            marker = self._signing.renewed(work, film, results.marker_under(work, marker), self._layout)
+        elif results.under_other_consents(work, marker):
+            storage.publish_json(results.marker_under(work, marker), self._layout.film_marker(film))
+        self._clear(work)  # a worker may have died before it did
+        if self._screening.pending(marker):
+            with temporary_folder("screening") as folder:
+                marker = self._screening.finished(film, marker, partial(self._denoise.reference, work, None, folder))
+            if "set_aside" in marker:
+                return results.of_set_aside(work, marker, self._layout)
+        own = marker.get("run") == self._run_id
+        return results.of_marker(work, marker, "done" if own else "cached", self._layout, self._limits)
 
     def _consented(self, work: Work) -> Work:
         """The clip with the consents that it has at this moment. Raises `Rejected` where it may not be made."""

@@ -6,17 +6,21 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+Summary = Literal["ours", "marked", "not ours", "changed", "contradictory", "unreadable"]
+
 
 class CredentialsVerdict(BaseModel):
     """The first layer: signed metadata.
 
     state: `none` there are none; `trusted` the file is as it was signed, by a certificate from a root that was given;
-    `untrusted` it is as it was signed, and nobody vouches for who signed; `invalid` it is not as it was signed.
+    `untrusted` it is as it was signed, and nobody vouches for who signed; `expired` the same, by a certificate whose
+    term has ended since, so that anybody who got hold of its key may have signed it; `invalid` it is not as it was
+    signed; `unreadable` whoever read them was stopped by them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    state: Literal["none", "trusted", "untrusted", "invalid"]
+    state: Literal["none", "trusted", "untrusted", "expired", "invalid", "unreadable"]
     root: str | None = None  # that the certificate comes from: a file, or this machine's development root
     signer: str | None = None  # common name in the certificate
     organisation: str | None = None
@@ -25,6 +29,7 @@ class CredentialsVerdict(BaseModel):
     ours: bool = False  # whether they say that Catwalk made it
     animator: str | None = None
     watermark: str | None = None  # the id that the pictures carry, hex
+    watermark_algorithm: str | None = None  # by which it is found in them
     problems: tuple[str, ...] = ()  # codes of C2PA
 
     def line(self) -> str:
@@ -33,7 +38,11 @@ class CredentialsVerdict(BaseModel):
             return "no credentials"
         if self.state == "invalid":
             return f"the signature does not hold: changed since, or damaged ({', '.join(self.problems) or 'unknown'})"
-        if self.state == "trusted":
+        if self.state == "unreadable":
+            return f"they cannot be read ({', '.join(self.problems)})"
+        if self.state == "expired":
+            who = f"unchanged since it was signed by {self.signer!r}, whose certificate has expired since"
+        elif self.state == "trusted":
             who = f"signed by {self.signer!r}, trusted under root {self.root}"
         elif self.development:
             whose = f" ({self.root})" if self.root else ""
@@ -50,6 +59,7 @@ class WatermarkVerdict(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     found: bool
+    unseen: str | None = None  # why the pictures could not be looked at
     confidence: float = 0.0  # 0…1: one less a bound of the chance that pictures without the mark read so
     id: str | None = None  # hex, where it can be read
     mirrored: bool = False
@@ -60,6 +70,8 @@ class WatermarkVerdict(BaseModel):
 
     def line(self) -> str:
         """In words."""
+        if self.unseen is not None:
+            return f"the pictures could not be looked at: {self.unseen}"
         if not self.found:
             return "not found"
         said = f"found, confidence {self.confidence:.6g}, id {self.id or 'not readable'}"
@@ -78,19 +90,29 @@ class FileVerdict(BaseModel):
 
     file: str
     credentials: CredentialsVerdict | None = None
-    watermark: WatermarkVerdict | None = None  # none of a file that is no picture or film, or where nobody looked
+    watermark: WatermarkVerdict | None = None
     error: str | None = None
     remedy: str | None = None
 
     @property
-    def summary(self) -> Literal["ours", "not ours", "changed", "unreadable"]:
-        """The file in a word or two."""
-        signed, marked = self.credentials, self.watermark is not None and self.watermark.found
-        if signed is None:
+    def summary(self) -> Summary:
+        """The file in a word or two.
+
+        `marked`: it carries the mark, which anybody can make whose key everybody knows, and no credentials of ours;
+        `contradictory`: the mark is of another film than the one that the credentials speak of.
+        """
+        signed, mark = self.credentials, self.watermark
+        if signed is None or mark is None or signed.state == "unreadable":
             return "unreadable"
         if signed.state == "invalid":
             return "changed"
-        return "ours" if marked or signed.ours else "not ours"
+        if mark.agrees is False:
+            return "contradictory"
+        if signed.ours:
+            return "ours"
+        if mark.found:
+            return "marked" if mark.public_key else "ours"
+        return "unreadable" if signed.state == "none" and mark.unseen is not None else "not ours"
 
     def lines(self) -> list[str]:
         """In words."""

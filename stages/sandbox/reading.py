@@ -28,7 +28,7 @@ from stages.provenance.verdict import CredentialsVerdict
 from stages.sandbox.child import Answer
 from stages.sandbox.confinement import Bounds
 from stages.sandbox.held_file import HeldFile
-from stages.sandbox.process import SANDBOX, WRITE_ANEW, Reading
+from stages.sandbox.process import SANDBOX, WRITE_ANEW, Fault, Reading
 from stages.video.limits import Limits
 from stages.video.probe import VideoFacts
 from stages.video.quality.container import Wanted
@@ -210,8 +210,9 @@ def carried_credentials(image: File, digest: str, limits: Limits) -> bytes | Non
     reading = _reading("carried", image, limits, {"digest": digest}, "image", LONGEST)
     try:
         return _checked(reading, SANDBOX.read(reading), archive)
-    except Rejected as rejected:
-        log.warning("%s: its content credentials are left out: %s", image.name, rejected.error)
+    except (Rejected, Fault) as error:
+        said = error.error if isinstance(error, Rejected) else str(error).strip().rpartition("\n")[2]
+        log.warning("%s: its content credentials are left out: %s", image.name, said)
         return None
 
 

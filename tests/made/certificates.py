@@ -32,8 +32,10 @@ class Issued(NamedTuple):
         return {"credentials": {"certificate": str(self.certificate), "private_key": str(self.private_key)}}
 
 
-def issue(folder: Path, name: str = "House of Tests", kind: str = "P-256", purpose: bool = True) -> Issued:
-    """A certificate for signing, good for ten years; without `purpose`, C2PA does not take it."""
+def issue(
+    folder: Path, name: str = "House of Tests", kind: str = "P-256", purpose: bool = True, days: float = 3650
+) -> Issued:
+    """A certificate for signing, good for so many days from now; without `purpose`, C2PA does not take it."""
     folder.mkdir(parents=True, exist_ok=True)
     root_key, key = KEYS["P-256"](), KEYS[kind]()
     above, subject = _name(f"{name} root"), _name(name)
@@ -43,7 +45,7 @@ def issue(folder: Path, name: str = "House of Tests", kind: str = "P-256", purpo
         .add_extension(_usage(key_cert_sign=True), True)
         .sign(root_key, hashes.SHA256())
     )
-    leaf = _begun(subject, above, key.public_key()).add_extension(x509.BasicConstraints(False, None), True)
+    leaf = _begun(subject, above, key.public_key(), days).add_extension(x509.BasicConstraints(False, None), True)
     leaf = leaf.add_extension(_usage(digital_signature=True), True)
     use = ExtendedKeyUsageOID.EMAIL_PROTECTION if purpose else ExtendedKeyUsageOID.SERVER_AUTH
     leaf = leaf.add_extension(x509.ExtendedKeyUsage([use]), False)
@@ -63,11 +65,12 @@ def _name(name: str) -> x509.Name:
     )
 
 
-def _begun(subject: x509.Name, issuer: x509.Name, key: Any) -> x509.CertificateBuilder:
-    begin = datetime.now(UTC) - timedelta(days=1)
+def _begun(subject: x509.Name, issuer: x509.Name, key: Any, days: float = 3650) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    begin = now - timedelta(days=1 + abs(days))
     made = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key)
     made = made.serial_number(x509.random_serial_number()).not_valid_before(begin)
-    made = made.not_valid_after(begin + timedelta(days=3650))
+    made = made.not_valid_after(now + timedelta(days=days))
     return made.add_extension(x509.SubjectKeyIdentifier.from_public_key(key), False)
 
 

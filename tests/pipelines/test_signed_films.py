@@ -17,6 +17,7 @@ from manifests.work import Work
 from pipelines.animate import run
 from pipelines.clip import StageChain
 from pipelines.configuration import RunConfig
+from pipelines.doctor import credentials
 from pipelines.plan import Plan, make_plan
 from pipelines.planned_clip import planned_clip
 from stages.provenance.credentials.embedding import sign_file
@@ -107,6 +108,34 @@ def test_another_certificate_signs_the_stored_film_and_draws_nothing(
     assert Path(str(film.film)).stat().st_mtime_ns == before, "signed once"
     worker = chain(media, **first.section()).animate()(work)  # one that finds it only when it begins
     assert (worker.status, active(worker.film)["signature_info"]["common_name"]) == ("cached", "first")
+
+
+@pytest.mark.parametrize("what", ["pictures", "credentials", "poster", "gone"])
+def test_a_film_changed_since_it_was_signed_is_made_anew_and_never_signed_again(media: Path, what: str) -> None:
+    first, second = (issue(media / name, name) for name in ("first", "second"))
+    stages = chain(media, **first.section())
+    work, film = made(stages, row(media))
+    changed = Path(str(film.poster if what == "poster" else film.film))
+    data = bytearray(changed.read_bytes())
+    if what == "gone":  # of the same size: a box of that kind is passed over
+        data[data.index(b"uuid") : data.index(b"uuid") + 4] = b"free"
+    elif what == "pictures":
+        data[data.index(b"mdat") + 64 : data.index(b"mdat") + 128] = bytes(64)
+    else:
+        at = data.index(b"jumb") + (600 if what == "credentials" else 900)
+        data[at : at + 64] = b"\xff" * 64
+    changed.write_bytes(data)
+    later = chain(media, **second.section())
+    plan = planned(later, work)
+    assert (len(plan.finished), [clip.row for clip in plan.todo]) == (0, [0])
+    (said,) = plan.warnings()
+    assert changed.name in said
+    assert "changed since it was signed" in said
+    renewed = later.animate()(work)
+    assert (renewed.status, active(renewed.film)["signature_info"]["common_name"]) == ("done", "second")
+    _, fresh = made(chain(media, "fresh", **second.section()), row(media))
+    for place in ("film", "poster"):
+        assert Path(getattr(renewed, place)).read_bytes() == Path(getattr(fresh, place)).read_bytes()
 
 
 def test_whoever_dies_while_signing_again_leaves_a_film_that_the_next_run_signs(
@@ -240,3 +269,14 @@ def test_a_poster_that_somebody_took_away_does_not_keep_a_film_from_being_signed
     Path(str(film.poster)).unlink()
     (renewed,) = planned(chain(media, **issue(media / "second", "second").section()), work).finished
     assert (renewed.status, renewed.signed_by) == ("cached", "second")
+
+
+@pytest.mark.parametrize(("days", "told"), [(20, True), (300, False)])
+def test_a_certificate_that_ends_soon_is_said_before_films_are_made(
+    media: Path, days: int, told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    section = issue(media / "house", days=days).section()
+    chain(media, **section).settings.signing().require_possible()
+    assert ("House of Tests' ends on" in caplog.text) is told
+    found = list(credentials(RunConfig(provenance=section)))
+    assert [one.verdict for one in found] == ["ok", *["warning"] * told]

@@ -6,6 +6,8 @@ import json
 import shutil
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,13 +15,17 @@ from typing import Any
 import imageio_ffmpeg
 import numpy as np
 import pytest
+from PIL import Image
 
 from manifests.errors import Rejected
 from pipelines import cli
+from pipelines.verify import as_wanted
 from stages.provenance.credentials.embedding import sign_file
 from stages.provenance.credentials.signing import signing_of
 from stages.provenance.facts import FilmFacts
 from stages.provenance.settings import Credentials
+from stages.provenance.verdict import CredentialsVerdict, FileVerdict, WatermarkVerdict
+from stages.sandbox.process import Fault
 from stages.sandbox.reading import read_credentials
 from stages.video.encode import Encoder, EncodeRecipe
 from stages.video.limits import Limits
@@ -104,7 +110,7 @@ def test_one_byte_flipped_is_told_apart_from_a_film_that_lost_its_credentials(
     signed: Path, house: Issued, place: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = bytearray(signed.read_bytes())
-    data[data.index(place) + 4] ^= 1
+    data[data.index(place) + (99 if place == b"mdat" else 4)] ^= 1
     signed.write_bytes(data)
     code, (one,) = verified(capsys, signed, "--root", house.root)
     assert (code, one["summary"], one["credentials"]["state"]) == (cli.SOME_FAILED, "changed", "invalid")
@@ -133,6 +139,7 @@ def test_a_folder_is_looked_through_and_each_file_judged_by_itself(
         (["nowhere.mp4"], "does not exist"),
         (["empty"], "no film and no picture"),
         (["signed.mp4", "--root", "signed.mp4"], "no certificate as PEM"),
+        (["signed.mp4", "--root", "words.pem"], "no certificate as PEM"),
         (["s3://elsewhere/film.mp4", "--allow", "s3://films"], "outside the allowed folders"),
         (["ftp://host/film.mp4"], "ftp:// is not allowed"),
     ],
@@ -142,6 +149,7 @@ def test_what_cannot_be_meant_is_wrong_usage(
 ) -> None:
     monkeypatch.chdir(signed.parent)
     Path("empty").mkdir()
+    Path("words.pem").write_text("-----BEGIN CERTIFICATE-----\nwords\n-----END CERTIFICATE-----\n")
     assert cli.main(["verify", *words]) == cli.WRONG_USAGE
     assert fault in capsys.readouterr().err
 
@@ -180,6 +188,108 @@ def test_whatever_is_done_to_a_signed_film_nothing_false_is_said_of_it(signed: P
             assert (said.animator, said.signer) == ("drawn", "House of Tests")
             assert data[data.index(b"moov") :] == whole[whole.index(b"moov") :], "index and pictures are whole"
     assert held < 16
+
+
+HOSTILE: dict[str, dict[str, Any]] = {
+    "blocks are no list": {"c2pa.soft-binding": {"alg": "a", "blocks": {"a": 1}}},
+    "blocks are texts": {"c2pa.soft-binding": {"alg": "a", "blocks": ["a"]}},
+    "no blocks": {"c2pa.soft-binding": {"alg": 1, "blocks": []}},
+    "film is a list": {"catwalk.film": ["drawn"]},
+    "animator is a map": {"catwalk.film": {"animator": {"a": 1}}},
+}
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_one_hostile_file_ends_nothing(
+    hostile: str, signed: Path, unsigned: Path, house: Issued, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from c2pa import Builder, C2paError, C2paSignerInfo, Signer
+
+    assertions = [{"label": label, "data": data} for label, data in HOSTILE[hostile].items()]
+    assertions.append({"label": "c2pa.actions.v2", "data": {"actions": [{"action": "c2pa.opened"}]}})
+    info = C2paSignerInfo(b"es256", house.certificate.read_bytes(), house.private_key.read_bytes(), None)
+    claimed = {"claim_generator_info": [{"name": "Catwalk", "version": "0"}], "assertions": assertions}
+    target = signed.parent / "a.mp4"
+    with Builder(json.dumps(claimed)) as builder, Signer.from_info(info) as signer, suppress(C2paError):
+        builder.sign_file(str(unsigned), str(target), signer)  # the library complains, and leaves what it wrote
+    assert b"jumb" in target.read_bytes()
+    code, (first, second) = verified(capsys, signed.parent)
+    assert (code, first["watermark"]["found"]) == (cli.SOME_FAILED, False)
+    assert second["summary"] == "ours"
+
+
+def test_a_reader_that_faults_leaves_the_pictures_to_be_looked_at(
+    signed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def faults(*_: Any) -> None:
+        raise Fault("Traceback…\nKeyError: 0")
+
+    monkeypatch.setattr("pipelines.verify.read_credentials", faults)
+    code, (one,) = verified(capsys, signed)
+    assert (code, one["summary"], one["credentials"]["problems"]) == (cli.SOME_FAILED, "unreadable", ["KeyError: 0"])
+    assert one["watermark"]["unseen"] is None
+
+
+def test_a_certificate_that_has_expired_is_no_change_of_the_film(
+    unsigned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    house = issue(tmp_path / "short", days=2 / 86400)
+    film = signed_by(Credentials(**house.section()["credentials"]), unsigned, tmp_path / "films" / "film.mp4")
+    time.sleep(2.5)
+    code, (one,) = verified(capsys, film)
+    assert (code, one["summary"], one["credentials"]["state"]) == (cli.OK, "ours", "expired")
+    assert "expired since" in CredentialsVerdict(**one["credentials"]).line()
+    code, _ = verified(capsys, film, "--root", house.root)
+    assert code == cli.SOME_FAILED
+    data = bytearray(film.read_bytes())
+    data[data.index(b"mdat") + 99] ^= 1
+    film.write_bytes(data)
+    _, (one,) = verified(capsys, film)
+    assert (one["summary"], one["credentials"]["state"]) == ("changed", "invalid")
+
+
+def test_pictures_are_known_by_their_first_bytes_and_what_was_not_looked_at_is_never_not_ours(
+    unsigned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    for name in ("poster.mp4", "poster"):
+        Image.new("RGB", (64, 64)).save(folder / name, "JPEG")
+    (folder / "empty.mp4").touch()
+    (folder / "text.mp4").write_text("no film")
+    shutil.copy(unsigned, folder / "film.jpg")
+    _, found = verified(capsys, *sorted(folder.iterdir()))
+    said = {Path(one["file"]).name: (one["summary"], one["watermark"]["unseen"] is None) for one in found}
+    seen, unseen = ("not ours", True), ("unreadable", False)
+    assert said == {"poster.mp4": seen, "poster": seen, "film.jpg": seen, "empty.mp4": unseen, "text.mp4": unseen}
+
+
+def test_a_film_longer_than_one_that_may_drive_a_clip_is_looked_at(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "small.yaml").write_text("limits: {seconds: 900, frames: 20000}\n")
+    ffmpeg("-f", "lavfi", "-i", "color=s=64x64:r=1:d=1000", "-preset", "ultrafast", film := tmp_path / "long.mp4")
+    _, (one,) = verified(capsys, film, "--config", tmp_path / "small.yaml")
+    assert (one["summary"], one["watermark"]["unseen"]) == ("not ours", None)
+
+
+@pytest.mark.parametrize(
+    ("signed", "mark", "said", "code"),
+    [
+        ({"state": "trusted", "ours": True}, {"agrees": False}, "contradictory", False),
+        ({"state": "untrusted", "ours": True}, {"agrees": True}, "ours", True),
+        ({"state": "none"}, {"public_key": True}, "marked", True),
+        ({"state": "none"}, {}, "ours", True),
+        ({"state": "invalid", "ours": True}, {"agrees": False}, "changed", False),
+    ],
+)
+def test_two_layers_that_contradict_each_other_are_not_ours(
+    signed: dict[str, Any], mark: dict[str, Any], said: str, code: bool
+) -> None:
+    one = FileVerdict(
+        file="film.mp4", credentials=CredentialsVerdict(**signed), watermark=WatermarkVerdict(found=True, **mark)
+    )
+    assert (one.summary, as_wanted(one, trust=False)) == (said, code)
 
 
 def test_verifying_needs_neither_ray_nor_torch(signed: Path) -> None:

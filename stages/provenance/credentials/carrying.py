@@ -19,30 +19,32 @@ _NOTHING = json.dumps({"claim_generator_info": [{"name": "none", "version": "0"}
 
 
 def carried_in_image(image: Path, digest: str) -> bytes | None:
-    """Those of an image, whether they hold or not; None where it has none. For the reading processes of the sandbox."""
+    """Those of an image, whether they hold or not; None where it has none, or none that can be carried on.
+
+    For the reading processes of the sandbox.
+    """
     from c2pa import Builder, C2paError, Context, Reader, Settings
 
     if (kind := kind_of(image)) is None:
         return None
-    with Context(Settings.from_dict(BUILDING)) as context, Builder(_NOTHING, context) as builder:
-        try:
+    carried = json.dumps(ingredient(Input(role="reference", digest=digest), whole=True))
+    try:
+        with Context(Settings.from_dict(BUILDING)) as context, Builder(_NOTHING, context) as builder:
             with image.open("rb") as file, Reader(kind, file, context=context):
                 pass
-        except C2paError:
-            return None
-        with image.open("rb") as file:
-            builder.add_ingredient(
-                json.dumps(ingredient(Input(role="reference", digest=digest), whole=True)), kind, file
-            )
-        return _archived(builder)
+            with image.open("rb") as file:
+                builder.add_ingredient(carried, kind, file)
+            return _archived(builder)
+    except C2paError:
+        return None
 
 
 def carried_in_film(film: Path) -> bytes | None:
-    """Those of the reference that a signed film's go on with; None where there are none."""
+    """Those of the reference that a signed film's go on with; None where there are none, or none that can be read."""
     from c2pa import Builder, C2paError, Context, Reader, Settings
 
-    with Context(Settings.from_dict(BUILDING)) as context:
-        try:
+    try:
+        with Context(Settings.from_dict(BUILDING)) as context:
             with film.open("rb") as file, Reader("video/mp4", file, context=context) as reader:
                 ingredients = (reader.get_active_manifest() or {}).get("ingredients") or ()
                 found = next((one for one in ingredients if one.get("manifest_data")), None)
@@ -50,12 +52,12 @@ def carried_in_film(film: Path) -> bytes | None:
                     return None
                 name, store = found["manifest_data"]["identifier"], BytesIO()
                 reader.resource_to_stream(name, store)
-        except C2paError.ManifestNotFound:
-            return None
-        again = json.dumps({**json.loads(_NOTHING), "ingredients": [{**found, "label": REFERENCE}]})
-        with Builder(again, context) as builder:
-            builder.add_resource(name, BytesIO(store.getvalue()))
-            return _archived(builder)
+            again = json.dumps({**json.loads(_NOTHING), "ingredients": [{**found, "label": REFERENCE}]})
+            with Builder(again, context) as builder:
+                builder.add_resource(name, BytesIO(store.getvalue()))
+                return _archived(builder)
+    except C2paError:
+        return None
 
 
 def _archived(builder: object) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from stages.provenance.watermark.method import method_of
 
 log = logging.getLogger(__name__)
 
+SOON = timedelta(days=30)
 UNMARKED = "none"  # is the mark of films whose configuration says so
 NOBODY = "nobody"  # signed a film whose configuration says that none is to be
 
@@ -42,6 +44,8 @@ class FilmSigning:
         """Raise `Problem` where films could not be signed; of a development certificate that is known."""
         if self._provenance.credentials.certificate is not None:
             self.tried()
+            if (soon := self.ends_soon()) is not None:
+                log.warning("%s → %s", *soon)
 
     def tried(self) -> str:
         """Who signs films, after a picture of one colour was signed. Raises `Problem` where that fails."""
@@ -57,6 +61,13 @@ class FilmSigning:
             Image.new("RGB", (16, 16)).save(folder / "nothing.jpg")
             sign_file(folder / "nothing.jpg", folder / "signed.jpg", nothing, "0" * 32, "0", self._signing)
         return self._signing.name
+
+    def ends_soon(self) -> tuple[str, str] | None:
+        """(what, remedy) where the certificate's term ends within weeks. Raises `Problem` as signing does."""
+        if self._signing is None or self._signing.ends - datetime.now(UTC) > SOON:
+            return None
+        what = f"certificate {self._signing.name!r} ends on {self._signing.ends:%Y-%m-%d}"
+        return f"{what}: films that it signed are `expired` then", "bring one that is good for longer"
 
     def key(self, work: Work, marker: Mapping[str, Any] | None = None) -> str | None:
         """The key of a clip's signed film: its film's, what is stated, and who signs; None where nobody is to.
@@ -133,6 +144,7 @@ class FilmSigning:
     def renewed(self, work: Work, source: Film, marker: dict[str, Any], layout: OutputLayout) -> dict[str, Any]:
         """Sign the stored film `source` for this clip and publish it under the clip's id; the marker it has then.
 
+        Raises `Tampered` where film or poster is not as it was signed: signed again, it would count as ours.
         Whoever dies on the way leaves a film that is found whole, and signed again by the next run.
         """
         film = Film(work.clip.id, work.film_key)
@@ -149,6 +161,7 @@ class FilmSigning:
                     if place == layout.film:
                         raise
                     continue  # somebody took the poster away
+                _require_untouched(stored, place(source), bool(marker.get("signed_key")))
                 carried = self._carried_on(work, stored, layout) if place == layout.film else None
                 made = self.signed(work, stored, folder, str(marker.get("code") or "0"), carried, marker)
                 signed.append((made, place(film)))
@@ -169,6 +182,20 @@ class FilmSigning:
         if not self._provenance.credentials.input_credentials:
             return None
         return carried_in_film(film) or self.carried(work, layout)
+
+
+class Tampered(Problem):
+    """A stored film that is not as it was signed. It is made anew."""
+
+
+def _require_untouched(stored: Path, uri: str, was_signed: bool) -> None:
+    """Raise `Tampered` where credentials do not hold, or are gone; whose they are, and their term, do not count."""
+    from stages.provenance.credentials.reading import read_credentials
+
+    said = read_credentials(stored, ())
+    if said["state"] == "invalid" or (said["state"] == "none" and was_signed):
+        what = ", ".join(said.get("problems", ())) or "its credentials are gone"
+        raise Tampered(f"{storage.redact(uri)} was changed since it was signed: {what}"[:300], "it is made anew")
 
 
 def _large_enough(work: Work, provenance: Provenance) -> bool:

@@ -11,7 +11,7 @@ from stages.provenance.credentials.claims import FILM, GENERATOR
 
 # Nothing that a file names is fetched.
 OFFLINE: dict[str, Any] = {"verify": {"remote_manifest_fetch": False, "ocsp_fetch": False, "verify_trust": True}}
-UNTRUSTED = "signingCredential.untrusted"
+UNTRUSTED, EXPIRED = "signingCredential.untrusted", "signingCredential.expired"
 _LONGEST, _MOST_PROBLEMS = 200, 20
 # By their first bytes: names may say anything.
 _KINDS = [(0, b"\xff\xd8\xff", "image/jpeg"), (0, b"\x89PNG", "image/png"), (8, b"WEBP", "image/webp")]
@@ -20,22 +20,33 @@ _KINDS += [(0, b"II*\0", "image/tiff"), (0, b"MM\0*", "image/tiff")]
 
 
 def read_credentials(path: Path, roots: Sequence[str]) -> dict[str, Any]:
-    """Fields of `CredentialsVerdict`; `root` is the number of the first of `roots` (PEM) that the signer comes from."""
+    """Fields of `CredentialsVerdict`; `root` is the number of the first of `roots` (PEM) that the signer comes from.
+
+    Whoever signs writes what they like: whatever cannot be read of it makes the credentials invalid.
+    """
     from c2pa import C2paError
 
     if (kind := kind_of(path)) is None:
         return {"state": "none"}
     try:
-        state, found = _read(path, kind, None)
+        return _judged(path, kind, roots)
     except C2paError.ManifestNotFound:
         return {"state": "none"}
-    except C2paError as error:
-        return {"state": "invalid", "problems": [_printable(str(error))]}
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:
+        return {"state": "invalid", "problems": [_printable(str(error)) or type(error).__name__]}
+
+
+def _judged(path: Path, kind: str, roots: Sequence[str]) -> dict[str, Any]:
+    state, found = _read(path, kind, None)
+    said = _said(found)
     root = None
     if state == "Valid":
         trusted = (number for number, pem in enumerate(roots) if _read(path, kind, pem)[0] == "Trusted")
         root = next(trusted, None)
-    return {**_said(found), "state": _STATES[state], "root": root}
+    expired = state == "Invalid" and said["problems"] == [EXPIRED]  # all else that C2PA looks at holds
+    return {**said, "state": "expired" if expired else _STATES[state], "root": root}
 
 
 def kind_of(path: Path) -> str | None:
@@ -62,23 +73,34 @@ def _read(path: Path, kind: str, root: str | None) -> tuple[str, dict[str, Any]]
 
 def _said(found: Mapping[str, Any]) -> dict[str, Any]:
     """What the active manifest says; whatever has another form than ours is left out."""
-    manifest = found.get("manifests", {}).get(found.get("active_manifest"), {})
-    signer = manifest.get("signature_info") or {}
-    software = (manifest.get("claim_generator_info") or [{}])[0]
-    assertions = {one.get("label"): one.get("data") for one in manifest.get("assertions") or ()}
-    film = assertions.get(FILM)
-    blocks = (assertions.get("c2pa.soft-binding") or {}).get("blocks") or [{}]
-    problems = {one.get("code", "") for one in found.get("validation_status") or ()} - {UNTRUSTED}
+    manifest = _object(_object(found.get("manifests")).get(str(found.get("active_manifest"))))
+    signer = _object(manifest.get("signature_info"))
+    software = _objects(manifest.get("claim_generator_info"))[0]
+    assertions = {str(one.get("label")): _object(one.get("data")) for one in _objects(manifest.get("assertions"))}
+    film, binding = assertions.get(FILM), assertions.get("c2pa.soft-binding", {})
+    problems = {str(one.get("code", "")) for one in _objects(found.get("validation_status"))} - {UNTRUSTED, ""}
     said = {
         "signer": signer.get("common_name"),
         "organisation": signer.get("issuer"),
-        "generator": " ".join(str(software[name]) for name in ("name", "version") if software.get(name)),
-        "animator": film.get("animator") if isinstance(film, dict) else None,
-        "watermark": blocks[0].get("value"),
+        "generator": " ".join(
+            str(software[name]) for name in ("name", "version") if isinstance(software.get(name), str)
+        ),
+        "animator": film and film.get("animator"),
+        "watermark": _objects(binding.get("blocks"))[0].get("value"),
+        "watermark_algorithm": binding.get("alg"),
     }
     told = {name: _printable(value) for name, value in said.items() if isinstance(value, str) and value}
-    ours = software.get("name") == GENERATOR and isinstance(film, dict)
+    ours = software.get("name") == GENERATOR and film is not None
     return {**told, "ours": ours, "problems": sorted(map(_printable, problems))[:_MOST_PROBLEMS]}
+
+
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _objects(value: object) -> list[dict[str, Any]]:
+    """Those of a list; one that is empty where there are none."""
+    return [one for one in value if isinstance(one, dict)] or [{}] if isinstance(value, list) else [{}]
 
 
 def _printable(text: str) -> str:

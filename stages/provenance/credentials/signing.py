@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,13 +27,15 @@ _CHAIN = "give PEM: the signing certificate first, then those above it, issued b
 class Signing:
     """A certificate and what signs with its key.
 
-    algorithm: as C2PA names it; identity: of the certificate, hex SHA-256 or "development"; name: its common name.
+    algorithm: as C2PA names it; identity: of the certificate, hex SHA-256 or "development"; name: its common name;
+    ends: when its term does, after which films that it signed are told as `expired`.
     """
 
     chain: str = field(repr=False)
     algorithm: str
     identity: str
     name: str
+    ends: datetime
     _sign: Callable[[bytes], bytes] = field(repr=False)
 
     def signature(self, data: bytes) -> bytes:
@@ -72,7 +75,8 @@ def signing_of(credentials: Credentials, development: DevelopmentCertificate | N
     if credentials.private_key is not None:
         return _with_key(chain, _text_at(credentials.private_key, "private_key"), credentials.private_key)
     leaf, algorithm = _leaf(chain)
-    return Signing(chain, algorithm, _identity(leaf), _name(leaf), _called(str(credentials.signer)))
+    sign = _called(str(credentials.signer))
+    return Signing(chain, algorithm, _identity(leaf), _name(leaf), leaf.not_valid_after_utc, sign)
 
 
 def _with_key(chain: str, private_key: str, named: str) -> Signing:
@@ -87,7 +91,7 @@ def _with_key(chain: str, private_key: str, named: str) -> Signing:
     if key.public_key() != leaf.public_key():
         fault = f"provenance.credentials.private_key: {named} is not the key of certificate {_name(leaf)!r}"
         raise Problem(fault, "give the key that the certificate was issued for")
-    return Signing(chain, algorithm, _identity(leaf), _name(leaf), _signer(key, algorithm))
+    return Signing(chain, algorithm, _identity(leaf), _name(leaf), leaf.not_valid_after_utc, _signer(key, algorithm))
 
 
 def _signer(key: Any, algorithm: str) -> Callable[[bytes], bytes]:

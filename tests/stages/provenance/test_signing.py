@@ -18,6 +18,7 @@ from PIL import Image
 
 from manifests.errors import Problem, WrongUsage
 from pipelines.configuration import RunConfig
+from stages.provenance.credentials.carrying import carried_in_image
 from stages.provenance.credentials.development import development_certificate, development_folder, development_root
 from stages.provenance.credentials.embedding import sign_file
 from stages.provenance.credentials.signing import Signing, signing_of
@@ -280,3 +281,18 @@ def test_where_nothing_can_be_kept_a_run_has_a_development_certificate_of_its_ow
 
 def test_tests_leave_the_users_own_certificate_alone(tmp_path_factory: pytest.TempPathFactory) -> None:
     assert development_folder().is_relative_to(tmp_path_factory.getbasetemp())
+
+
+def test_a_reference_whose_credentials_are_damaged_never_ends_its_clip(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "plain.jpg")
+    sign_file(tmp_path / "plain.jpg", tmp_path / "signed.jpg", FACTS, KEY, "0.1.0", by(issue(tmp_path / "house")))
+    whole, chance = (tmp_path / "signed.jpg").read_bytes(), np.random.default_rng(0)
+    begin, found = whole.index(b"jumb"), []
+    assert carried_in_image(tmp_path / "signed.jpg", "00") is not None
+    for _ in range(200):
+        data = bytearray(whole)
+        data[begin + int(chance.integers(4000))] = int(chance.integers(256))
+        (tmp_path / "damaged.jpg").write_bytes(data)
+        found.append(carried_in_image(tmp_path / "damaged.jpg", "00"))
+    assert {type(one) for one in found} == {bytes, type(None)}
