@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from manifests.storage_fault import storage_fault
 from manifests.temporary import temporary_folder
 from pipelines.configuration import RunConfig
 from pipelines.progress import Say
+from pipelines.revocation import places
 from stages.provenance.credentials.development import NAME, development_root
 from stages.provenance.credentials.reading import kind_of
 from stages.provenance.verdict import CredentialsVerdict, FileVerdict, WatermarkVerdict
@@ -164,10 +166,17 @@ def _last_line(error: Exception) -> str:
 
 
 def _films_of(output: str) -> dict[str, tuple[str, str]]:
-    """Clip id and URI of every finished film of an output folder, by the id that its pictures carry."""
-    layout = OutputLayout(output)
-    films = layout.finished_films()
-    return {written(identity_of(key)): (film.clip_id, storage.redact(layout.film(film))) for key, film in films.items()}
+    """Clip id and URI of every film in an output folder, by the id that its pictures carry.
+
+    One that lies in several places is named where it is published; the URI tells where it was withdrawn or set aside.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    for folder in places(OutputLayout(output)).values():
+        for name in storage.listing(folder):
+            clip_id, _, key = name.removesuffix(".mp4").rpartition(".")
+            if name.endswith(".mp4") and clip_id and re.fullmatch("[0-9a-f]{16,}", key):
+                found.setdefault(written(identity_of(key)), (clip_id, storage.redact(storage.join(folder, name))))
+    return found
 
 
 def as_wanted(verdict: FileVerdict, trust: bool) -> bool:

@@ -184,12 +184,12 @@ class Animate:
             work = self._consented(work)  # it took its time, in which somebody may have changed their mind
             layout = self._layout.aside() if reason else self._layout
             with timings.of("publish"):
-                carried = self._signing.carried(work, self._layout)
-                movie = self._signing.signed(work, made.movie, folder, self._code, carried)
+                carried, remarks = self._signing.carried(work, self._layout), list(made.remarks)
+                movie = self._signing.signed(work, made.movie, folder, self._code, carried, remarks=remarks)
                 poster = self._signing.signed(work, made.poster, folder, self._code)
                 self._publish(movie, poster, film, layout)
             film_bytes = movie.stat().st_size
-        result = self._result(work, attempt, started, timings, made, film_bytes)
+        result = self._result(work, attempt, started, timings, made._replace(remarks=remarks), film_bytes)
         marker = results.marker(result, self._run_id, made.quality.curves())
         marker = self._screening.aside(marker, reason) if reason else marker
         storage.publish_json(marker, layout.film_marker(film))

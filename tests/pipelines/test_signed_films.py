@@ -280,3 +280,12 @@ def test_a_certificate_that_ends_soon_is_said_before_films_are_made(
     assert ("House of Tests' ends on" in caplog.text) is told
     found = list(credentials(RunConfig(provenance=section)))
     assert [one.verdict for one in found] == ["ok", *["warning"] * told]
+
+
+def test_a_result_says_that_the_reference_s_credentials_could_not_go_on(
+    media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stages.animate.FilmSigning.carried", lambda *_: b"no archive")
+    _, film = made(chain(media, **issue(media / "house").section()), row(media))
+    assert (film.status, film.signed_by) == ("done", "House of Tests")
+    assert any("could not go on in the film" in said for said in film.warnings)

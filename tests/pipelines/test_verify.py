@@ -17,14 +17,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from manifests import storage
 from manifests.errors import Rejected
+from manifests.layout import OutputLayout
 from pipelines import cli
-from pipelines.verify import as_wanted
+from pipelines.revocation import places
+from pipelines.verify import _films_of, as_wanted
 from stages.provenance.credentials.embedding import sign_file
 from stages.provenance.credentials.signing import signing_of
 from stages.provenance.facts import FilmFacts
 from stages.provenance.settings import Credentials
 from stages.provenance.verdict import CredentialsVerdict, FileVerdict, WatermarkVerdict
+from stages.provenance.watermark.method import identity_of, written
 from stages.sandbox.process import Fault
 from stages.sandbox.reading import read_credentials
 from stages.video.encode import Encoder, EncodeRecipe
@@ -155,8 +159,6 @@ def test_what_cannot_be_meant_is_wrong_usage(
 
 
 def test_a_film_in_a_bucket_is_verified_there(signed: Path, s3: str, capsys: pytest.CaptureFixture[str]) -> None:
-    from manifests import storage
-
     storage.publish(signed, storage.join(s3, "films", "signed.mp4"))
     code, (one,) = verified(capsys, s3, "--allow", s3)
     assert (code, one["summary"]) == (cli.OK, "ours")
@@ -290,6 +292,15 @@ def test_two_layers_that_contradict_each_other_are_not_ours(
         file="film.mp4", credentials=CredentialsVerdict(**signed), watermark=WatermarkVerdict(found=True, **mark)
     )
     assert (one.summary, as_wanted(one, trust=False)) == (said, code)
+
+
+@pytest.mark.parametrize("place", ["films", "set_aside", "unpublished", "withdrawn"])
+def test_a_mark_names_its_film_wherever_in_the_output_it_lies(place: str, tmp_path: Path) -> None:
+    output = str(tmp_path / "out")
+    layout, key = OutputLayout(output), "ab" * 16
+    storage.publish_bytes(b"film", film := storage.join(places(layout)[place], f"a.clip.{key}.mp4"))
+    storage.publish_bytes(b"film", storage.join(places(layout)["withdrawn"], f"a.clip.{key}.mp4"))
+    assert _films_of(output) == {written(identity_of(key)): ("a.clip", film)}
 
 
 def test_verifying_needs_neither_ray_nor_torch(signed: Path) -> None:

@@ -23,6 +23,7 @@ from stages.provenance.watermark.method import method_of
 
 log = logging.getLogger(__name__)
 
+_NOT_CARRIED = "the credentials that the reference carries could not go on in the film's; its hash alone is in there"
 SOON = timedelta(days=30)
 UNMARKED = "none"  # is the mark of films whose configuration says so
 NOBODY = "nobody"  # signed a film whose configuration says that none is to be
@@ -99,8 +100,12 @@ class FilmSigning:
         software: str,
         carried: bytes | None = None,
         marker: Mapping[str, Any] | None = None,
+        remarks: list[str] | None = None,
     ) -> Path:
-        """The file of a film or its poster with credentials, in `folder`; as it is where nobody is to sign."""
+        """The file of a film or its poster with credentials, in `folder`; as it is where nobody is to sign.
+
+        `remarks` get a line where those of the reference could not go on with it.
+        """
         key = self.key(work, marker)
         if key is None or self._signing is None:
             return file
@@ -116,7 +121,9 @@ class FilmSigning:
         except Problem as problem:
             if carried is None:
                 raise
-            log.warning("row %d (%s): without the reference's own: %s", work.row, work.clip.id, problem.error)
+            log.warning("row %d (%s): %s: %s", work.row, work.clip.id, _NOT_CARRIED, problem.error)
+            if remarks is not None:
+                remarks.append(_NOT_CARRIED)
             sign()
         return signed
 
