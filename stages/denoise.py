@@ -24,7 +24,7 @@ from stages.diffusion.animators import ANIMATORS
 from stages.driving import as_drawn, in_the_film, shown_frames, stored_as
 from stages.latents_cache import latents_uri, segments
 from stages.latents_file import finite, read_latents, write_latents
-from stages.poses.conditioning import followed, framing_of, skeleton_pictures
+from stages.poses.conditioning import draws_as_published, followed, framing_of, largest, skeleton_pictures
 from stages.poses.files.keypoint_file import read_keypoints
 from stages.poses.files.sequence import PoseSequence, ShownPoses
 from stages.poses.keypoints import Keypoints
@@ -153,7 +153,7 @@ class Denoise:
     def poses(self, work: Work, scratch: Path) -> Iterator[PosePictures | None]:
         """The poses that are drawn, at the animator's rate; None for a clip without any."""
         with ExitStack() as opened:
-            yield self._driving(as_drawn(work), scratch, opened)[0].poses
+            yield self._driving(work, scratch, opened)[0].poses
 
     def _made(
         self, animator: Animator, work: Work, segment: Segment, inputs: Inputs, count: int, scratch: Path
@@ -194,23 +194,30 @@ class Denoise:
     @contextmanager
     def inputs(self, work: Work, scratch: Path) -> Iterator[Inputs]:
         """What the segments of a clip are made of; files are open while the block lasts."""
-        film, work = work, as_drawn(work)
         with ExitStack() as opened:
             driving, report = self._driving(work, scratch, opened)
-            report |= in_the_film(report, film)
+            report |= in_the_film(report, work)
             yield Inputs(self.reference(work, report.get("window"), scratch), driving, report)
 
-    def _driving(self, work: Work, scratch: Path, opened: ExitStack) -> tuple[Driving, dict]:
-        """What the clip follows, and the report on the poses if they were drawn; `opened` closes the files of it."""
-        if work.pose_key is None:
+    def _driving(self, film: Work, scratch: Path, opened: ExitStack) -> tuple[Driving, dict]:
+        """What the clip follows, at the animator's rate; and the report on the poses if they were drawn.
+
+        `opened` closes the files of it.
+        """
+        if film.pose_key is None:
             return Driving(), {}
-        frames, masks = (
-            None if key is None else self._pictures(work, place(key), scratch, opened)
-            for key, place in ((work.frames_key, self._layout.poses), (work.masks_key, self._place_of_masks(work)))
-        )
+        work, rate = as_drawn(film), cast(Fraction, film.clip.fps)
+        frames = masks = None
+        if work.frames_key is not None:
+            frames = self._pictures(work, rate, self._layout.poses(work.frames_key), scratch, opened)
+        if frames is not None and work.masks_key is not None:
+            # one for each of the driving video's frames, whatever rate a file of masks has
+            stored = self._sequence(self._place_of_masks(work)(work.masks_key), scratch, opened)
+            masks = ShownPoses(stored, frames.shown)
         if stored_as(work.clip) == "keypoints":
-            return self._drawn(work, frames, masks, scratch)
-        poses = self._pictures(work, self._layout.poses(work.pose_key), scratch, opened)
+            return self._drawn(work, rate, frames, masks, scratch)
+        poses = self._pictures(work, rate, self._layout.poses(cast(str, work.pose_key)), scratch, opened)
+        _require_all(poses, work)
         report = {"empty": empty_stretches(poses[frame] for frame in range(work.frames))}
         if "faces" in ANIMATORS[work.clip.animator].asks:  # which pictures of poses hold none of
             report["faceless"] = [[0, work.frames - 1]]
@@ -220,15 +227,20 @@ class Denoise:
         """Where masks lie by their key: a file's as its pictures, the estimator's by themselves."""
         return self._layout.masks if work.mask is None else self._layout.poses
 
-    def _pictures(self, work: Work, uri: str, scratch: Path, opened: ExitStack) -> PosePictures:
-        """Stored pictures of the frames that are drawn, each read when it is asked for."""
-        clip = work.clip
+    def _pictures(self, work: Work, rate: Fraction, uri: str, scratch: Path, opened: ExitStack) -> ShownPoses:
+        """Stored pictures of the frames that are drawn, each read when it is asked for.
+
+        `rate` is the film's, at which they run where they state none.
+        """
+        sequence = self._sequence(uri, scratch, opened)
+        return ShownPoses(sequence, shown_frames(work.clip, *sequence.timing(rate)))
+
+    def _sequence(self, uri: str, scratch: Path, opened: ExitStack) -> PoseSequence:
         opened.enter_context(made_anew(uri, "poses"))
-        sequence = opened.enter_context(PoseSequence(fetch_entry(uri, scratch)))
-        return ShownPoses(sequence, shown_frames(clip, *sequence.timing(cast(Fraction, clip.fps))))
+        return opened.enter_context(PoseSequence(fetch_entry(uri, scratch)))
 
     def _drawn(
-        self, work: Work, frames: PosePictures | None, masks: PosePictures | None, scratch: Path
+        self, work: Work, rate: Fraction, frames: PosePictures | None, masks: PosePictures | None, scratch: Path
     ) -> tuple[Driving, dict]:
         uri, facts = self._layout.poses(cast(str, work.pose_key)), ANIMATORS[work.clip.animator]
         with made_anew(uri, "poses"):
@@ -236,11 +248,12 @@ class Denoise:
         if facts.keypoints == "drawn":  # which has seen skeletons of drawn people only
             keypoints = keypoints.without_hands_and_face()
         if fps is None:  # the file states none: it runs at the film's
-            fps = cast(Fraction, work.clip.fps)
+            fps = rate
             seconds = [number / fps for number in range(len(keypoints))]
         reference = self.reference_keypoints(work, scratch)
         shown = shown_frames(work.clip, seconds, fps)
         poses, report = skeleton_pictures(keypoints, fps, work.clip, shown, reference, self._pose_rules, facts.pose)
+        _require_all(poses, work)
         if facts.asks <= {"frames"}:
             return Driving(poses, frames), report
         faces, within = None, range(shown[0], shown[-1] + 1)
@@ -248,8 +261,12 @@ class Denoise:
         person = [found.people(frame) for frame in shown]
         if "faces" in facts.asks:
             # as they were found: repair puts points where no face is to be seen
-            seen = follow(keypoints, float(fps), work.clip.subject, shown=within).subject
-            faces = None if frames is None else FacePictures(frames, [seen.people(frame) for frame in shown])
+            if draws_as_published(work.clip, facts.pose):  # who is drawn, whoever would be followed
+                seen = [largest(keypoints.people(frame)) for frame in shown]
+            else:
+                subject = follow(keypoints, float(fps), work.clip.subject, shown=within).subject
+                seen = [subject.people(frame) for frame in shown]
+            faces = None if frames is None else FacePictures(frames, seen)
             unseen = np.ones(len(shown), bool) if faces is None else faces.unseen
             report["faceless"] = spans(unseen, range(len(shown)))
         if masks is not None:
@@ -260,3 +277,9 @@ class Denoise:
         uri = self._layout.poses(cast(str, work.reference_pose_key))
         with made_anew(uri, "poses of the reference"):
             return read_keypoints(fetch_entry(uri, scratch))[0]
+
+
+def _require_all(poses: PosePictures, work: Work) -> None:
+    """That there is a pose for every frame that is drawn: a film of others would lag behind what it follows."""
+    if len(poses) != work.frames:
+        raise RuntimeError(f"{len(poses)} poses for {work.frames} frames that are drawn")

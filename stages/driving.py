@@ -54,9 +54,10 @@ def measures_reference(clip: Clip, facts: Facts, recipe: Recipe, estimators: Est
     """Whether the keypoints of a clip's reference are wanted: poses are retargeted to it, or the animator aligns it.
 
     An animator aligns where it gets keypoints of both, without having to: not where no estimator finds the reference's.
+    In parity mode only those are that the published code retargets to.
     """
     if clip.mode == "parity":
-        return False
+        return clip.retarget != "none" and facts.retargets_as_published
     known = recipe.stored == "keypoints" and estimators.has(reference_estimator(facts, estimators))
     return clip.retarget != "none" or (facts.aligns and known)
 
@@ -82,9 +83,10 @@ def shown_count(clip: Clip, seconds: Sequence[Fraction], native_fps: Fraction) -
 
 
 def _as_published(clip: Clip, frames: int, native_fps: Fraction) -> list[int] | None:
-    """The frames that the animator's published code shows, where its mode asks for those."""
+    """The frames that the animator's published code shows, where its mode asks for those at its own rate."""
+    facts = ANIMATORS[clip.animator]
     in_seconds = clip.first_frame is None and clip.frame_count is None
-    as_published = ANIMATORS[clip.animator].parity_frames
+    as_published = facts.parity_frames if facts.native_fps in (None, clip.fps) else None
     return as_published(clip, frames, native_fps) if clip.mode == "parity" and in_seconds and as_published else None
 
 

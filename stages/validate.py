@@ -350,7 +350,7 @@ def _resolved(
     if driving is None:
         frames = clip.frame_count or max(1, round(clip.duration * fps))
         return clip, frames, 0.0, max(1, round(frames / fps * own_rate)) if own_rate else None
-    native_fps = cast(Fraction, native_fps)  # or there would be no fps either
+    native_fps = native_fps or fps  # a file that states none runs at the film's
     seconds = driving.get("timestamps") or EvenTimestamps(driving["frames"], native_fps)
     frames = shown_count(clip, seconds, native_fps)  # refuses a range without frames
     drawn = shown_count(clip.model_copy(update={"fps": own_rate}), seconds, native_fps) if own_rate else None

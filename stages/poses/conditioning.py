@@ -118,7 +118,7 @@ def skeleton_pictures(
 
     Raises `Rejected` where the poses that the film would show are unusable by `rules`, or there are none.
     """
-    if clip.mode == "parity" and style in PUBLISHED:
+    if draws_as_published(clip, style):
         _require_somebody(keypoints, shown)
         return DrawnPoses(PUBLISHED[style](keypoints, clip, shown, reference), shown), {}
     frames = range(shown[0], shown[-1] + 1)
@@ -250,7 +250,7 @@ def _published_toes(
 
     def figure(frame: int) -> wan.Figure | None:
         people = sequence.people(frame)
-        return wan.figure_of(_largest(people)) if len(people) else None
+        return wan.figure_of(largest(people)) if len(people) else None
 
     if reference is None:
         return lambda frame: letterbox(wan.draw(figure(frame), size[1], size[0]), *film)
@@ -269,7 +269,15 @@ def _published_toes(
 PUBLISHED = {"skeleton": _published, "control": _published, "toes": _published_toes}
 
 
-def _largest(people: People) -> People:
+def draws_as_published(clip: Clip, style: str) -> bool:
+    """Whether a clip's poses of that style are drawn without following anybody: who is in each frame by itself."""
+    return clip.mode == "parity" and style in PUBLISHED
+
+
+def largest(people: People) -> People:
+    """The one whose box is largest; nobody of nobody."""
+    if not len(people):
+        return people
     boxes = people.boxes
     areas = np.nan_to_num((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), nan=-1.0)
     best = slice(int(areas.argmax()), int(areas.argmax()) + 1)

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from manifests.errors import Rejected
 from stages.diffusion.animator import Facts, Segments, Shape
 from stages.diffusion.chained_segments import PER_LATENT, ChainedOptions, refusal, segments
+from stages.video.timing import EvenTimestamps, select
 
 if TYPE_CHECKING:
     from manifests.clip import Clip
@@ -56,12 +58,28 @@ def own_defaults(clip: Clip, shape: Shape | None) -> dict[str, Any]:
 
 
 def parity_frames(clip: Clip, frames: int, video_fps: Fraction) -> list[int]:
-    """Which frames a film in parity mode shows, at the original's own rate."""
-    return published_frames(frames, float(video_fps))
+    """Which frames are drawn in parity mode, at the original's own rate: of the part asked for, cut out before.
+
+    Raises `Rejected` where there are none.
+    """
+    start = Fraction(clip.start) if clip.start else None
+    duration = None if clip.duration is None else Fraction(clip.duration)
+    part = select(EvenTimestamps(frames, video_fps), video_fps, start, duration)
+    chosen = [part[frame] for frame in published_frames(len(part), float(video_fps))]
+    if not chosen:
+        raise Rejected(
+            f"duration: {len(part)} frames at {float(video_fps):g} a second last less than one of the 30 that are "
+            "drawn, which parity mode leaves out",
+            "follow a longer part, or use mode standard",
+        )
+    return chosen
 
 
 def refused(clip: Clip) -> tuple[str, str] | None:
     """What the general rules let pass."""
+    if clip.mode == "parity" and clip.retarget == "similarity":
+        error = "retarget 'similarity': mode 'parity' fits all limbs, as published"
+        return error, "use bone_length, or mode standard"
     return refusal(clip, LONGEST, CARRIED) or (replacing_refused(clip) if clip.options.get("replace") else None)
 
 

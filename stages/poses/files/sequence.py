@@ -110,11 +110,11 @@ class ShownPoses:
 
     def __init__(self, sequence: PoseSequence, shown: Sequence[int]) -> None:
         self._sequence = sequence
-        self._shown = shown
+        self.shown = shown
 
     def __len__(self) -> int:
-        return len(self._shown)
+        return len(self.shown)
 
     def __getitem__(self, frame: int) -> np.ndarray:
         """The pose of one frame of the film; shape as stored."""
-        return self._sequence[self._shown[frame]]
+        return self._sequence[self.shown[frame]]

@@ -29,19 +29,25 @@ class Masks(Protocol):
 class PersonMasks:
     """The masks of one person in a film, uint8 (height, width), 255 where that person is drawn anew, made when asked.
 
-    In a frame where the person is not seen nothing is.
+    In a frame where the person is not found, it is where it was in the nearest one where it is: a pose is drawn there,
+    too. Where the person is found and no mask of it, all is that its points surround. Without any person nothing is.
     """
 
     def __init__(self, masks: Masks, people: Sequence[People]) -> None:
         """`masks` are of everybody in the picture, `people` of each frame the one who is replaced, or nobody."""
         self._masks, self._people = masks, people
+        self._found = [number for number, one in enumerate(people) if len(one)]
 
     def __len__(self) -> int:
         return len(self._people)
 
     def __getitem__(self, frame: int) -> np.ndarray:
         """uint8 (height, width)."""
-        own = only_of(self._masks[frame] >= SURE, self._people[frame])
+        frame = min(self._found, key=lambda found: abs(found - frame), default=frame)
+        mask, person = self._masks[frame] >= SURE, self._people[frame]
+        own = only_of(mask, person)
+        if not own.any():
+            own = only_of(np.ones_like(mask), person)
         return 255 * blocks(own.astype(np.uint8))
 
 

@@ -40,6 +40,8 @@ def measure(driving: Figure, reference: Figure, size: tuple[int, int], reference
     lengths = [_lengths(d), _lengths(b)]
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = lengths[0] / lengths[1]  # 4
+    # a limb without length, as one along the line of sight, is left as it is; the published code fails there
+    ratios = np.where(np.isfinite(ratios), ratios, 1.0)
     for pair in _LONGER_OF:
         ratios[list(pair)] = ratios[list(pair)].max()
     for pair in _MEAN_OF:
