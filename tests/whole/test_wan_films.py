@@ -120,6 +120,30 @@ def test_a_mask_of_a_file_is_taken_and_one_of_another_film_refused(street: tuple
         assert inputs.driving.masks[0].shape == inputs.driving.frames[0].shape[:2]
 
 
+@pytest.mark.parametrize("rate", [4, 25])
+def test_a_mask_goes_with_the_driving_video_frame_by_frame_whatever_its_rate(
+    rate: int, street: tuple, shared: Path, tmp_path: Path
+) -> None:
+    chain, row = street
+    with av.open(str(shared / STREET)) as opened:
+        stream = opened.streams.video[0]
+        width, height = stream.width, stream.height
+    film = np.zeros((5, height, width, 3), np.uint8)
+    for number, picture in enumerate(film):
+        picture[100:300, 160 * number : 160 * number + 160] = 255
+    with Encoder(tmp_path / "mask.mp4", width, height, Fraction(rate), EncodeRecipe()) as encoder:
+        encoder.write(film)
+    small = {"width": 64, "height": 48, "fps": "5", "frame_count": None, "options": {"replace": True}}
+    work = chain.work({**row, **small, "mask": str(tmp_path / "mask.mp4")})
+    extract_pose(chain.settings).for_driving(work)
+    prepare_inputs(chain.settings)(work)
+    with Denoise(chain.settings.layout, None, lambda *_: None, lambda: None).inputs(work, tmp_path) as given:
+        masks = given.driving.masks
+        drawn = [int(np.nonzero(masks[frame] > 128)[1].mean()) // 160 for frame in range(work.drawn)]
+        assert drawn == given.driving.frames.shown
+        assert set(drawn) == set(range(5))
+
+
 def test_a_face_that_is_hidden_for_a_while_is_said_to_be_though_repair_fills_in_its_points(
     street: tuple, shared: Path, tmp_path: Path
 ) -> None:
@@ -137,3 +161,24 @@ def test_a_face_that_is_hidden_for_a_while_is_said_to_be_though_repair_fills_in_
         assert given.report["faceless"] == [[2, 2]]
         assert given.report["held"] == given.report["bridged"] == []
         assert given.driving.faces[0] is not None
+
+
+@pytest.mark.parametrize("animator", ["wan_animate", "wan_vace"])
+def test_a_film_of_a_real_persons_face_drives_both_systems(
+    animator: str, street: tuple, shared: Path, tmp_path: Path
+) -> None:
+    chain, row = street
+    photo = Image.open(shared / "media" / "animate_anyone" / "anyone-3.png").convert("RGB").resize((400, 600))
+    film = np.stack([np.roll(np.asarray(photo), 4 * frame, axis=1) for frame in range(2)])
+    rate = Fraction({"wan_animate": 30, "wan_vace": 16}[animator])
+    with Encoder(tmp_path / "pan.mp4", 400, 600, rate, EncodeRecipe(crf=12)) as encoder:
+        encoder.write(film)
+    asked = {"animator": animator, "driving": str(tmp_path / "pan.mp4"), "width": 32, "height": 48, "guidance": 1}
+    work = chain.work({**row, **asked})
+    result = chain.film(work)
+    assert (result.status, result.pose_estimator, shown(result.film)) == ("done", "people", (2, rate))
+    with Denoise(chain.settings.layout, None, lambda *_: None, lambda: None).inputs(work, tmp_path) as given:
+        assert all(given.driving.poses[frame].any() for frame in range(2))
+        if animator == "wan_animate":
+            assert given.report["faceless"] == []
+            assert all(face.mean() > 30 and face.std() > 10 for face in given.driving.faces)

@@ -42,10 +42,11 @@ class Background:
         return len(self._frames)
 
     def __getitem__(self, frame: int) -> np.ndarray:
-        """The frame, black where the mask is more than nothing."""
+        """The frame, the darker the more of the mask there is: black where it is white, as it was where it is black."""
         picture, mask = self._frames[frame], self._masks[frame]
         if mask.shape != picture.shape[:2]:
             mask = np.asarray(
                 Image.fromarray(mask).resize((picture.shape[1], picture.shape[0]), Image.Resampling.NEAREST)
             )
-        return np.where(mask[..., None] > 0, np.uint8(0), picture)
+        left = 255 - mask[..., None].astype(np.uint16)
+        return ((picture * left + 127) // 255).astype(np.uint8)

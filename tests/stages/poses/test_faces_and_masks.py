@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+from pathlib import Path
+
 import numpy as np
 
+from stages.diffusion.wan_animate.replacing import Background
 from stages.poses.conditioning import DRAWINGS
 from stages.poses.drawing import wan
 from stages.poses.keypoints import People
 from stages.poses.motion.faces import SIZE, FacePictures, crop, face_box
 from stages.poses.motion.person_masks import GivenMasks, PersonMasks, blocks
 from stages.poses.wholebody import BODY, FACE, FEET, POINTS
+from stages.video.encode import Encoder, EncodeRecipe
+from stages.video.limits import Limits
+from stages.video.read import Frames
 
 WIDTH, HEIGHT = 160, 120
 
@@ -48,9 +55,13 @@ def test_only_the_person_who_is_followed_is_masked_grown_and_filled_to_a_box() -
     # three times seven pixels wide: nine on each side
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (31, 88, 21, 58)
     assert made[31:88, 21:58].all()
-    assert not PersonMasks(mask, [People(*(one[:0] for one in (people().points, people().scores, people().boxes)))])[
-        0
-    ].any()
+    nobody = People(*(one[:0] for one in (people().points, people().scores, people().boxes)))
+    assert not PersonMasks(mask, [nobody])[0].any()
+    where_found = np.concatenate([mask, mask[:, ::-1], np.zeros_like(mask)])
+    masks = PersonMasks(where_found, [people(), nobody, people()])
+    assert np.array_equal(masks[1], made), "not found: the nearest frame's"
+    assert masks[2][45:75, 30:50].all(), "found, but without a mask: what it surrounds"
+    assert masks[2].mean() < 128
     assert blocks(np.zeros((9, 9), np.uint8)).sum() == 0
     assert blocks(np.eye(9, dtype=np.uint8), 1, 1, across=99, down=99).any(), "narrower than its blocks"
 
@@ -73,3 +84,19 @@ def test_feet_are_drawn_where_an_estimator_finds_one_toe_of_each_and_limbs_where
     dim = People(found.points, found.scores * 0.4, found.boxes)
     assert np.array_equal(DRAWINGS["toes"](dim, WIDTH, HEIGHT), drawn)
     assert not DRAWINGS["toes"](People(found.points, found.scores * 0.3, found.boxes), WIDTH, HEIGHT).any()
+
+
+def test_a_background_keeps_as_much_of_a_frame_as_its_mask_leaves_of_it(tmp_path: Path) -> None:
+    mask, frame = np.zeros((1, 96, 96, 3), np.uint8), np.full((96, 96, 3), 200, np.uint8)
+    mask[0, 30:60, 30:60] = 255
+    with Encoder(tmp_path / "m.mp4", 96, 96, Fraction(5), EncodeRecipe()) as encoder:
+        encoder.write(mask)
+    video = Frames(tmp_path / "m.mp4", Limits())
+    grey = GivenMasks(list(video.read()), 1)[0]
+    nearly = (grey > 0) & (grey < 16)
+    assert nearly.any(), "which a lossy film made of black"
+    kept = Background([frame], [grey])[0]
+    assert (kept[nearly] >= 187).all()
+    assert np.abs(kept - 200.0 * (255 - grey[..., None]) / 255).max() <= 0.5
+    sharp = Background([frame], [mask[0, ..., 0]])[0]
+    assert np.array_equal(sharp, np.where(mask[0] > 0, np.uint8(0), frame))
