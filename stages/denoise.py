@@ -207,7 +207,8 @@ class Denoise:
         if film.pose_key is None:
             return Driving(), {}
         work, rate = as_drawn(film), cast(Fraction, film.clip.fps)
-        frames = masks = None
+        frames: ShownPoses | None = None
+        masks: ShownPoses | None = None
         if work.frames_key is not None:
             frames = self._pictures(work, rate, self._layout.poses(work.frames_key), scratch, opened)
         if frames is not None and work.masks_key is not None:
