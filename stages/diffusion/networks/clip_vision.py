@@ -9,9 +9,8 @@ from typing import TypeVar
 import torch
 from transformers import CLIPVisionConfig, CLIPVisionModel, CLIPVisionModelWithProjection
 
-from manifests.errors import Problem
 from stages.diffusion.weights.bounds import require_weights_for
-from stages.diffusion.weights.checkpoint import load_strictly, read_config, read_state, weights_file
+from stages.diffusion.weights.checkpoint import described_by, load_strictly, read_config, read_state, weights_file
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 DEVIATION = (0.26862954, 0.26130258, 0.27577711)
@@ -24,7 +23,7 @@ def read_clip_vision(kind: type[Tower], folder: Path, device: str, dtype: torch.
     """The vision tower of a folder, saved alone or with its text tower. Raises `Problem` when it holds none."""
     config, weights = read_config(folder), partial(weights_file, folder, ("model", "pytorch_model"))
     both = "vision_config" in config
-    try:
+    with described_by(folder / "config.json", "CLIP vision model"):
         if both:
             width = {key: config[key] for key in ("projection_dim",) if key in config}
             config = {**config["vision_config"], **width}
@@ -35,14 +34,6 @@ def read_clip_vision(kind: type[Tower], folder: Path, device: str, dtype: torch.
 
         require_weights_for(made, weights)
         model = made()
-    except Problem:
-        raise
-    except Exception as wrong:  # whatever a foreign configuration makes of the constructor
-        reason = (str(wrong) or type(wrong).__name__).splitlines()[0]
-        raise Problem(
-            f"checkpoint file {folder / 'config.json'} describes no CLIP vision model: {reason}",
-            "copy the published folder again",
-        ) from None
     state = read_state(weights())
     projected = kind is CLIPVisionModelWithProjection
     if both:

@@ -13,8 +13,9 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from manifests.errors import Problem
 from stages.diffusion.networks.offload import at_work
 from stages.diffusion.weights.bounds import require_weights_for
-from stages.diffusion.weights.checkpoint import load_strictly, read_config, read_state, weights_file
+from stages.diffusion.weights.checkpoint import described_by, load_strictly, read_config, read_state, weights_file
 from stages.diffusion.weights.published_names import AS_PUBLISHED
+from stages.diffusion.weights.tokenizer import read_tokenizer
 
 
 class TextEncoder:
@@ -57,31 +58,14 @@ class TextEncoder:
 
 
 def _text_model(config: dict[str, Any], folder: Path, weights: Callable[[], Path]) -> CLIPTextModel:
-    try:
+    with described_by(folder / "config.json", "CLIP text model"):
         described = CLIPTextConfig(**config)
         require_weights_for(lambda: CLIPTextModel(described), weights)
         return CLIPTextModel(described)
-    except Problem:
-        raise
-    except Exception as wrong:  # whatever a foreign configuration makes of the constructor
-        reason = (str(wrong) or type(wrong).__name__).splitlines()[0]
-        error = f"checkpoint file {folder / 'config.json'} describes no CLIP text model: {reason}"
-        raise Problem(error, "copy the published folder again") from None
 
 
 def _tokenizer(folder: Path, vocabulary: int) -> CLIPTokenizer:
     for name in ("vocab.json", "merges.txt"):
         if not (folder / name).is_file():
             raise Problem(f"checkpoint file {folder / name} is missing", AS_PUBLISHED)
-    try:
-        tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-        tokenizer("a")  # a foreign vocabulary is noticed only in use
-    except Exception as broken:  # the Rust tokenizer raises bare Exception
-        reason = (str(broken) or type(broken).__name__).splitlines()[0]
-        raise Problem(f"tokenizer in {folder} cannot be read: {reason}", "copy the published folder again") from None
-    if len(tokenizer) > vocabulary:
-        raise Problem(
-            f"tokenizer in {folder} knows {len(tokenizer)} tokens, the text encoder beside it {vocabulary}",
-            "use the tokenizer and the text encoder of one base model",
-        )
-    return tokenizer
+    return read_tokenizer(CLIPTokenizer, folder, vocabulary)

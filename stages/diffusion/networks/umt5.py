@@ -9,13 +9,15 @@ from pathlib import Path
 
 import ftfy
 import torch
-from transformers import PreTrainedTokenizerBase, T5Tokenizer, UMT5Config, UMT5EncoderModel
+from transformers import T5Tokenizer, UMT5Config, UMT5EncoderModel
 
 from manifests.errors import Problem
 from stages.diffusion.networks.offload import at_work, offload
-from stages.diffusion.weights.checkpoint import load_strictly, read_config
+from stages.diffusion.weights.bounds import on_meta
+from stages.diffusion.weights.checkpoint import described_by, load_strictly, read_config
 from stages.diffusion.weights.published_names import AS_PUBLISHED
 from stages.diffusion.weights.sharded import read_network_state
+from stages.diffusion.weights.tokenizer import read_tokenizer
 
 TOKENS = 512  # the cross-attention splits words from picture tokens by this number
 KEPT = 64  # embeddings of prompts that are remembered, 4 MB each at the published width in half precision
@@ -24,7 +26,7 @@ KEPT = 64  # embeddings of prompts that are remembered, 4 MB each at the publish
 class PromptEncoder:
     """Tokenizer and text encoder. It waits on the CPU between prompts: its weights are larger than many a card."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, model: UMT5EncoderModel, device: str) -> None:
+    def __init__(self, tokenizer: T5Tokenizer, model: UMT5EncoderModel, device: str) -> None:
         self.tokenizer = tokenizer
         self.model = model
         offload(model, device)
@@ -94,32 +96,11 @@ def cleaned(prompt: str) -> str:
 
 
 def _build(folder: Path) -> UMT5EncoderModel:
-    try:
-        with torch.device("meta"):
-            return UMT5EncoderModel(UMT5Config(**read_config(folder)))
-    except Problem:
-        raise
-    except Exception as wrong:  # whatever a foreign configuration makes of the constructor
-        reason = (str(wrong) or type(wrong).__name__).splitlines()[0]
-        raise Problem(
-            f"checkpoint file {folder / 'config.json'} describes no UMT5 encoder: {reason}",
-            "copy the published folder again",
-        ) from None
+    with described_by(folder / "config.json", "UMT5 encoder"), on_meta():
+        return UMT5EncoderModel(UMT5Config(**read_config(folder)))
 
 
-def _tokenizer(folder: Path, vocabulary: int) -> PreTrainedTokenizerBase:
+def _tokenizer(folder: Path, vocabulary: int) -> T5Tokenizer:
     if not any((folder / name).is_file() for name in ("tokenizer.json", "spiece.model")):
         raise Problem(f"checkpoint file {folder / 'tokenizer.json'} is missing", AS_PUBLISHED)
-    try:
-        # by its class, never by what the folder names: that may be code of its own
-        tokenizer = T5Tokenizer.from_pretrained(folder, local_files_only=True)
-        tokenizer(["a"])
-    except Exception as broken:  # missing files, and the bare Exception of the Rust tokenizer
-        reason = (str(broken) or type(broken).__name__).splitlines()[0]
-        raise Problem(f"tokenizer in {folder} cannot be read: {reason}", "copy the published folder again") from None
-    if len(tokenizer) > vocabulary:
-        raise Problem(
-            f"tokenizer in {folder} knows {len(tokenizer)} tokens, the text encoder beside it {vocabulary}",
-            "use the tokenizer and the text encoder of one checkpoint",
-        )
-    return tokenizer
+    return read_tokenizer(T5Tokenizer, folder, vocabulary)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import pickle
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -106,14 +107,21 @@ def read_state(path: Path) -> dict[str, Any]:
 
 def build(kind: type[Network], config: Mapping[str, Any], source: Path) -> Network:
     """The diffusers network that a configuration describes, on the meta device. Raises `Problem` if it is none."""
+    with described_by(source, kind.__name__), on_meta():
+        return kind.from_config(config)
+
+
+@contextmanager
+def described_by(source: Path, what: str) -> Iterator[None]:
+    """For building a network within by the configuration `source`. Raises `Problem` when that describes no `what`."""
     try:
-        with on_meta():
-            return kind.from_config(config)
+        yield
+    except Problem:
+        raise
     except Exception as wrong:  # whatever a foreign configuration makes of the constructor
         reason = (str(wrong) or type(wrong).__name__).splitlines()[0]
-        raise Problem(
-            f"checkpoint file {source} describes no {kind.__name__}: {reason}", "copy the published file again"
-        ) from None
+        error = f"checkpoint file {source} describes no {what}: {reason}"
+        raise Problem(error, "copy the published folder again") from None
 
 
 def is_state(found: Any) -> bool:

@@ -18,6 +18,7 @@ from transformers import CLIPVisionModel
 from manifests.errors import Problem
 from stages.diffusion.networks.clip_vision import read_clip_vision
 from stages.diffusion.networks.text import TextEncoder
+from stages.diffusion.networks.umt5 import PromptEncoder
 from stages.diffusion.weights import bounds
 from stages.diffusion.weights.checkpoint import build, read_config, read_object, read_state
 
@@ -127,6 +128,13 @@ def test_a_network_that_nobody_has_is_not_built(
     path = tmp_path / "config.json"
     path.write_text(json.dumps(config))
     assert "config.json" in refusal(lambda: build(kind, read_config(tmp_path), path), expected).error
+
+
+def test_a_text_encoder_of_wan_that_nobody_has_is_not_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "MOST_MODULES", 500)
+    (tmp_path / "text_encoder").mkdir()
+    (tmp_path / "text_encoder" / "config.json").write_text(json.dumps({"num_layers": 3_000, "d_model": 8, "d_ff": 8}))
+    refusal(lambda: PromptEncoder.load(tmp_path, "cpu", torch.float32), "no UMT5 encoder: .* more than 500 modules")
 
 
 def test_only_networks_of_checkpoints_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
