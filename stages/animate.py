@@ -267,7 +267,7 @@ class Animate:
                 for done, number in enumerate(numbers):
                     alone = Segment(number, number + 1, whole=False)
                     denoised = animator.segment(clip, given.reference, given.driving, alone)
-                    parts = [(replace(alone, start=0, stop=1), denoised.latents)]
+                    parts = [(replace(alone, start=0, stop=1, kept=denoised.kept), denoised.latents)]
                     drawn.append(next(iter(animator.frames(parts, clip)))[0])
                     self._told("drawing, frame", done + 1, len(numbers))
                 took, poses = time.perf_counter() - begun, given.driving.poses

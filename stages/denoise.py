@@ -62,9 +62,10 @@ class StoredParts(Sequence[tuple[Segment, torch.Tensor]]):
             return [self[at] for at in range(len(self))[place]]
         segment, file = self._files[place]
         try:
-            return segment, read_latents(file, segment)[0].latents
+            denoised, _ = read_latents(file, segment)
         except Damaged as gone:  # another film of these latents was finished meanwhile, and removed them
             raise Again(gone.error, "run again: it is made anew") from None
+        return replace(segment, kept=denoised.kept), denoised.latents
 
 
 class Inputs(NamedTuple):

@@ -17,7 +17,7 @@ from stages.diffusion.animator import Denoised, Segment
 
 def write_latents(path: Path, denoised: Denoised, report: dict[str, Any], segment: Segment) -> None:
     """Store what a segment became, and the report on the poses that the clip follows."""
-    tensors = {name: one.contiguous() for name, one in denoised._asdict().items() if one is not None}
+    tensors = {name: one.contiguous() for name, one in denoised.tensors().items()}
     about = {**report, "sha256": _digest(tensors), "segment": [segment.start, segment.stop]}
     # in one entry: safetensors writes several in any order, and the same latents are to be the same bytes
     save_file(tensors, path, {"pose": json.dumps(about)})
@@ -29,7 +29,7 @@ def read_latents(path: Path, segment: Segment) -> tuple[Denoised, dict[str, Any]
         with safe_open(path, "pt") as stored:
             report = json.loads(stored.metadata()["pose"])
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-            denoised = Denoised(**tensors)
+            denoised = Denoised.of(tensors)
             # an earlier version stored neither digest nor segment
             if report.pop("segment", None) not in (None, [segment.start, segment.stop]):
                 raise ValueError("they are another segment's")
@@ -43,11 +43,11 @@ def read_latents(path: Path, segment: Segment) -> tuple[Denoised, dict[str, Any]
 
 def finite(denoised: Denoised) -> bool:
     """Whether no value is NaN or infinite."""
-    return all(bool(torch.isfinite(one).all()) for one in denoised if one is not None)
+    return all(bool(torch.isfinite(one).all()) for one in denoised.tensors().values())
 
 
 def _digest(tensors: dict[str, torch.Tensor]) -> str:
     digest = hashlib.sha256()
-    for name in sorted(tensors, key=lambda name: name != "latents"):
+    for name in sorted(tensors, key=lambda name: (name != "latents", name)):
         digest.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()

@@ -16,6 +16,7 @@ STAGES = {
     "dataset": "draw the people to train on and encode them",
     "image": "train the denoiser on single frames",
     "motion": "train its motion modules on clips",
+    "finishing": "train the network that makes pictures of latents and the warped reference",
     "keypoints": "train the keypoint net",
     "export": "copy the weights, in half precision, to where the animator is bundled",
 }

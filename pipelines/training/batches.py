@@ -12,6 +12,7 @@ import torch
 
 from pipelines.training.pictures import FRAMES, PICTURES, STILLS
 from stages.diffusion.drawn.codec import DrawnCodec
+from stages.diffusion.drawn.looks import Look
 from stages.diffusion.drawn.rigid_parts import Posture
 from stages.diffusion.drawn.warp import ReferenceWarp, encoded
 from stages.poses.conditioning import joints_of
@@ -22,11 +23,11 @@ from stages.poses.wholebody import openpose_order
 
 HELD_BACK = 32  # characters at a dataset's end that are shown and measured, never trained on
 # How often each still of a character is its reference: mostly the poses of a catalogue.
-REFERENCE_SHARES = (0.42, 0.42, 0.08, 0.08)
-JITTER = 0.5  # pixels, as an estimator errs
-DROPPED = 0.02  # of the points, as one that misses them
-REFERENCE_JITTER = (0.5, 0.5, 0.5, 2.0)  # pixels; a reference may be warped wrongly
-WITHOUT_WARP = 0.1  # of the rows: their reference's keypoints are unknown
+REFERENCE_SHARES = (0.44, 0.44, 0.06, 0.06)
+JITTER = 0.2  # pixels: a film shows what its poses say, so hardly any; a network blurs what it cannot know
+DROPPED = 0.01  # of the points, as an estimator misses them
+REFERENCE_JITTER = (0.6, 1.1, 1.1, 1.6)  # pixels, as the keypoint net errs: a reference is warped wrongly by as much
+WITHOUT_WARP = 0.06  # of the rows: their reference's keypoints are unknown
 PERSON_WEIGHT, HAND_WEIGHT, FACE_WEIGHT = 2.0, 3.0, 4.0  # beside a backdrop's 1
 
 _COCO_POINTS = 133
@@ -48,7 +49,7 @@ class Batch:
     references: torch.Tensor  # (rows, channels, height, width), unit variance
     targets: torch.Tensor  # (rows · frames, channels, height, width), unit variance
     poses: torch.Tensor  # (rows · frames, 3, 8 · height, 8 · width) in [0, 1]
-    warped: torch.Tensor  # (rows · frames, channels + 2, height, width): latents of unit variance and maps, or zeros
+    warped: torch.Tensor  # (rows · frames, 2 · channels + 3, height, width): latents and maps as `encoded`, or zeros
     weights: torch.Tensor  # (rows · frames, height, width): how much an error counts
 
     def to(self, device: str) -> Batch:
@@ -80,10 +81,12 @@ def gathered(
     codec: DrawnCodec,
     chosen: Sequence[tuple[int, int, Sequence[int] | np.ndarray]],
     random: np.random.Generator | None = None,
+    looks: list[Look | None] | None = None,
 ) -> Batch:
     """The batch of (character, reference's number, targets' numbers).
 
-    With `random` keypoints err as estimated ones, and some references cannot be warped.
+    With `random` keypoints err as estimated ones, and some references cannot be warped. `looks` becomes longer by those
+    of all targets.
     """
     height, width = (8 * side for side in dataset.latents.shape[-2:])
     references, targets, poses, warped, weights = [], [], [], [], []
@@ -98,7 +101,11 @@ def gathered(
         if random is not None and random.random() < WITHOUT_WARP:
             known = np.zeros_like(known)
         warp = ReferenceWarp(dataset.stills[character, reference], posture(known))
-        warped += [warp.to(posture(one)) for one in keypoints]
+        shown = [warp.to(posture(one)) for one in keypoints]
+        warped += shown
+        if looks is not None:
+            pictures = poses[-len(shown) :]
+            looks += [one and Look.made(warp, one, drawn) for one, drawn in zip(shown, pictures, strict=True)]
     return Batch(
         _normalised(np.stack(references), dataset),
         _normalised(np.concatenate(targets), dataset),

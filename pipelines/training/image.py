@@ -8,16 +8,10 @@ import numpy as np
 import torch
 from diffusers import DDIMScheduler
 
-from pipelines.training.batches import pictures_of
+from pipelines.training.batches import Batch, pictures_of
 from pipelines.training.dataset import Dataset
 from pipelines.training.networks import SCHEDULER, SPATIAL, continued, initialise, save
-from pipelines.training.objective import (
-    last_error,
-    timesteps,
-    training_attention,
-    velocity_errors,
-    weighted_mean,
-)
+from pipelines.training.objective import LAST, Begun, errors_from, training_attention, weighted_mean
 from pipelines.training.optimisation import Settings, Training
 from pipelines.training.pictures import SHAPES
 from pipelines.training.preview import Preview
@@ -58,19 +52,32 @@ def train(settings: Settings) -> None:
         seconds=settings.seconds or settings.choose(cpu=4500, gpu=1200),
     )
     rows, frames = settings.choose(cpu=(4, 4), gpu=(32, 6))
-    shown = training.spent
+    shown, begun = training.spent, None
     for step in training.steps():
         random, generator = training.random(), training.generator()
-        batch = pictures_of(datasets[shape_of(step)], codec, rows, frames, random).to(settings.device)
-        drawn = timesteps(len(batch.targets), generator)
-        noise = torch.randn(batch.targets.shape, generator=generator, device=settings.device)
+        if begun is None:
+            batch = pictures_of(datasets[shape_of(step)], codec, rows, frames, random).to(settings.device)
+            latents = noise = some_noise(batch, generator, random)
+            timestep = LAST
+        else:
+            batch, noise = begun.batch, begun.noise
+            timestep, latents = begun.later(scheduler, random)
         with settings.autocast(), training_attention(settings.device):
-            errors = velocity_errors(networks, batch, scheduler, noise, drawn)
-        training.update(weighted_mean(errors, batch.weights), last=last_error(errors, drawn))
+            errors, clean = errors_from(networks, batch, scheduler, latents, timestep)
+        begun = Begun(batch, noise, clean) if begun is None else None
+        training.update(weighted_mean(errors, batch.weights), timestep=timestep)
         if training.spent - shown >= PREVIEW_SECONDS:
             finish(training, settings, datasets)
             shown = training.spent
     finish(training, settings, datasets)
+
+
+def some_noise(batch: Batch, generator: torch.Generator, random: np.random.Generator) -> torch.Tensor:
+    """What films begin with: half of the time one noise for all frames, as by default, or one for each."""
+    shape = batch.targets.shape
+    count = 1 if random.random() < 0.5 else len(batch.targets)
+    noise = torch.randn((count, *shape[1:]), generator=generator, device=batch.targets.device)
+    return noise.expand(shape)
 
 
 def shape_of(step: int) -> int:

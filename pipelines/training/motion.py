@@ -12,13 +12,7 @@ from diffusers import DDIMScheduler
 from pipelines.training.batches import clips_of
 from pipelines.training.image import read_codec, read_datasets, shape_of
 from pipelines.training.networks import MOTION, SCHEDULER, save, with_fresh_motion
-from pipelines.training.objective import (
-    last_error,
-    timesteps,
-    training_attention,
-    velocity_errors,
-    weighted_mean,
-)
+from pipelines.training.objective import LAST, Begun, errors_from, training_attention, weighted_mean
 from pipelines.training.optimisation import Settings, Training
 from pipelines.training.pictures import FRAMES
 from pipelines.training.processes import launch, rank
@@ -44,17 +38,23 @@ def train(settings: Settings) -> None:
         folder=settings.output / "motion",
         seconds=settings.seconds or settings.choose(cpu=900, gpu=300),
     )
-    rows = settings.choose(cpu=2, gpu=24)
+    rows, begun = settings.choose(cpu=2, gpu=24), None
     scheduler, codec = DDIMScheduler.from_config(SCHEDULER), read_codec(settings)
     for step in training.steps():
         random, generator = training.random(), training.generator()
-        batch = clips_of(datasets[shape_of(step)], codec, rows, random).to(settings.device)
-        # one timestep and one noise for all frames of a clip, as in a film
-        drawn = timesteps(rows, generator).repeat_interleave(FRAMES)
-        noise = torch.randn((rows, *batch.targets.shape[1:]), generator=generator, device=settings.device)
+        if begun is None:
+            batch = clips_of(datasets[shape_of(step)], codec, rows, random).to(settings.device)
+            # one noise for all frames of a clip, as in a film
+            noise = torch.randn((rows, *batch.targets.shape[1:]), generator=generator, device=settings.device)
+            latents = noise = noise.repeat_interleave(FRAMES, dim=0)
+            timestep = LAST
+        else:
+            batch, noise = begun.batch, begun.noise
+            timestep, latents = begun.later(scheduler, random)
         with shifted(networks, random), settings.autocast(), training_attention(settings.device):
-            errors = velocity_errors(networks, batch, scheduler, noise.repeat_interleave(FRAMES, dim=0), drawn)
-        training.update(weighted_mean(errors, batch.weights), last=last_error(errors, drawn))
+            errors, clean = errors_from(networks, batch, scheduler, latents, timestep)
+        begun = Begun(batch, noise, clean) if begun is None else None
+        training.update(weighted_mean(errors, batch.weights), timestep=timestep)
     if rank() == 0:
         with training.averaged():
             save(networks, settings.output)

@@ -1,9 +1,11 @@
-"""What the animator's networks learn: velocities of latents under noise that ends in noise alone."""
+"""What the animator's networks learn: velocities of latents, from noise alone and from what they made of it."""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from diffusers import DDIMScheduler
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -11,34 +13,51 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from pipelines.training.batches import Batch
 from stages.diffusion.drawn.networks import DrawnNetworks
 
-LAST = 999  # the timestep that is noise alone: a film of one step is made there
-LAST_SHARE = 0.15
+LAST = 999  # the timestep that is noise alone: where every film begins
+# Second steps of films of 2, 3 and 4 steps, and how often each is trained.
+SECOND, SECOND_SHARES = (499, 666, 749), (0.75, 0.1, 0.15)
+ANY_SHARE = 0.1  # of the later steps: any timestep, from noisy targets, for films of more steps
 
 
-def timesteps(count: int, generator: torch.Generator) -> torch.Tensor:
-    """`count` timesteps, mostly late ones (1000·√u), and a share of them the last of all."""
-    late, last = torch.rand((2, count), generator=generator, device=generator.device)
-    return torch.where(last < LAST_SHARE, LAST, late.sqrt().mul(1000).long())
+@dataclass(frozen=True)
+class Begun:
+    """A batch of which the first step was taken."""
+
+    batch: Batch
+    noise: torch.Tensor  # (rows · frames, channels, height, width)
+    clean: torch.Tensor  # what that step makes of the noise
+
+    def later(self, scheduler: DDIMScheduler, random: np.random.Generator) -> tuple[int, torch.Tensor]:
+        """A later timestep, and latents as they come to it.
+
+        Mostly those that the networks have made themselves, as DDIM does without added noise. Unlike noisy targets
+        they give nothing of the targets away: the step learns to mend what the first one has left.
+        """
+        if random.random() < ANY_SHARE:
+            step, clean = int(1000 * np.sqrt(random.random())), self.batch.targets
+        else:
+            step, clean = int(random.choice(SECOND, p=SECOND_SHARES)), self.clean
+        return step, scheduler.add_noise(clean, self.noise, torch.full((len(clean),), step, device=clean.device))
 
 
-def velocity_errors(
-    networks: DrawnNetworks, batch: Batch, scheduler: DDIMScheduler, noise: torch.Tensor, steps: torch.Tensor
-) -> torch.Tensor:
-    """Squared errors of the predicted velocities, (rows · frames, height, width); `noise`, `steps` one per target."""
-    noisy = scheduler.add_noise(batch.targets, noise, steps)
-    velocity = scheduler.get_velocity(batch.targets, noise, steps)
-    predicted = networks(noisy, steps, batch.references, batch.poses, batch.warped).flatten(0, 1)
-    return (predicted.float() - velocity).square().mean(1)
+def errors_from(
+    networks: DrawnNetworks, batch: Batch, scheduler: DDIMScheduler, latents: torch.Tensor, step: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Squared errors of the velocities that would lead from `latents` to the targets, and where those predicted lead.
+
+    (rows · frames, height, width), and clean latents without a gradient.
+    """
+    kept = scheduler.alphas_cumprod[step].to(latents)
+    signal, rest = kept.sqrt(), (1 - kept).sqrt()
+    steps = torch.full((len(latents),), step, device=latents.device)
+    predicted = networks(latents, steps, batch.references, batch.poses, batch.warped).flatten(0, 1).float()
+    wanted = (signal * latents - batch.targets) / rest
+    return (predicted - wanted).square().mean(1), (signal * latents - rest * predicted).detach()
 
 
 def weighted_mean(errors: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """The mean of errors with their weights, both (n, height, width)."""
     return (errors * weights).sum() / weights.sum()
-
-
-def last_error(errors: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
-    """An estimate of the plain mean error at the last timestep: right in the mean over batches."""
-    return (errors.mean((1, 2)) * (steps == LAST)).mean() / LAST_SHARE
 
 
 def training_attention(device: str) -> AbstractContextManager:

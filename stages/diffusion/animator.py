@@ -155,6 +155,8 @@ class Segment:
     carry: torch.Tensor | None = None  # what the segment before has handed on
     taken_over: int = 0  # frames at its beginning that the segment before has drawn, and that are dropped here
     whole: bool = True  # it is the only one of its clip
+    # where it is decoded: what it has kept for that
+    kept: Mapping[str, torch.Tensor] | None = field(default=None, compare=False)
     # called with the steps that are done, in parts of one too, and the number of steps: often enough to show progress
     told: StepsTold = field(default=silent, compare=False)
 
@@ -166,11 +168,30 @@ class Segment:
         return [frame % num_frames for frame in range(self.start, self.stop)]
 
 
+_KEPT = "kept."  # before the names of what is kept beside latents and carry
+
+
 class Denoised(NamedTuple):
     """What became of a segment. A stage stores both and looks into neither."""
 
     latents: torch.Tensor  # what `frames` decodes, on the CPU
     carry: torch.Tensor | None = None  # what the next segment needs of this one: all that a chained system remembers
+    kept: Mapping[str, torch.Tensor] | None = None  # what `frames` needs beside the latents, by names of its own
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All of them by name, "latents" first, as they are stored."""
+        found = {
+            "latents": self.latents,
+            "carry": self.carry,
+            **{f"kept.{n}": one for n, one in (self.kept or {}).items()},
+        }
+        return {name: one for name, one in found.items() if one is not None}
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, torch.Tensor]) -> Denoised:
+        """From what `tensors` gave. Raises `KeyError` and `TypeError` where they are others."""
+        kept = {name.removeprefix(_KEPT): one for name, one in tensors.items() if name.startswith(_KEPT)}
+        return cls(**{name: one for name, one in tensors.items() if not name.startswith(_KEPT)}, kept=kept or None)
 
 
 Parts = Sequence[tuple[Segment, "torch.Tensor"]]  # a clip's segments in order and their latents, read when asked for

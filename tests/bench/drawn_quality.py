@@ -24,7 +24,6 @@ from pipelines.training.batches import person
 from pipelines.training.people import draw, random_character, random_motion, standing
 from pipelines.training.pictures import HELD_OUT
 from stages.bundled import bundled
-from stages.diffusion.animator import Segment
 from stages.diffusion.animators import ANIMATORS, load_animator
 from stages.diffusion.drawn.animator import Drawn
 from stages.poses.conditioning import DrawnPoses
@@ -41,7 +40,7 @@ from stages.video.quality.truth import psnr, ssim
 from stages.video.quality.warping import WarpingError
 from tests.bench.drawn_keypoints import NET, Found
 from tests.made.faults import TORSO
-from tests.made.seam import frames_of, latents_of
+from tests.made.seam import film_of
 
 FPS = 12
 
@@ -95,8 +94,7 @@ def found_in(net: DWPose, picture: np.ndarray) -> People:
 def animated(animator: Drawn, sample: Sample, **options: object) -> np.ndarray:
     """The film of a sample, uint8 (frames, height, width, 3)."""
     clip = sample.clip.model_copy(update={"options": options})
-    latents = latents_of(animator, clip, sample.reference, sample.poses, Segment(0, len(sample.poses)))
-    return np.concatenate(list(frames_of(animator, latents, clip)))
+    return film_of(animator, clip, sample.reference, sample.poses)
 
 
 def decoded_again(animator: Drawn, film: np.ndarray) -> np.ndarray:

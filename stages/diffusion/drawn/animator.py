@@ -16,8 +16,10 @@ import torch
 from torch import nn
 
 from stages.diffusion.animator import Denoised, Driving, Parts, PosePictures, Segment, Skeletons
-from stages.diffusion.drawn.codec import DrawnCodec
+from stages.diffusion.drawn.codec import PATCH, DrawnCodec
 from stages.diffusion.drawn.facts import DRAWN, DrawnOptions
+from stages.diffusion.drawn.finishing import Finishing
+from stages.diffusion.drawn.looks import JOINTS, Look, Looks, as_tensors, kept, reference_warp
 from stages.diffusion.drawn.networks import LATENT_CHANNELS, DrawnNetworks
 from stages.diffusion.drawn.rigid_parts import Posture
 from stages.diffusion.drawn.warp import ReferenceWarp, Warped, encoded
@@ -68,9 +70,10 @@ class Drawn:
         """Read a folder as the training leaves it. Raises `Problem` where a part is missing or does not fit."""
         check_digests(checkpoint)
         codec = load_network(DrawnCodec, checkpoint / "codec", device, dtype)
+        finishing = load_network(Finishing, checkpoint / "finishing", device, dtype)
         return cls(
             DrawnNetworks.load(checkpoint, device, dtype),
-            LatentImages(_Autoencoder(codec), 1 / codec.config.latent_std),
+            LatentImages(_Autoencoder(codec, finishing), 1 / codec.config.latent_std),
             read_scheduler_config(checkpoint / "scheduler"),
         )
 
@@ -79,11 +82,17 @@ class Drawn:
         """Denoise one segment → (frames, 8, height/8, width/8), float32 on the CPU. Arguments as `Animator.segment`."""
         for step in self.steps(clip, reference, driving.poses, segment):
             finished = step.latents
-        return Denoised(finished.float().cpu())
+        options, poses = DrawnOptions(**clip.options), driving.poses
+        picture = fit(reference, clip.width, clip.height, clip.fit)
+        known = kept(picture, poses, segment.shown(len(poses))) if options.warp else None
+        return Denoised(finished.float().cpu(), kept=known)
 
     def frames(self, parts: Parts, clip: Clip) -> Iterator[np.ndarray]:
         """Decode in batches: uint8 (n, height, width, 3)."""
-        return self.images.frames(cross_faded(parts), rounded=True)
+        known = parts[0][0].kept
+        if known is None:
+            return self.images.frames(cross_faded(parts), rounded=True)
+        return self.images.frames(_looked_at(parts, reference_warp(known)), rounded=True)
 
     def steps(self, clip: Clip, reference: np.ndarray, poses: PosePictures, segment: Segment) -> Iterator[Step]:
         """The denoising steps of one segment, on the networks' device."""
@@ -180,12 +189,37 @@ def warped(reference: np.ndarray, poses: PosePictures, frames: Iterable[int]) ->
         yield None if joints is None else warp.to(Posture.of(*joints))
 
 
-class _Autoencoder(nn.Module):
-    """The codec under the names by which diffusers' autoencoders are called."""
+class _WithJoints(Sequence[tuple[Segment, torch.Tensor]]):
+    """Parts whose latents have the joints of every frame behind them: (frames, latents and joints, 1, 1)."""
 
-    def __init__(self, codec: DrawnCodec) -> None:
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def __getitem__(self, place: int) -> tuple[Segment, torch.Tensor]:
+        segment, latents = self._parts[place]
+        joints = segment.kept["joints"][1:]
+        return segment, torch.cat([latents.flatten(1), joints.flatten(1)], dim=1)[..., None, None]
+
+
+def _looked_at(parts: Parts, warp: ReferenceWarp) -> Iterator[tuple[torch.Tensor, Looks]]:
+    """Latents as `cross_faded` gives them, and the looks of their frames."""
+    height, width = (side // PATCH for side in warp.backdrop.shape[:2])
+    for joined in cross_faded(_WithJoints(parts)):
+        latents, joints = joined[..., 0, 0].split((LATENT_CHANNELS * height * width, 3 * JOINTS), dim=1)
+        looks = Looks(warp, joints.unflatten(1, (JOINTS, 3)).numpy())
+        yield latents.unflatten(1, (LATENT_CHANNELS, height, width)), looks
+
+
+class _Autoencoder(nn.Module):
+    """Codec and finishing network under the names by which diffusers' autoencoders are called."""
+
+    def __init__(self, codec: DrawnCodec, finishing: Finishing) -> None:
         super().__init__()
         self.codec = codec
+        self.finishing = finishing
 
     @property
     def device(self) -> torch.device:
@@ -198,5 +232,16 @@ class _Autoencoder(nn.Module):
     def encode(self, pictures: torch.Tensor) -> SimpleNamespace:
         return SimpleNamespace(latent_dist=SimpleNamespace(mean=self.codec.encode(pictures)))
 
-    def decode(self, latents: torch.Tensor, return_dict: bool = False) -> tuple[torch.Tensor]:
-        return (self.codec.decode(latents),)
+    def decode(
+        self, latents: torch.Tensor, looks: Sequence[Look | None] | None = None, return_dict: bool = False
+    ) -> tuple[torch.Tensor]:
+        """Frames that the reference is known in the pose of are finished by it."""
+        known = [number for number, look in enumerate(looks or ()) if look is not None]
+        if not known:
+            return (self.codec.decode(latents),)
+        finished = self.finishing(latents[known], *as_tensors([looks[number] for number in known], latents))
+        if len(known) == len(latents):
+            return (finished,)
+        decoded = self.codec.decode(latents)
+        decoded[known] = finished
+        return (decoded,)

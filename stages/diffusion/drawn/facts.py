@@ -14,7 +14,7 @@ class DrawnOptions(Options):
     """The bundled animator's own options: all exist to show what they are for."""
 
     noise: Literal["shared", "independent"] = Field("shared", description="one noise for all frames, or one for each")
-    warp: bool = Field(True, description="whether the network is shown the reference warped into every pose")
+    warp: bool = Field(True, description="whether the networks are shown the reference warped into every pose")
     motion: bool = Field(True, description="whether the temporal modules take part")
 
 
@@ -30,7 +30,7 @@ DRAWN = Facts(
     overlap=4,
     steps=2,
     guidance=(),
-    checkpoint=("codec", "unet", "reference", "pose_guider", "motion", "scheduler"),
+    checkpoint=("codec", "unet", "reference", "pose_guider", "motion", "finishing", "scheduler"),
     licence="Apache-2.0, trained by this repository on people it draws itself",
     options=DrawnOptions,
     checkpoint_settings=("digests.json",),

@@ -26,7 +26,7 @@ from stages.diffusion.weights.checkpoint import State, load_strictly, read_confi
 from stages.diffusion.weights.motion_checkpoint import motion_unet_state
 
 LATENT_CHANNELS = 8
-WARP_CHANNELS = LATENT_CHANNELS + MAPS
+WARP_CHANNELS = 2 * LATENT_CHANNELS + MAPS
 REFERENCE_TIMESTEP = 0  # the reference is clean
 
 PARTS = ("unet", "reference", "pose_guider")

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-NOSE, NECK, HIPS = 0, 1, (8, 11)
+NOSE, NECK, HIPS, KNEES, ANKLES = 0, 1, (8, 11), (9, 12), (10, 13)
 NARROWEST = 0.55  # of its width that a trunk keeps in profile
 
 _FACE = (0, 14, 15, 16, 17)
@@ -26,6 +26,7 @@ _QUARTER = np.array([[0, 1], [-1, 0]], np.float32)  # row vectors @ it: from the
 _ON_BALL = {0: (0, -0.2, 1), 14: (-0.36, 0.02, 0.9), 15: (0.36, 0.02, 0.9), 16: (-1, -0.08, 0), 17: (1, -0.08, 0)}
 _NECK_WEIGHT, _PRIOR = 0.3, 0.1  # beside 1 of a point of the face
 _BALL_RADIUS, _HEAD_RADIUS, _TRUNK_RADIUS = 0.09, 0.15, 0.14  # of the body's size
+_SPAN_RADIUS, _NARROWEST_SPAN = 0.13, 0.015  # of the body's size
 
 
 class Limb(NamedTuple):
@@ -87,6 +88,54 @@ class Part:
     front: float
     trust: float  # 0…1: how much of what it shows here the reference shows
     ball: tuple[float, float] | None = None  # by how much it has turned, radians, and its radius in pixels here
+
+
+@dataclass(frozen=True)
+class Span:
+    """What hangs between two legs in both postures, from one pair of joints to the next: a skirt, if there is one."""
+
+    origin: np.ndarray
+    axis: np.ndarray
+    length: float
+    halves: tuple[float, float]  # half of how far the right limb is from the left, pixels; negative from behind
+    origin_there: np.ndarray
+    axis_there: np.ndarray
+    length_there: float
+    halves_there: tuple[float, float]
+    across: float  # pixels there per pixel here, outside the limbs
+    radius: float  # how far it reaches outside the limbs, pixels here
+    front: float = 0.2  # before legs, behind arms
+
+
+def spans_in(posture: Posture, reference: Posture) -> list[Span]:
+    """What may hang between the legs that both postures show: above the knees, and below."""
+    scale, size = _scale_and_size(posture, reference)
+    both = reference.seen & posture.seen
+    return [
+        _span(posture, reference, scale, size, start, end)
+        for start, end in ((HIPS, KNEES), (KNEES, ANKLES))
+        if size and both[[*start, *end]].all()
+    ]
+
+
+def _span(
+    posture: Posture, reference: Posture, scale: float, size: float, start: tuple[int, int], end: tuple[int, int]
+) -> Span:
+    least = _NARROWEST_SPAN * size
+    (here, there) = (_hanging(posture, start, end, least), _hanging(reference, start, end, least / scale))
+    return Span(*here, *there, 1 / scale, _SPAN_RADIUS * size)
+
+
+def _hanging(
+    posture: Posture, start: tuple[int, int], end: tuple[int, int], least: float
+) -> tuple[np.ndarray, np.ndarray, float, tuple[float, float]]:
+    """Origin, axis, length and halves of what hangs between two pairs of joints."""
+    origin = posture.middle(start)
+    axis, length = _axis(origin, posture.middle(end))
+    across = np.array([-axis[1], axis[0]])
+    halves = [float((posture.points[right] - posture.points[left]) @ across) / 2 for right, left in (start, end)]
+    first, last = (half if abs(half) > least else np.copysign(least, half) for half in halves)
+    return origin, axis, length, (float(first), float(last))
 
 
 def parts_in(posture: Posture, reference: Posture) -> list[Part]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +27,8 @@ from stages.diffusion.weights.checkpoint import (
 )
 
 log = logging.getLogger(__name__)
+
+Beside = tuple[torch.Tensor, Sequence[Any]]  # latents, and what an autoencoder of its own is given of each of them
 
 TOO_LARGE = "use a smaller size, or a device with more memory"
 
@@ -78,16 +81,17 @@ class LatentImages:
         return found.mean, found.logvar
 
     @torch.inference_mode()
-    def decode(self, parts: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
+    def decode(self, parts: Iterable[torch.Tensor | Beside]) -> Iterator[torch.Tensor]:
         """Some of (frames, 4, h, w) → batches of (n, 3, 8·h, 8·w) in [0, 1], float32 on the autoencoder's device.
 
+        An autoencoder that decodes by more than latents is given what lies beside each frame's.
         From the first batch that overflows half precision on, in float32. Raises `NotFinite` where that overflows too,
         `Problem` where there is no memory for a single frame.
         """
         with at_work(self.autoencoder):
             yield from self._decode(parts)
 
-    def frames(self, parts: Iterable[torch.Tensor], rounded: bool = False) -> Iterator[np.ndarray]:
+    def frames(self, parts: Iterable[torch.Tensor | Beside], rounded: bool = False) -> Iterator[np.ndarray]:
         """Some of (frames, 4, h, w) → batches of uint8 (n, 8·h, 8·w, 3), truncated as the papers' writers do.
 
         Or `rounded`.
@@ -96,13 +100,15 @@ class LatentImages:
             levels = decoded * 255 + (0.5 if rounded else 0)
             yield levels.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
 
-    def _decode(self, parts: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
+    def _decode(self, parts: Iterable[torch.Tensor | Beside]) -> Iterator[torch.Tensor]:
         room, precisely = DecodeRoom(self.autoencoder.device, self.decode_frames), False
-        for latents in parts:
+        for part in parts:
+            latents, beside = part if isinstance(part, tuple) else (part, None)
             pixels, done = latents.shape[-2] * latents.shape[-1] * 64, 0
             while done < len(latents):
                 batch = latents[done : done + room.frames(pixels)]
-                decoded = self._decoded(batch, pixels, room, precisely)
+                more = () if beside is None else (beside[done : done + len(batch)],)
+                decoded = self._decoded(batch, more, pixels, room, precisely)
                 if decoded is None:
                     continue  # with fewer frames
                 if not bool(torch.isfinite(decoded).all()):  # as uint8 it would be black
@@ -117,12 +123,14 @@ class LatentImages:
     def _mean(self, pixels: torch.Tensor) -> torch.Tensor:
         return self.autoencoder.encode(pixels.to(self.autoencoder.dtype)).latent_dist.mean
 
-    def _decoded(self, batch: torch.Tensor, pixels: int, room: DecodeRoom, precisely: bool) -> torch.Tensor | None:
+    def _decoded(
+        self, batch: torch.Tensor, more: Sequence[Any], pixels: int, room: DecodeRoom, precisely: bool
+    ) -> torch.Tensor | None:
         """What the decoder answers for frames of `pixels` each; None where they were too many for the memory."""
         try:
             with room.measured(len(batch) * pixels), self._in_float32() if precisely else nullcontext():
                 scaled = batch.to(self.autoencoder.device, self.autoencoder.dtype) / self._scale
-                return self.autoencoder.decode(scaled, return_dict=False)[0]
+                return self.autoencoder.decode(scaled, *more, return_dict=False)[0]
         except RuntimeError as error:
             if not out_of_memory(error):
                 raise

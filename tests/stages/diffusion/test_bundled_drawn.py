@@ -21,14 +21,13 @@ from pipelines.training.catalogue import clips
 from pipelines.training.people import draw, random_character, random_motion, standing
 from pipelines.training.pictures import HELD_OUT
 from stages.bundled import bundled
-from stages.diffusion.animator import Segment
 from stages.diffusion.animators import ANIMATORS, load_animator
 from stages.diffusion.drawn.animator import Drawn
 from stages.poses.conditioning import DrawnPoses
 from stages.poses.drawing.dwpose import draw as skeleton_drawing
 from stages.poses.drawing.skeleton import dwpose
 from stages.poses.keypoints import Keypoints
-from tests.made.seam import frames_of, latents_of
+from tests.made.seam import film_of
 
 FOLDER = Path(bundled("bundled:drawn"))
 FRAMES = 4
@@ -87,8 +86,7 @@ def test_a_person_never_seen_follows_the_motion_in_their_own_clothes(
 
     def close(**options: bool) -> float:
         made = clip.model_copy(update={"options": options})
-        latents = latents_of(animator, made, still.picture, poses, Segment(0, FRAMES))
-        return decibels(np.concatenate(list(frames_of(animator, latents, made))), truth)
+        return decibels(film_of(animator, made, still.picture, poses), truth)
 
     copied = decibels(np.broadcast_to(still.picture, truth.shape), truth)
     assert close() > close(warp=False) > copied + 3

@@ -16,6 +16,7 @@ from stages.diffusion.animator import Segment
 from stages.diffusion.animators import ANIMATORS
 from stages.diffusion.drawn.animator import Drawn, warped
 from stages.diffusion.drawn.codec import DrawnCodec
+from stages.diffusion.drawn.finishing import Finishing
 from stages.diffusion.drawn.networks import DrawnNetworks
 from tests.made.seam import frames_of, latents_of
 from tests.made.walking import Walking, joints
@@ -35,6 +36,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save(networks, folder)
     codec = DrawnCodec(encoder_channels=(8, 8), decoder_channels=(8, 8, 8), latent_std=0.5)
     codec.save_pretrained(folder / "codec")
+    Finishing(channels=(8, 8, 8)).save_pretrained(folder / "finishing")
     DDIMScheduler.from_config(SCHEDULER).save_config(folder / "scheduler")
     return folder
 
