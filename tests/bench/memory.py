@@ -33,6 +33,7 @@ from stages.diffusion.animate_anyone.settings import PublishedSettings
 from stages.diffusion.animate_anyone.unet import PosedUNet, build_denoising_network
 from stages.diffusion.drawn.animator import Drawn
 from stages.diffusion.drawn.codec import DrawnCodec
+from stages.diffusion.drawn.finishing import Finishing
 from stages.diffusion.drawn.networks import LATENT_CHANNELS, PARTS, WARP_CHANNELS, DrawnNetworks
 from stages.diffusion.dreampose.animator import DreamPose
 from stages.diffusion.dreampose.checkpoint import IN_CHANNELS
@@ -166,11 +167,14 @@ def drawn() -> dict[str, Any]:
     folder = Path(bundled("bundled:drawn"))
     networks = DrawnNetworks({part: read_config(folder / part) for part in (*PARTS, "motion")})
     with torch.device("meta"):
-        codec = DrawnCodec.from_config(read_config(folder / "codec"))
+        pictures = (
+            DrawnCodec.from_config(read_config(folder / "codec")),
+            Finishing.from_config(read_config(folder / "finishing")),
+        )
     given = networks.condition(empty(1, LATENT_CHANNELS, SIDE, SIDE))
     frame = networks.pose_guider(empty(1, 3, 8 * SIDE, 8 * SIDE)), empty(1, WARP_CHANNELS, SIDE, SIDE)
     parts = {"unet": networks.unet, "reference": networks.reference, "pose_guider": networks.pose_guider}
-    parts |= {"autoencoder": codec}
+    parts |= {"autoencoder": nn.ModuleList(pictures)}
     return told(parts, Drawn.waiting, 2 * numbers(given.reference), 0, numbers(frame), by_step=False)
 
 

@@ -29,7 +29,9 @@ from stages.diffusion.animate_anyone.settings import PublishedSettings
 from stages.diffusion.animate_anyone.unet import PosedUNet, Stem, build_denoising_network
 from stages.diffusion.animators import ANIMATORS
 from stages.diffusion.drawn.codec import DrawnCodec
+from stages.diffusion.drawn.finishing import Finishing
 from stages.diffusion.drawn.networks import LATENT_CHANNELS, PARTS, WARP_CHANNELS, DrawnNetworks
+from stages.diffusion.drawn.warp import MAPS
 from stages.diffusion.dreampose.checkpoint import IN_CHANNELS
 from stages.diffusion.dreampose.unet import Conditioning as ContextConditioning
 from stages.diffusion.dreampose.unet import ContextUNet
@@ -236,7 +238,10 @@ def drawn(height: int, width: int) -> Counts:
     counts = Counts(window)
     networks = DrawnNetworks({part: read_config(folder / part) for part in (*PARTS, "motion")})
     with torch.device("meta"):
-        codec = DrawnCodec.from_config(read_config(folder / "codec"))
+        codec, finishing = (
+            network.from_config(read_config(folder / part))
+            for network, part in ((DrawnCodec, "codec"), (Finishing, "finishing"))
+        )
     latents, picture = empty(window, LATENT_CHANNELS, height, width), empty(1, 3, 8 * height, 8 * width)
     with torch.no_grad():
         given, pose = networks.condition(latents[:1]), networks.pose_guider(picture.expand(window, -1, -1, -1))
@@ -248,8 +253,15 @@ def drawn(height: int, width: int) -> Counts:
         lambda deep: networks.denoiser.predict_again(*inputs, deep),
     )
     counts.add("clip", lambda: networks.condition(codec.encode(picture)))
-    counts.add("picture", lambda: (networks.pose_guider(picture), codec.encode(picture)))  # the warped reference
-    counts.decoded(lambda frames: codec.decode(empty(frames, LATENT_CHANNELS, height, width)), 64 * height * width)
+    # the reference is warped twice
+    counts.add("picture", lambda: (networks.pose_guider(picture), codec.encode(picture), codec.encode(picture)))
+
+    def finished(frames: int) -> torch.Tensor:
+        pixels, halves = (8 * height, 8 * width), (4 * height, 4 * width)
+        known = (empty(frames, channels, *size) for channels, size in ((9, pixels), (3, pixels), (MAPS, halves)))
+        return finishing(empty(frames, LATENT_CHANNELS, height, width), *known)
+
+    counts.decoded(finished, 64 * height * width)
     return counts
 
 

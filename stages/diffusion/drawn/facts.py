@@ -42,6 +42,6 @@ DRAWN = Facts(
     aligns=True,
     bundled="bundled:drawn",
     deals_windows=True,
-    parameters=11.2,
+    parameters=13.3,
     segments=Segments(240, halo=16),
 )

@@ -1,6 +1,7 @@
 """Promises of the bundled animator `drawn`, on tiny random weights."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from shutil import copy, copytree, rmtree
 
@@ -12,12 +13,13 @@ from diffusers import DDIMScheduler
 from manifests.clip import Clip
 from manifests.errors import Problem
 from pipelines.training.networks import MOTION, SCHEDULER, initialise, save
-from stages.diffusion.animator import Segment
+from stages.diffusion.animator import Driving, Segment
 from stages.diffusion.animators import ANIMATORS
 from stages.diffusion.drawn.animator import Drawn, warped
 from stages.diffusion.drawn.codec import DrawnCodec
 from stages.diffusion.drawn.finishing import Finishing
 from stages.diffusion.drawn.networks import DrawnNetworks
+from stages.latents_file import read_latents, write_latents
 from tests.made.seam import frames_of, latents_of
 from tests.made.walking import Walking, joints
 from tests.stages.diffusion.test_drawn_networks import TINY, stir
@@ -85,6 +87,43 @@ def test_a_frame_without_a_person_has_no_warped_reference() -> None:
     shown.joints = lambda frame: None if frame == 1 else joints(frame, WIDTH, HEIGHT)
     first, second, third = warped(image(0), shown, range(3))
     assert (first is None, second is None, third is None) == (False, True, False)
+
+
+def films(animator: Drawn, shown: Walking, segments: list[Segment], folder: Path, **options: bool) -> np.ndarray:
+    """The film of segments that were stored and read again."""
+    asked, parts = clip(options=options), []
+    for segment in segments:
+        denoised = animator.segment(asked, image(0), Driving(shown), segment)
+        file = folder / f"{segment.start}-{len(list(folder.iterdir()))}.safetensors"
+        write_latents(file, denoised, {}, segment)
+        again, _ = read_latents(file, segment)
+        parts.append((replace(segment, kept=again.kept), again.latents))
+    return np.concatenate(list(animator.frames(parts, asked)))
+
+
+def test_what_is_kept_with_latents_finishes_the_film_whatever_segments_it_was_cut_into(
+    animator: Drawn, tmp_path: Path
+) -> None:
+    shown, without = walking(9, 9), {"motion": False}
+    whole = films(animator, shown, [Segment(0, 9)], tmp_path, **without)
+    cut = films(animator, shown, [Segment(0, 6, whole=False), Segment(4, 9, 1, whole=False)], tmp_path, **without)
+    assert np.abs(whole.astype(int) - cut).max() <= 1
+    latents = latents_of(animator, clip(options=without), image(0), shown, Segment(0, 9))
+    decoded = np.concatenate(list(frames_of(animator, latents, clip())))
+    assert np.abs(whole.astype(int) - decoded).max() > 20
+
+
+def test_frames_without_a_person_and_films_without_a_warp_are_what_the_codec_makes_of_them(
+    animator: Drawn, tmp_path: Path
+) -> None:
+    shown = walking(3, 9)
+    shown.joints = lambda frame: None if frame == 1 else joints(frame, WIDTH, HEIGHT)
+    film = films(animator, shown, [Segment(0, 3)], tmp_path)
+    decoded = list(frames_of(animator, latents_of(animator, clip(), image(0), shown, Segment(0, 3)), clip()))
+    alike = [np.array_equal(*pair) for pair in zip(film, np.concatenate(decoded), strict=True)]
+    assert alike == [False, True, False]
+    asked = clip(options={"warp": False})
+    assert animator.segment(asked, image(0), Driving(shown), Segment(0, 3)).kept is None
 
 
 @pytest.mark.parametrize(("frames", "width", "height"), [(1, 64, 96), (4, 96, 64), (9, 64, 64)])
