@@ -18,7 +18,7 @@ from pipelines.training.codec import as_input
 from pipelines.training.image import read_codec
 from pipelines.training.networks import SCHEDULER, SPATIAL, continued, initialise
 from pipelines.training.optimisation import Settings, Training
-from pipelines.training.pictures import PICTURES, SHAPES, STILLS, TRAINING, sitting
+from pipelines.training.pictures import FRESH, PICTURES, SHAPES, STILLS, sitting
 from pipelines.training.preview import animated
 from pipelines.training.processes import launch
 from stages.diffusion.drawn.codec import PATCH, DrawnCodec
@@ -116,7 +116,7 @@ def made_of(networks: DrawnNetworks, codec: DrawnCodec, random: np.random.Genera
     """Some pictures of people that are drawn for it, as the networks make them."""
     device, (width, height) = codec.device, SHAPES[0]
     pictures, keypoints = [], []
-    for seed in random.integers(TRAINING, size=ROWS):
+    for seed in random.integers(*FRESH, ROWS):
         reference = random.choice(STILLS, p=REFERENCE_SHARES)
         others = random.choice(np.delete(np.arange(PICTURES), reference), FRAMES, replace=False)
         sat = sitting(int(seed), width, height, [reference, *others])

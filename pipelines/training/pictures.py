@@ -16,8 +16,10 @@ SHAPES = ((192, 256), (224, 224))  # width, height
 STILLS = 4
 FRAMES = 8
 PICTURES = STILLS + FRAMES
-# Seeds of people and motions to train on lie below; those to evaluate and to show begin at HELD_OUT.
+# Seeds of people and motions to train on lie below, those of people who are drawn while a training goes on are FRESH;
+# those to evaluate and to show begin at HELD_OUT.
 TRAINING = 100_000
+FRESH = (200_000, 900_000)
 HELD_OUT = 1_000_000
 
 

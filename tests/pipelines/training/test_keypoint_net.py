@@ -22,9 +22,10 @@ from pipelines.training import keypoint_crops, keypoints
 from pipelines.training.keypoint_crops import MIRRORED, training_crops
 from pipelines.training.keypoint_net import HEIGHT, POINTS, SPREAD, STRIDE, WIDTH, KeypointNet, responses
 from pipelines.training.keypoint_onnx import write_onnx
+from pipelines.training.keypoints import EACH, Gallery, any_pose
 from pipelines.training.optimisation import Settings, Training
 from pipelines.training.people import draw, random_character, random_motion, standing
-from pipelines.training.pictures import HELD_OUT, Album
+from pipelines.training.pictures import HELD_OUT, SHAPES, Album
 from stages.extract_pose import ExtractPose
 from stages.poses.estimators.dwpose import DWPose
 from stages.poses.estimators.rtmpose import PoseNet, decode_simcc
@@ -207,10 +208,30 @@ def test_training_lowers_the_loss_and_goes_on_where_it_stopped(tmp_path: Path, m
     monkeypatch.setattr(
         keypoints, "Training", lambda *given, **named: Training(*given, **named, clock=count().__next__)
     )
-    drawings = [draw(random_character(seed), standing(seed), 192, 256) for seed in range(4)]
-    albums = [Album(*(np.stack([getattr(one, name) for one in drawings]) for name in ("picture", "keypoints")))]
+    monkeypatch.setattr(keypoints, "FIRST", 2)
+    galleries = [Gallery(12, *shape) for shape in SHAPES]
     for steps in (5, 30):
-        keypoints.train(albums, Settings(output=tmp_path), seconds=steps, batch=2)
+        keypoints.train(galleries, Settings(output=tmp_path), seconds=steps, batch=4)
     lines = [json.loads(line) for line in (tmp_path / "keypoints" / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [5, 15, 25, 30]
     assert lines[-1]["place"] < lines[1]["place"] < lines[0]["place"]
+
+
+def test_a_gallery_exchanges_its_oldest_pictures_for_those_of_other_people() -> None:
+    gallery, random = Gallery(6, 96, 128), np.random.default_rng(0)
+    assert len(gallery.album.pictures) == 0
+    gallery.renew(random)
+    first = gallery.album
+    assert first.pictures.shape == (EACH, 128, 96, 3)
+    kept = first.pictures.copy()
+    gallery.renew(random)
+    after = gallery.album
+    assert (len(after.pictures), len(after.keypoints)) == (6, 6)
+    same = [any(np.array_equal(one, other) for other in after.pictures) for one in kept]
+    assert same == [False, False, True, True]
+
+
+def test_people_are_seen_from_all_sides() -> None:
+    yaws = [abs((any_pose(np.random.default_rng(seed)).yaw + 180) % 360 - 180) for seed in range(600)]
+    behind = np.mean(np.array(yaws) > 120)
+    assert 0.08 < behind < 0.3
