@@ -17,13 +17,12 @@ from manifests.work import Work
 from pipelines.planning.operations import branches_of, denoised_frames, operations_of, windows_of
 from stages.bundled import bundled
 from stages.diffusion.animate_anyone.latent_interpolation import key_frames
-from stages.diffusion.animator import Segment
 from stages.diffusion.animators import ANIMATORS, load_animator
 from stages.diffusion.dreampose.dual_guidance import branch_weights
 from stages.diffusion.sampling.micro_batches import micro_batches
 from stages.diffusion.sampling.windows import window_plan
 from tests.bench.operations import FACTS, SYSTEMS, counted
-from tests.made.seam import frames_of, latents_of
+from tests.made.seam import film_of
 from tests.made.walking import Walking, joints
 
 
@@ -112,10 +111,7 @@ def test_a_film_takes_the_operations_that_the_plan_says() -> None:
     rng = np.random.default_rng(0)
     pictures = rng.integers(0, 255, (frames + 1, size[1], size[0], 3), dtype=np.uint8)
     with FlopCounterMode(display=False) as counter:
-        shown = Walking(pictures[1:], joints(frames, *size))
-        latents = latents_of(animator, one, pictures[0], shown, Segment(0, frames))
-        for _ in frames_of(animator, latents, one):
-            pass
+        film_of(animator, one, pictures[0], Walking(pictures[1:], joints(frames, *size)))
     known = operations_of("drawn", size[0] * size[1])
     assert known is not None
     effort = known.effort(Work(row=0, clip=one, frames=frames))
