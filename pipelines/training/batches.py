@@ -26,7 +26,7 @@ HELD_BACK = 32  # characters at a dataset's end that are shown and measured, nev
 REFERENCE_SHARES = (0.44, 0.44, 0.06, 0.06)
 JITTER = 0.2  # pixels: a film shows what its poses say, so hardly any; a network blurs what it cannot know
 DROPPED = 0.01  # of the points, as an estimator misses them
-REFERENCE_JITTER = (0.6, 1.1, 1.1, 1.6)  # pixels, as the keypoint net errs: a reference is warped wrongly by as much
+REFERENCE_JITTER = (0.5, 0.8, 0.8, 1.2)  # pixels, as the keypoint net errs: a reference is warped wrongly by as much
 WITHOUT_WARP = 0.06  # of the rows: their reference's keypoints are unknown
 PERSON_WEIGHT, HAND_WEIGHT, FACE_WEIGHT = 2.0, 3.0, 4.0  # beside a backdrop's 1
 
