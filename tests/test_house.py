@@ -85,7 +85,7 @@ def _loaded(node: ast.AST) -> Iterator[str]:
 # Who may import whom
 
 # The seam is what every system shows; the registry names the systems and loads them.
-ROOMS = {"fast": "fast", "animator": "seam", "segments": "seam", "chained_segments": "seam"}
+ROOMS = {"fast": "fast", "animator": "seam", "segments": "seam", "chained_segments": "seam", "skeletons": "seam"}
 ROOMS |= {"animators": "registry", "model_cache": "registry"}
 ROOMS |= {"acceleration": "acceleration", "networks": "networks", "sampling": "sampling", "weights": "weights"}
 # What stages share: they do not ask each other.

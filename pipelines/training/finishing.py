@@ -180,4 +180,4 @@ def finishing_loss(
     shares = shares / shares.mean()
     edges = (error.diff(dim=2).abs() * shares[:, :, 1:]).mean() + (error.diff(dim=3).abs() * shares[..., 1:]).mean()
     square = (error.square() * shares).mean()
-    return (error.abs() * shares).mean() + 0.4 * edges + 6 * square, square
+    return (error.abs() * shares).mean() + 0.35 * edges + 12 * square, square

@@ -19,7 +19,7 @@ from stages.diffusion.animator import Denoised, Driving, Parts, PosePictures, Se
 from stages.diffusion.drawn.codec import PATCH, DrawnCodec
 from stages.diffusion.drawn.facts import DRAWN, DrawnOptions
 from stages.diffusion.drawn.finishing import Finishing
-from stages.diffusion.drawn.looks import JOINTS, Look, Looks, as_tensors, kept, reference_warp
+from stages.diffusion.drawn.looks import Look, Looks, as_tensors, kept, reference_warp
 from stages.diffusion.drawn.networks import LATENT_CHANNELS, DrawnNetworks
 from stages.diffusion.drawn.rigid_parts import Posture
 from stages.diffusion.drawn.warp import ReferenceWarp, Warped, encoded
@@ -36,6 +36,7 @@ from stages.diffusion.sampling.schedulers import scheduled
 from stages.diffusion.sampling.shortcuts import Shortened, shortcuts_of
 from stages.diffusion.sampling.transfer import picked, sent
 from stages.diffusion.sampling.windows import Window, window_plan
+from stages.diffusion.skeletons import JOINTS
 from stages.diffusion.weights.checkpoint import check_digests, load_network
 from stages.video.image import fit
 

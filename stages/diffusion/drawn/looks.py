@@ -15,10 +15,7 @@ import torch
 from stages.diffusion.animator import Joints, PosePictures, Skeletons
 from stages.diffusion.drawn.rigid_parts import Posture
 from stages.diffusion.drawn.warp import ReferenceWarp, Warped
-from stages.poses.drawing.dwpose import draw_bodies
-from stages.poses.drawing.skeleton import HIDDEN
-
-JOINTS = 18
+from stages.diffusion.skeletons import JOINTS, skeleton_of
 
 
 class Look(NamedTuple):
@@ -38,13 +35,6 @@ class Look(NamedTuple):
     def made(cls, warp: ReferenceWarp, warped: Warped, skeleton: np.ndarray) -> Look:
         """What `warp` made of a posture, whose skeleton is uint8 (height, width, 3)."""
         return cls(np.concatenate([warped.picture, warped.skirted, warp.backdrop], axis=-1), skeleton, warped.maps)
-
-
-def skeleton_of(points: np.ndarray, seen: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Joints (18, 2) in pixels, as DWPose draws a body: uint8 (height, width, 3) of `size` (height, width)."""
-    canvas = np.zeros((*size, 3), np.uint8)
-    draw_bodies(canvas, points / np.array(size[::-1]), np.where(seen, np.arange(JOINTS), HIDDEN)[None])
-    return canvas
 
 
 def as_tensors(looks: Sequence[Look], like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

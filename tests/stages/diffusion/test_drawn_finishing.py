@@ -12,9 +12,10 @@ from pipelines.training.networks import SPATIAL, initialise
 from pipelines.training.people import draw, random_character, standing
 from stages.diffusion.drawn.codec import DrawnCodec
 from stages.diffusion.drawn.finishing import Finishing, moved
-from stages.diffusion.drawn.looks import Look, as_tensors, skeleton_of
+from stages.diffusion.drawn.looks import Look, as_tensors
 from stages.diffusion.drawn.networks import DrawnNetworks
 from stages.diffusion.drawn.warp import ReferenceWarp
+from stages.diffusion.skeletons import skeleton_of
 
 WIDTH, HEIGHT = 96, 128
 DRAWN, WARPED, SKIRTED, BACKDROP = range(4)
