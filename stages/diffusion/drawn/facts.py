@@ -14,7 +14,11 @@ class DrawnOptions(Options):
     """The bundled animator's own options: all exist to show what they are for."""
 
     noise: Literal["shared", "independent"] = Field("shared", description="one noise for all frames, or one for each")
-    warp: bool = Field(True, description="whether the networks are shown the reference warped into every pose")
+    warp: bool = Field(
+        True,
+        description="whether the networks are shown the reference warped into every pose; "
+        "without, the codec alone makes the pictures",
+    )
     motion: bool = Field(True, description="whether the temporal modules take part")
 
 
