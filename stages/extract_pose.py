@@ -18,7 +18,7 @@ from stages.driving import fetch_unchanged, recipe_of, reference_estimator
 from stages.poses.estimators.weights import WEIGHTS
 from stages.poses.files.keypoint_file import write_keypoints, write_people
 from stages.poses.files.sequence import PoseWriter, write_poses
-from stages.poses.keypoints import People
+from stages.poses.keypoints import Keypoints, People
 from stages.poses.recipes import AS_FILMED, Estimators, Recipe
 from stages.progress import Told, counted, silent
 from stages.sandbox.reading import Frames, import_keypoints, probe_uv, read_image, read_uv
@@ -129,7 +129,12 @@ class ExtractPose:
 
         with temporary_folder("pose") as folder:
             pixels = read_image(fetch_unchanged(reference, folder, self._limits.bytes, self._memo), self._limits)
-            keypoints = load_keypoints(self._estimators, estimator, WEIGHTS)([pixels])
+            found = load_keypoints(self._estimators, estimator, WEIGHTS)
+            if estimator == "drawn":
+                height, width = pixels.shape[:2]
+                keypoints = Keypoints.from_people([found.still(pixels).people()], width, height)
+            else:
+                keypoints = found([pixels])
             stored = folder / "poses.arrow"
             write_keypoints(stored, keypoints, [Fraction(0)], None)
             storage.publish(stored, target)

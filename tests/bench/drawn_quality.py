@@ -31,7 +31,6 @@ from stages.poses.drawing.dwpose import draw as draw_skeleton
 from stages.poses.drawing.skeleton import dwpose
 from stages.poses.estimators.dwpose import DWPose
 from stages.poses.keypoints import Keypoints, People
-from stages.poses.wholebody import openpose_order
 from stages.video.quality.colour_difference import ciede2000
 from stages.video.quality.film_quality import FilmQuality
 from stages.video.quality.flicker import Flicker
@@ -87,8 +86,7 @@ def samples(
 
 def found_in(net: DWPose, picture: np.ndarray) -> People:
     """Who the keypoint net finds in a picture."""
-    (found,) = net.detect(picture[None])
-    return People(*openpose_order(found.points[:1], found.scores[:1]), np.full((1, 4), np.nan))
+    return net.still(picture).people()
 
 
 def animated(animator: Drawn, sample: Sample, **options: object) -> np.ndarray:

@@ -16,6 +16,19 @@ from stages.poses.wholebody import VISIBLE, openpose_order, outlined
 
 Order = Literal["rgb", "bgr"]
 _ENOUGH_POINTS = 8  # visible ones, to follow a person without detecting them again
+# COCO-WholeBody's body and feet with left and right exchanged.
+_MIRRORED = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15, 20, 21, 22, 17, 18, 19]
+_CLOSER_LOOKS, _ROUND_A_PERSON, _FILLS = 4, 0.2, 0.5  # times; of a person's longer side; of the picture's
+# Crops of a still, beside where they would be: shares of their sides to the right and down, and how much larger.
+_MOVED = (
+    (0, 0, 1),
+    (0.016, 0.008, 1),
+    (-0.016, 0.004, 1),
+    (0.005, -0.012, 1),
+    (0, 0, 0.94),
+    (0, 0, 1.06),
+    (0.01, -0.008, 1.03),
+)
 
 
 @dataclass(frozen=True)
@@ -123,6 +136,53 @@ class DWPose:
     def people(self, frames: Iterable[np.ndarray]) -> Iterator[People]:
         """The same frame by frame, for those of a film that is as long as it may be."""
         return (detection.people() for detection in self.detect(frames))
+
+    def still(self, picture: np.ndarray) -> Detection:
+        """The one person of a uint8 RGB picture, looked at until the crop fits them, then from several crops.
+
+        The mean of these and of the mirrored picture's errs a quarter less than one look. With a detector, as `detect`.
+        """
+        (found,) = self.detect(picture[None])
+        if self._detector:
+            return found
+        height, width = picture.shape[:2]
+        whole = np.array([[0.0, 0.0, width, height]])
+        box = whole
+        for _ in range(_CLOSER_LOOKS):
+            visible = found.scores > VISIBLE
+            if not visible.any():
+                return found
+            low, high = np.split(outlined(found.points[:1], visible[:1]), 2, axis=1)
+            reach = _ROUND_A_PERSON * (high - low).max()
+            closer = np.concatenate([low - reach, high + reach], axis=1)
+            if (high - low).max() > _FILLS * max(height, width) or np.abs(closer - box).max() < 2:
+                break
+            box = closer
+            (found,) = self._estimate([self._look(picture, box)])
+        looks = [self._at(picture, box, *moved) for moved in _MOVED]
+        points, scores = (np.mean(of, axis=0) for of in zip(*looks, strict=True))
+        sides = [outlined(points, scores > VISIBLE)] if (scores > VISIBLE).any() else []
+        return Detection(np.concatenate(sides) if sides else np.empty((0, 4)), points, scores.astype(np.float32))
+
+    def _at(
+        self, picture: np.ndarray, box: np.ndarray, right: float, down: float, scale: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Points and scores in a crop that lies a little elsewhere, those of the mirrored picture averaged in.
+
+        Hands and faces are the picture's own.
+        """
+        size = box[:, 2:] - box[:, :2]
+        middle = (box[:, 2:] + box[:, :2]) / 2 + size * (right, down)
+        moved = np.concatenate([middle - size * scale / 2, middle + size * scale / 2], axis=1)
+        (found,) = self._estimate([self._look(picture, moved)])
+        width = picture.shape[1]
+        over = np.stack([width - moved[:, 2], moved[:, 1], width - moved[:, 0], moved[:, 3]], axis=1)
+        (mirror,) = self._estimate([self._look(np.ascontiguousarray(picture[:, ::-1]), over)])
+        points, scores = found.points.copy(), found.scores.copy()
+        there = mirror.points[:, _MIRRORED] * (-1, 1) + (width - 1, 0)
+        points[:, : len(_MIRRORED)] = (points[:, : len(_MIRRORED)] + there) / 2
+        scores[:, : len(_MIRRORED)] = (scores[:, : len(_MIRRORED)] + mirror.scores[:, _MIRRORED]) / 2
+        return points, scores
 
     def _followed(self, frames: Iterable[np.ndarray]) -> Iterator[Detection]:
         """Detect in every n-th frame, and wherever nobody was found; between, crop around the last frame's points."""
