@@ -18,7 +18,9 @@ from manifests import storage
 from manifests.errors import Problem, Rejected
 from manifests.layout import OutputLayout
 from manifests.work import Source
+from pipelines.training.people import draw, random_character, standing
 from stages.extract_pose import ExtractPose
+from stages.poses.estimators.dwpose import DWPose
 from stages.poses.estimators.load import load_dwpose
 from stages.poses.estimators.yolox import PersonDetector
 from stages.poses.files import keypoint_file, openpose_json
@@ -30,6 +32,7 @@ from stages.poses.recipes import DWPoseSettings, Estimators, Recipe, key_parts
 from stages.video.encode import Encoder, EncodeRecipe
 from stages.video.limits import Limits
 from stages.video.read import Frames
+from tests.bench.drawn_keypoints import NET
 from tests.made.memory import peak_of
 from tests.made.sample_media import CHECKPOINT, write_driving
 from tests.made.tiny_onnx import write_pose_net
@@ -355,3 +358,13 @@ def test_catwalk_poses_draws_everyone_and_writes_what_can_be_driven_by(tmp_path:
     keypoints, fps = import_keypoints(tmp_path / "k.json", Limits())
     assert (len(keypoints), keypoints.width, keypoints.height, fps) == (6, 320, 240, Fraction(25))
     assert main([*command[:-2]]) == 2
+
+
+@pytest.mark.parametrize("below", [0, 256])
+def test_a_still_is_looked_at_until_the_crop_fits_its_person(below: int) -> None:
+    drawn = draw(random_character(1_000_120), standing(1_000_120), 192, 256)
+    tall = np.pad(drawn.picture, ((0, below), (0, 0), (0, 0)), mode="edge")
+    found = DWPose.load(None, NET).still(tall)
+    shown = drawn.keypoints[:17, 2] > 0
+    errors = np.linalg.norm(found.points[0, :17] - drawn.keypoints[:17, :2], axis=1)[shown]
+    assert errors.mean() < 2

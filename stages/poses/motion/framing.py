@@ -11,7 +11,8 @@ from stages.poses.anatomy import extent
 from stages.poses.keypoints import Keypoints, People
 from stages.poses.wholebody import VISIBLE
 
-_BEYOND = 0.08  # of the body's extent: hair, fingers and soles lie beyond the points
+_BEYOND = 0.08  # of the body's extent: fingers and soles lie beyond the points
+_ABOVE = 0.16  # the same of hair and hats, which lie above the eyes
 
 
 class Window(NamedTuple):
@@ -74,8 +75,9 @@ def _reach(person: People, picture: tuple[int, int]) -> tuple[np.ndarray, np.nda
     seen = person.points[0][person.scores[0] > VISIBLE]
     if not len(seen):
         return np.array(picture) / 2, np.array(picture) / 2
-    beyond = _BEYOND * np.nan_to_num(extent(person.points, person.scores)[0])
-    low, high = seen.min(axis=0) + 0.5 - beyond, seen.max(axis=0) + 0.5 + beyond
+    body = np.nan_to_num(extent(person.points, person.scores)[0])
+    low = seen.min(axis=0) + 0.5 - body * np.array([_BEYOND, _ABOVE])
+    high = seen.max(axis=0) + 0.5 + body * _BEYOND
     return np.clip(low, 0, picture), np.clip(high, 0, picture)
 
 
