@@ -30,7 +30,7 @@ def rows(framing: Framing) -> tuple[int, int]:
 
 
 def test_the_middle_is_kept_where_the_person_is_in_it() -> None:
-    assert frame_person(person(80, 125), (200, 400), (200, 200)) == Framing(None, 0.0)
+    assert frame_person(person(80, 128), (200, 400), (200, 200)) == Framing(None, 0.0)
     assert frame_person(person(180, 30), (400, 200), (100, 100)) == Framing(None, 0.0)
 
 
