@@ -44,7 +44,8 @@ def test_recipe_and_deviation_stand_in_row_marker_and_summary(media: Path) -> No
     said = fast_lines(summarise([made, plain])["fast"])
     assert said == [
         "1 films of drawn in mode fast: steps 1, sampler own, guided 1.0, reuse 1",
-        f"  from standard {deviation.psnr:.1f} dB PSNR, SSIM {deviation.ssim:.3f}, measured on {deviation.clips} clips "
+        f"  from standard {deviation.psnr:.1f} dB PSNR, SSIM {deviation.ssim:.3f}, "
+        f"warping error {deviation.warping_error:+.4f}, measured on {deviation.clips} clips "
         "of 192×256, 16 frames",
     ]
 
