@@ -125,16 +125,15 @@ class ExtractPose:
         target = self._layout.poses(key)
         if storage.exists(target):
             return False
-        from stages.poses.estimators.load import load_keypoints
+        from stages.poses.estimators.load import load_dwpose, load_keypoints
 
         with temporary_folder("pose") as folder:
             pixels = read_image(fetch_unchanged(reference, folder, self._limits.bytes, self._memo), self._limits)
-            found = load_keypoints(self._estimators, estimator, WEIGHTS)
             if estimator == "drawn":
-                height, width = pixels.shape[:2]
-                keypoints = Keypoints.from_people([found.still(pixels).people()], width, height)
+                found = load_dwpose(self._estimators.drawn, "as_trained", WEIGHTS).still(pixels)
+                keypoints = Keypoints.from_people([found.people()], pixels.shape[1], pixels.shape[0])
             else:
-                keypoints = found([pixels])
+                keypoints = load_keypoints(self._estimators, estimator, WEIGHTS)([pixels])
             stored = folder / "poses.arrow"
             write_keypoints(stored, keypoints, [Fraction(0)], None)
             storage.publish(stored, target)

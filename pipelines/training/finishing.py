@@ -20,7 +20,7 @@ from pipelines.training.networks import SCHEDULER, SPATIAL, continued, initialis
 from pipelines.training.optimisation import Settings, Training
 from pipelines.training.pictures import FRESH, PICTURES, SHAPES, STILLS, sitting
 from pipelines.training.preview import animated
-from pipelines.training.processes import launch
+from pipelines.training.processes import launch, rank
 from stages.diffusion.drawn.codec import PATCH, DrawnCodec
 from stages.diffusion.drawn.finishing import Finishing
 from stages.diffusion.drawn.looks import Look, as_tensors
@@ -29,7 +29,7 @@ from stages.diffusion.drawn.networks import DrawnNetworks
 HEIGHT, WIDTH = 16, 12  # of a crop, in cells of 8×8 pixels
 MARGIN = PATCH  # pixels at a crop's edges that do not count
 ROWS, FRAMES = 3, 4  # people drawn every second step, and pictures of each that are made
-POOL = 768  # pictures to crop from; each is chosen about three times
+POOL = 768  # pictures to crop from; each is chosen about five times
 STEPS, STEPS_SHARES = (2, 1, 4), (0.85, 0.075, 0.075)  # of the films
 
 
@@ -43,7 +43,7 @@ class Made:
     truth: np.ndarray  # uint8 (height, width, 3)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Sittings:
     """Characters drawn just now, as `gathered` reads them."""
 
@@ -84,8 +84,9 @@ def train(settings: Settings) -> None:
             finished = finishing(latents, *as_tensors(looks, latents))
         loss, square = finishing_loss(finished.float(), truth.to(settings.device), weights.to(settings.device))
         training.update(loss, square=square)
-    with training.averaged() as network:
-        network.save_pretrained(settings.output / "finishing")
+    if rank() == 0:
+        with training.averaged() as network:
+            network.save_pretrained(settings.output / "finishing")
 
 
 @torch.no_grad()
@@ -148,7 +149,7 @@ def crops(
     latents, looks, weights, truth = [], [], [], []
     for number in range(count):
         one = pool[random.integers(len(pool))]
-        room = np.array(one.weights.shape) - (HEIGHT, WIDTH)
+        room = np.array(one.weights.shape) - np.array((HEIGHT, WIDTH))
         corner = random.integers(room + 1)
         if number % 4 and len(person := np.argwhere(one.weights > 1)):
             middle = person[random.integers(len(person))] + random.integers(-3, 4, 2)

@@ -10,9 +10,8 @@ import numpy as np
 from pipelines.training.keypoint_net import HEIGHT, WIDTH
 from pipelines.training.pictures import Album
 from stages.poses.estimators.rtmpose import centre_and_scale, warp_matrix
+from stages.poses.wholebody import MIRRORED
 
-# COCO-WholeBody's body and feet with left and right exchanged.
-MIRRORED = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15, 20, 21, 22, 17, 18, 19]
 EMPTY = 0.04  # so many pictures lose their person
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # Raised by one when the estimator `people` finds other keypoints with the same nets.
 PEOPLE_ALGORITHM = 1
+STILL_ALGORITHM = 1  # of how the net for drawn people looks at references
 
 
 class _Section(BaseModel):
@@ -209,7 +210,8 @@ def key_parts(recipe: Recipe, estimators: Estimators) -> dict[str, Any]:
 
 def reference_parts(estimator: str) -> dict[str, Any]:
     """The same for the keypoints of a reference image."""
-    return {"reference": True, **algorithm_of(estimator)}
+    looks = {"algorithm": STILL_ALGORITHM} if estimator == "drawn" else algorithm_of(estimator)
+    return {"reference": True, **looks}
 
 
 def algorithm_of(estimator: str) -> dict[str, int]:

@@ -32,6 +32,9 @@ JOINTS = (
     "left ear",
 )
 
+# Body and feet in COCO-WholeBody's order, with left and right exchanged.
+MIRRORED = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15, 20, 21, 22, 17, 18, 19]
+
 VISIBLE = 0.3  # a score above it counts as seen
 
 WHOLE_IMAGE = "whole_image"  # in a detector's place: the whole picture is the one person's box

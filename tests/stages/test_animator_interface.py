@@ -270,3 +270,31 @@ def test_a_system_with_a_rate_of_its_own_draws_at_it_and_the_film_keeps_its_rate
     native, _ = shown(stage(drawn, models)(work(Chained, drawn, 14, clip=clip(Chained, prompt="x"))).film)
     apart = np.abs(film[:, None] - native).mean(axis=(2, 3)).argmin(axis=1)
     assert apart.tolist() == [min(frame * 12 // fps, 13) for frame in range(frames)]
+
+
+class Keeping(Chained):
+    """Draws nothing but what its segments have kept beside their latents: a grey for each."""
+
+    facts = replace(Chained.facts, name="keeping", implementation=f"{__name__}:Keeping")
+
+    def segment(self, clip: Clip, reference: np.ndarray | None, driving: Driving, segment: Segment) -> Denoised:
+        grey = torch.tensor([40 + 60 * segment.number], dtype=torch.uint8)
+        return Denoised(torch.zeros(len(segment), *SHAPE), torch.zeros(1), {"grey": grey})
+
+    def frames(self, parts: Parts, clip: Clip) -> Iterator[np.ndarray]:
+        for segment, latents in parts:
+            frames = len(latents) - (self.rule.carried if segment.number else 0)
+            yield np.full((frames, HEIGHT, WIDTH, 3), int(segment.kept["grey"]), np.uint8)
+
+
+def test_what_a_segment_keeps_is_there_when_it_is_decoded_from_storage_and_in_stills(
+    models: ModelCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ANIMATORS, Keeping.facts.name, Keeping.facts)
+    layout = OutputLayout(str(tmp_path))
+    asked = work(Keeping, layout, 9)
+    animate = stage(layout, models)
+    for film in (animate(asked).film, animate(asked.keyed(film_key="again")).film):  # the second from stored latents
+        greys = np.median(shown(film)[0], axis=(1, 2))
+        assert np.abs(greys - np.repeat([40, 100], [5, 4])).max() < 3
+    assert [int(one.mean()) for one in animate.stills(asked, [0, 8]).drawn] == [40, 40]

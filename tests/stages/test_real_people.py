@@ -82,7 +82,8 @@ def test_all_animators_driven_by_skeletons_share_the_poses_of_a_film() -> None:
 
 def test_what_people_does_around_its_nets_is_in_its_keys_alone() -> None:
     assert reference_parts("people") == {"reference": True, "algorithm": 1}
-    assert reference_parts("dwpose") == reference_parts("drawn") == {"reference": True}
+    assert reference_parts("dwpose") == {"reference": True}
+    assert reference_parts("drawn") == {"reference": True, "algorithm": 1}
     recipe = recipe_of(Clip(id="c", animator="drawn", driving_kind="video"), Estimators())
     assert key_parts(recipe, Estimators()) == {
         **{"estimator": "drawn", "stored": "keypoints", "channels": "as_trained"},

@@ -84,8 +84,7 @@ class Drawn:
         for step in self.steps(clip, reference, driving.poses, segment):
             finished = step.latents
         options, poses = DrawnOptions(**clip.options), driving.poses
-        picture = fit(reference, clip.width, clip.height, clip.fit)
-        known = kept(picture, poses, segment.shown(len(poses))) if options.warp else None
+        known = kept(_fitted(reference, clip), poses, segment.shown(len(poses))) if options.warp else None
         return Denoised(finished.float().cpu(), kept=known)
 
     def frames(self, parts: Parts, clip: Clip) -> Iterator[np.ndarray]:
@@ -101,8 +100,8 @@ class Drawn:
         shape = (LATENT_CHANNELS, clip.height // 8, clip.width // 8)
         shown = segment.shown(len(poses))
         start = starting_noise(clip.seed, shown, shape, options)
-        picture = fit(reference, clip.width, clip.height, clip.fit)
-        pose = self.guider.features(fit(poses[frame], clip.width, clip.height, clip.fit) for frame in shown)
+        picture = _fitted(reference, clip)
+        pose = self.guider.features(_fitted(poses[frame], clip) for frame in shown)
         aligned = self._aligned(picture, poses, shown, options)
         models = [ClipModel(self, options, picture, pose, aligned)]
         if self.others:
@@ -143,7 +142,7 @@ class ClipModel(Shortened):
         """`picture` is the reference at the film's size.
 
         Of each frame, `pose` (frames, channels, height/8, width/8) are the pose guider's features, `aligned`
-        (frames, 10, height/8, width/8) what is known of the reference in its pose.
+        (frames, 19, height/8, width/8) what is known of the reference in its pose.
         """
         super().__init__()
         self._networks = animator.networks
@@ -190,7 +189,12 @@ def warped(reference: np.ndarray, poses: PosePictures, frames: Iterable[int]) ->
         yield None if joints is None else warp.to(Posture.of(*joints))
 
 
-class _WithJoints(Sequence[tuple[Segment, torch.Tensor]]):
+def _fitted(picture: np.ndarray | None, clip: Clip) -> np.ndarray:
+    """A reference or pose at the film's size."""
+    return fit(picture, clip.width, clip.height, clip.fit)
+
+
+class _WithJoints:
     """Parts whose latents have the joints of every frame behind them: (frames, latents and joints, 1, 1)."""
 
     def __init__(self, parts: Parts) -> None:
@@ -201,8 +205,8 @@ class _WithJoints(Sequence[tuple[Segment, torch.Tensor]]):
 
     def __getitem__(self, place: int) -> tuple[Segment, torch.Tensor]:
         segment, latents = self._parts[place]
-        joints = segment.kept["joints"][1:]
-        return segment, torch.cat([latents.flatten(1), joints.flatten(1)], dim=1)[..., None, None]
+        known = segment.kept or {}  # of one film all segments have it
+        return segment, torch.cat([latents.flatten(1), known["joints"][1:].flatten(1)], dim=1)[..., None, None]
 
 
 def _looked_at(parts: Parts, warp: ReferenceWarp) -> Iterator[tuple[torch.Tensor, Looks]]:
@@ -237,10 +241,11 @@ class _Autoencoder(nn.Module):
         self, latents: torch.Tensor, looks: Sequence[Look | None] | None = None, return_dict: bool = False
     ) -> tuple[torch.Tensor]:
         """Frames that the reference is known in the pose of are finished by it."""
-        known = [number for number, look in enumerate(looks or ()) if look is not None]
-        if not known:
+        seen = {number: look for number, look in enumerate(looks or ()) if look is not None}
+        if not seen:
             return (self.codec.decode(latents),)
-        finished = self.finishing(latents[known], *as_tensors([looks[number] for number in known], latents))
+        known = list(seen)
+        finished = self.finishing(latents[known], *as_tensors(list(seen.values()), latents))
         if len(known) == len(latents):
             return (finished,)
         decoded = self.codec.decode(latents)

@@ -63,21 +63,16 @@ def kept(picture: np.ndarray, poses: PosePictures, frames: Sequence[int]) -> dic
     return {"reference": torch.from_numpy(np.array(picture)), "joints": torch.from_numpy(table)}
 
 
-class Looks(Sequence[Look | None]):
-    """Of frames whose joints are known, each made when it is asked for."""
+class Looks:
+    """Of frames in a row, made when some are asked for; None where a frame has nothing in common with the reference."""
 
     def __init__(self, warp: ReferenceWarp, joints: np.ndarray) -> None:
         """`joints` float32 (frames, 18, 3) as `kept` has them."""
         self._warp = warp
         self._joints = joints
 
-    def __len__(self) -> int:
-        return len(self._joints)
-
-    def __getitem__(self, frame: int | slice) -> Look | Sequence[Look | None] | None:
-        if isinstance(frame, slice):
-            return [self[at] for at in range(len(self))[frame]]
-        return Look.of(self._warp, _joints(self._joints[frame]))
+    def __getitem__(self, frames: slice) -> list[Look | None]:
+        return [Look.of(self._warp, _joints(row)) for row in self._joints[frames]]
 
 
 def reference_warp(known: Mapping[str, torch.Tensor]) -> ReferenceWarp:

@@ -113,7 +113,7 @@ class DrawnNetworks(nn.Module):
         """v of noisy latents (rows · frames, channels, height, width) → (rows, frames, channels, height, width).
 
         `references` (rows, channels, height, width) are clean latents, `poses` (rows · frames, 3, 8·height, 8·width)
-        skeleton pictures in [0, 1], `warped` (rows · frames, 10, height, width) the references warped into
+        skeleton pictures in [0, 1], `warped` (rows · frames, 19, height, width) the references warped into
         them, as latents with their maps, or zeros.
         """
         given = self.condition(references), self.pose_guider(poses), warped

@@ -20,6 +20,7 @@ from stages.diffusion.drawn.rigid_parts import Part, Posture, Span, parts_in, sp
 MAPS = 3
 GRID = 2  # pixels between the places that are computed; those between them are interpolated
 SOFTNESS = 0.08  # how gradually one part gives way to the next; a squared distance of 1 ends a part
+NOTHING = 1e-3  # pixels, in place of none
 LEAST = 0.01  # share of a place from which on parts alone say where it comes from
 RIM = 0.8  # of a ball's radius: from here on the outline of hair counts more than what turns inside it
 MOST_TURNED = 1.35  # radians: what was further away is not in the reference
@@ -162,6 +163,7 @@ def _of_span(places: np.ndarray, span: Span) -> Placed:
     inside = np.clip(along, 0, span.length)
     share = inside / np.float32(span.length)
     half, half_there = (first + share * (last - first) for first, last in (span.halves, span.halves_there))
+    half = np.where(half == 0, np.float32(NOTHING), half)  # where the legs cross
     within = np.clip(beside, -np.abs(half), np.abs(half))
     outside, past = beside - within, along - inside
     away = (past * past + outside * outside) / np.float32(span.radius**2)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -28,7 +28,15 @@ from stages.diffusion.weights.checkpoint import (
 
 log = logging.getLogger(__name__)
 
-Beside = tuple[torch.Tensor, Sequence[Any]]  # latents, and what an autoencoder of its own is given of each of them
+
+class EachFrames(Protocol):
+    """What an autoencoder of its own is given of every frame beside its latents."""
+
+    def __getitem__(self, frames: slice, /) -> Sequence[Any]:
+        """Of some frames."""
+
+
+Beside = tuple[torch.Tensor, EachFrames]
 
 TOO_LARGE = "use a smaller size, or a device with more memory"
 

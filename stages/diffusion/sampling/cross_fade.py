@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Protocol
 
 import torch
@@ -20,7 +20,17 @@ class Span(Protocol):
         """That behind the last."""
 
 
-def cross_faded(parts: Sequence[tuple[Span, torch.Tensor]]) -> Iterator[torch.Tensor]:
+class Spans(Protocol):
+    """Segments in order with their latents, read when asked for."""
+
+    def __len__(self) -> int:
+        """How many."""
+
+    def __getitem__(self, number: int, /) -> tuple[Span, torch.Tensor]:
+        """One of them."""
+
+
+def cross_faded(parts: Spans) -> Iterator[torch.Tensor]:
     """Latents (n, channels, height, width) one after the other, every frame of the clip once; two segments in memory.
 
     The first segment of a clip that loops begins before frame 0, and the last one ends as far behind the clip's end:

@@ -12,12 +12,10 @@ import numpy as np
 from stages.poses.estimators.rtmpose import Crop, PoseNet
 from stages.poses.estimators.yolox import PersonDetector
 from stages.poses.keypoints import Keypoints, People
-from stages.poses.wholebody import VISIBLE, openpose_order, outlined
+from stages.poses.wholebody import MIRRORED, VISIBLE, openpose_order, outlined
 
 Order = Literal["rgb", "bgr"]
 _ENOUGH_POINTS = 8  # visible ones, to follow a person without detecting them again
-# COCO-WholeBody's body and feet with left and right exchanged.
-_MIRRORED = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15, 20, 21, 22, 17, 18, 19]
 _CLOSER_LOOKS, _ROUND_A_PERSON, _FILLS = 4, 0.2, 0.5  # times; of a person's longer side; of the picture's
 # Crops of a still, beside where they would be: shares of their sides to the right and down, and how much larger.
 _MOVED = (
@@ -146,8 +144,7 @@ class DWPose:
         if self._detector:
             return found
         height, width = picture.shape[:2]
-        whole = np.array([[0.0, 0.0, width, height]])
-        box = whole
+        box = np.array([[0.0, 0.0, width, height]])
         for _ in range(_CLOSER_LOOKS):
             visible = found.scores > VISIBLE
             if not visible.any():
@@ -161,8 +158,8 @@ class DWPose:
             (found,) = self._estimate([self._look(picture, box)])
         looks = [self._at(picture, box, *moved) for moved in _MOVED]
         points, scores = (np.mean(of, axis=0) for of in zip(*looks, strict=True))
-        sides = [outlined(points, scores > VISIBLE)] if (scores > VISIBLE).any() else []
-        return Detection(np.concatenate(sides) if sides else np.empty((0, 4)), points, scores.astype(np.float32))
+        visible = scores > VISIBLE
+        return Detection(outlined(points, visible)[visible.any(axis=1)], points, scores.astype(np.float32))
 
     def _at(
         self, picture: np.ndarray, box: np.ndarray, right: float, down: float, scale: float
@@ -178,10 +175,10 @@ class DWPose:
         width = picture.shape[1]
         over = np.stack([width - moved[:, 2], moved[:, 1], width - moved[:, 0], moved[:, 3]], axis=1)
         (mirror,) = self._estimate([self._look(np.ascontiguousarray(picture[:, ::-1]), over)])
-        points, scores = found.points.copy(), found.scores.copy()
-        there = mirror.points[:, _MIRRORED] * (-1, 1) + (width - 1, 0)
-        points[:, : len(_MIRRORED)] = (points[:, : len(_MIRRORED)] + there) / 2
-        scores[:, : len(_MIRRORED)] = (scores[:, : len(_MIRRORED)] + mirror.scores[:, _MIRRORED]) / 2
+        points, scores, body = found.points.copy(), found.scores.copy(), slice(len(MIRRORED))
+        there = mirror.points[:, MIRRORED] * (-1, 1) + (width - 1, 0)
+        points[:, body] = (points[:, body] + there) / 2
+        scores[:, body] = (scores[:, body] + mirror.scores[:, MIRRORED]) / 2
         return points, scores
 
     def _followed(self, frames: Iterable[np.ndarray]) -> Iterator[Detection]:

@@ -19,7 +19,7 @@ from manifests.work import Source
 from pipelines.configuration import RunConfig
 from pipelines.doctor import estimators as doctor_estimators
 from pipelines.training import keypoint_crops, keypoints
-from pipelines.training.keypoint_crops import MIRRORED, training_crops
+from pipelines.training.keypoint_crops import training_crops
 from pipelines.training.keypoint_net import HEIGHT, POINTS, SPREAD, STRIDE, WIDTH, KeypointNet, responses
 from pipelines.training.keypoint_onnx import write_onnx
 from pipelines.training.keypoints import EACH, Gallery, any_pose
@@ -32,7 +32,7 @@ from stages.poses.estimators.rtmpose import PoseNet, decode_simcc
 from stages.poses.files.keypoint_file import read_keypoints
 from stages.poses.motion.subject import follow
 from stages.poses.recipes import DWPoseSettings, Estimators, Recipe, key_parts
-from stages.poses.wholebody import VISIBLE, WHOLE_IMAGE, openpose_order
+from stages.poses.wholebody import MIRRORED, VISIBLE, WHOLE_IMAGE, openpose_order
 from stages.video.encode import Encoder, EncodeRecipe
 from stages.video.limits import Limits
 from tests.bench.drawn_keypoints import NET

@@ -132,3 +132,15 @@ def test_a_skirt_hangs_between_the_legs_wherever_they_go() -> None:
         closest.append(int(np.argmin(errors)))
         assert result.maps[2][y // 2, x // 2] > result.maps[0][y // 2, x // 2]
     assert closest == [1, 0]
+
+
+def test_what_hangs_between_legs_that_cross_has_a_place_everywhere() -> None:
+    picture, known = person()
+    points = known.points.copy()
+    knees, ankles = points[[9, 12]].copy(), [10, 13]
+    points[ankles] = knees[::-1] + (0, 40)  # they cross exactly halfway
+    with np.errstate(divide="raise", invalid="raise"):
+        result = ReferenceWarp(picture, known).to(Posture(points, known.seen))
+    grey = ReferenceWarp(np.full_like(picture, 90), known).to(Posture(points, known.seen)).skirted
+    assert np.abs(grey.astype(int) - 90).max() <= 1, "one colour stays one, wherever it is taken from"
+    assert np.isfinite(result.maps).all()
