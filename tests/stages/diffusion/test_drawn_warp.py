@@ -142,5 +142,5 @@ def test_what_hangs_between_legs_that_cross_has_a_place_everywhere() -> None:
     with np.errstate(divide="raise", invalid="raise"):
         result = ReferenceWarp(picture, known).to(Posture(points, known.seen))
     grey = ReferenceWarp(np.full_like(picture, 90), known).to(Posture(points, known.seen)).skirted
-    assert np.abs(grey.astype(int) - 90).max() <= 1, "one colour stays one, wherever it is taken from"
+    assert np.abs(grey.astype(int) - 90).max() <= 3, "one colour stays one, wherever it is taken from"
     assert np.isfinite(result.maps).all()
