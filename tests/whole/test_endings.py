@@ -118,7 +118,7 @@ def test_a_night_that_is_told_to_end_finishes_what_is_in_hand_and_goes_on_where_
         assert [one.status for one in table(folder)] == ["done", *["not_reached"] * 3, "rejected"]
         assert process.wait(60) == 1
     first = table(folder)
-    assert [one.status for one in first] == ["done", "done", "not_reached", "not_reached", "rejected"]
+    assert [one.status for one in first] == ["done", "done", "not_reached", "not_reached", "rejected"], first
     assert first[2].error == "not begun: the run was told to end (Ctrl-C)"
     assert not (folder / "out" / "runs" / "night" / "_SUCCESS").exists()
     assert "Traceback" not in (folder / "said.txt").read_text()
@@ -131,7 +131,7 @@ def test_a_night_that_is_told_to_end_finishes_what_is_in_hand_and_goes_on_where_
     with night(folder) as process:
         assert process.wait(240) == 3
     last = table(folder)
-    assert [one.status for one in last] == ["done"] * 4 + ["rejected"]
+    assert [one.status for one in last] == ["done"] * 4 + ["rejected"], last
     assert last[:2] == first[:2], "films of earlier sessions keep their figures"
     assert [one.attempts for one in last[:4]] == [1, 1, 2, 1]
     assert (folder / "out" / "runs" / "night" / "_SUCCESS").exists()
@@ -164,7 +164,7 @@ def test_a_night_is_stopped_by_a_file_or_a_deadline_and_its_rest_is_done_later(
     stopped = run(config, manifest, out, run_id="night")
     stopper.join()
     assert [(row["row"], row["status"]) for row in read[0]] == [(0, "rejected")], "readable while the night runs"
-    assert [one.status for one in stopped.results] == ["rejected", "done", "not_reached", "not_reached"]
+    assert [one.status for one in stopped.results] == ["rejected", "done", "not_reached", "not_reached"], stopped.results
     assert "the power is needed elsewhere" in stopped.results[2].error
     assert [stopped.exit_code_if(ok) for ok in ((), ("rejected", "not_reached"))] == [3, 0]
     assert not (record / "_SUCCESS").exists()
@@ -173,7 +173,7 @@ def test_a_night_is_stopped_by_a_file_or_a_deadline_and_its_rest_is_done_later(
     with pytest.raises(WrongUsage, match="no GPU"):
         run(config, manifest, out, run_id="night", max_gpu_hours=1)
     late = run(config, manifest, out, run_id="night", until=datetime.now(UTC) + timedelta(seconds=1), retry_failed=True)
-    assert [one.status for one in late.results] == ["rejected", "done", "not_reached", "not_reached"]
+    assert [one.status for one in late.results] == ["rejected", "done", "not_reached", "not_reached"], late.results
     assert "the deadline" in late.results[3].error
 
     def lose() -> None:
@@ -183,7 +183,7 @@ def test_a_night_is_stopped_by_a_file_or_a_deadline_and_its_rest_is_done_later(
     loser = meanwhile(lose)
     ended = run(config, manifest, out, run_id="night", retry_failed=True)
     loser.join()
-    assert [one.status for one in ended.results] == ["rejected", "failed", "done", "done"]
+    assert [one.status for one in ended.results] == ["rejected", "failed", "done", "done"], ended.results
     assert "is not there at the end of the run" in ended.results[1].error
     assert not (record / "_SUCCESS").exists()
     assert results.read(str(record / "results.parquet")) == ended.results
@@ -256,6 +256,6 @@ def test_a_film_that_another_living_run_is_making_is_waited_for_and_taken_over(
         other = meanwhile(finish)
         second = run(config, manifest, layout.output, run_id="second")
         other.join()
-    assert [one.status for one in second.results] == ["cached", "done"]
+    assert [one.status for one in second.results] == ["cached", "done"], second.results
     assert second.results[0] == first.model_copy(update={"status": "cached"}), "as it was made"
     assert not storage.listing(layout.claims)

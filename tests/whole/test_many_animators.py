@@ -85,4 +85,4 @@ def test_six_systems_animate_one_manifest_and_find_it_finished_afterwards(shared
             assert (stream.width, stream.height) == (result.width, result.height)
             assert result.width == 64
     again = run(config(), manifest, str(tmp_path / "out"))  # on how many devices a film is made is not in its name
-    assert [one.status for one in again.results] == ["cached"] * 9
+    assert [one.status for one in again.results] == ["cached"] * 9, again.results

@@ -121,7 +121,7 @@ def test_films_are_signed_on_workers_with_a_key_from_the_environment_that_is_in_
     manifest = write_manifest(media / "m.parquet", [clip_row("a"), clip_row("b")])  # the same film twice
     named = {"certificate": "env:CATWALK_TEST_CHAIN", "private_key": "env:CATWALK_TEST_KEY"}
     outcome = run(config(provenance={"credentials": named}), manifest, str(media / "out"))
-    assert [one.status for one in outcome.results] == ["done", "cached"]
+    assert [one.status for one in outcome.results] == ["done", "cached"], outcome.results
     assert {one.signed_by for one in outcome.results} == {"House of Workers"}
     for result in outcome.results:
         for file in (result.film, result.poster):
@@ -150,7 +150,7 @@ def test_a_second_run_reads_no_media_and_makes_nothing_again(media: Path) -> Non
         os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
     second = run(config(), manifest, str(media / "out"))
     after = {path: path.stat().st_mtime_ns for path in (media / "out" / "cache").rglob("*") if path.is_file()}
-    assert [result.status for result in second.results] == ["cached", "cached", "rejected"]
+    assert [result.status for result in second.results] == ["cached", "cached", "rejected"], second.results
     assert after == before
     for old, new in zip(first.results[:2], second.results[:2], strict=True):
         assert new.model_copy(update={"status": "done"}) == old
@@ -185,7 +185,7 @@ def test_the_same_run_id_continues_a_night_and_its_films_count_as_done(media: Pa
     manifest = write_manifest(media / "m.parquet", [clip_row("a"), clip_row("b", seed=1)])
     run(config(), manifest, str(media / "out"), run_id="night", limit=1)
     outcome = run(config(), manifest, str(media / "out"), run_id="night")
-    assert [result.status for result in outcome.results] == ["done", "done"]
+    assert [result.status for result in outcome.results] == ["done", "done"], outcome.results
     other = write_manifest(media / "other.parquet", [clip_row("a")])
     with pytest.raises(Problem, match="was begun with"):
         run(config(), other, str(media / "out"), run_id="night")
@@ -198,7 +198,7 @@ def test_a_night_goes_on_with_rows_that_were_added_to_its_manifest(media: Path) 
     assert [first.exit_code_if(ok) for ok in ((), ("failed",), ("rejected",))] == [3, 3, 0]
     write_manifest(media / "m.parquet", [*rows, clip_row("c", seed=1, colour="red")])
     second = run(config(), manifest, str(media / "out"), run_id="night")
-    assert [result.status for result in second.results] == ["done", "rejected", "done"]
+    assert [result.status for result in second.results] == ["done", "rejected", "done"], second.results
     assert second.results[0].finished == first.results[0].finished, "made again"
     write_manifest(media / "m.parquet", [clip_row("a", seed=9), *rows[1:], clip_row("c", seed=1)])
     with pytest.raises(Problem, match="were others"):
@@ -211,12 +211,12 @@ def test_only_what_failed_is_tried_again_and_the_night_keeps_all_its_results(med
     with pytest.raises(Problem, match="--only-failed: a run has not ended"):
         run(config(), manifest, out, only_failed=True)
     first = run(config(), manifest, out, run_id="night")
-    assert [result.status for result in first.results] == ["done", "rejected", "done"]
+    assert [result.status for result in first.results] == ["done", "rejected", "done"], first.results
     write_reference(media / "late.png", seed=5)
     again = run(config(), manifest, out, only_failed=True, dry_run=True)
     assert again.summary == {"to_make": 1}
     second = run(config(), manifest, out, run_id="night", only_failed=True)
-    assert [result.status for result in second.results] == ["done", "done", "done"]
+    assert [result.status for result in second.results] == ["done", "done", "done"], second.results
     assert second.exit_code == 0
     assert results.read(storage.join(second.folder, "results.parquet")) == second.results
     assert run(config(), manifest, out, only_failed=True, dry_run=True).summary == {"to_make": 0}
@@ -244,7 +244,7 @@ def test_a_killed_worker_loses_no_clip(media: Path) -> None:
     finally:
         stop.set()
         killer.join()
-    assert [result.status for result in outcome.results] == ["done"] * 4
+    assert [result.status for result in outcome.results] == ["done"] * 4, outcome.results
     assert max(result.attempts for result in outcome.results) == 2
 
 
@@ -259,7 +259,7 @@ def test_a_clip_that_kills_every_worker_fails_alone(media: Path) -> None:
     finally:
         stop.set()
         killer.join()
-    assert [result.status for result in outcome.results] == ["done", "failed", "done"]
+    assert [result.status for result in outcome.results] == ["done", "failed", "done"], outcome.results
     assert "worker died" in outcome.results[1].error
     assert len(list(attempts.glob("animate.1.*.json"))) == 3  # two tries among others, one alone
     assert outcome.exit_code == 3
@@ -294,7 +294,7 @@ def test_pools_that_leave_no_whole_cpu_free_still_run(media: Path) -> None:
         "animate_pool": {"num_cpus": cores - 0.5},
     }
     outcome = run(config(**pools), write_manifest(media / "m.parquet", [clip_row("a")]), str(media / "out"))
-    assert [result.status for result in outcome.results] == ["done"]
+    assert [result.status for result in outcome.results] == ["done"], outcome.results
 
 
 def test_a_dry_run_plans_and_writes_no_film(media: Path) -> None:
@@ -357,11 +357,11 @@ def test_the_whole_path_runs_on_object_storage(media: Path, s3: str) -> None:
     for name in ("m.parquet", "reference.png", "driving.mp4"):
         storage.publish(media / name, f"{s3}/in/{name}")
     outcome = run(config(), f"{s3}/in/m.parquet", f"{s3}/out")
-    assert [result.status for result in outcome.results] == ["done", "rejected"]
+    assert [result.status for result in outcome.results] == ["done", "rejected"], outcome.results
     film = storage.fetch(outcome.results[0].film, media / "down", None)
     assert film_facts(str(film))[:2] == (6, Fraction(25))
     again = run(config(), f"{s3}/in/m.parquet", f"{s3}/out")
-    assert [result.status for result in again.results] == ["cached", "rejected"]
+    assert [result.status for result in again.results] == ["cached", "rejected"], again.results
     names = storage.listing(outcome.folder, recursive=True)
     assert {"run.json", "plan.parquet", "results.parquet", "summary.json", "_SUCCESS"} <= names.keys()
 

@@ -56,5 +56,5 @@ def test_poison_of_every_kind_ends_its_own_rows_by_name_and_no_others(media: Pat
         config(**bounds(8, attempts=1)), write_manifest(media / "m.parquet", rows), str(media / "out"), run_id="night"
     )
     assert attempts_in(f"{outcome.folder}/attempts") == deaths, "what is condemned is tried again under its run id"
-    assert [result.status for result in second.results] == [result.status for result in outcome.results]
+    assert [result.status for result in second.results] == [result.status for result in outcome.results], second.results
     assert results.read(f"{outcome.folder}/results.parquet") == second.results
