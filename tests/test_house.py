@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import os
 import re
 import subprocess
 import sys
@@ -381,3 +382,12 @@ def test_the_repository_holds_the_agreed_names() -> None:
 
 def test_another_name_is_found() -> None:
     assert not_agreed(["utils/strings.py", "stages/animate.py", ".ci/run", "notes.md"]) == {"utils", "notes.md"}
+
+
+# Tests beside each other
+
+
+def test_where_tests_run_in_two_processes_those_of_a_file_stay_together(request: pytest.FixtureRequest) -> None:
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        pytest.skip("all tests run in this process; `make test` has two")
+    assert request.node.nodeid.endswith("@tests/test_house.py"), "xdist knows no groups: see pytest in pyproject.toml"

@@ -164,7 +164,7 @@ def test_a_night_is_stopped_by_a_file_or_a_deadline_and_its_rest_is_done_later(
     stopped = run(config, manifest, out, run_id="night")
     stopper.join()
     assert [(row["row"], row["status"]) for row in read[0]] == [(0, "rejected")], "readable while the night runs"
-    assert [one.status for one in stopped.results] == ["rejected", "done", "not_reached", "not_reached"], stopped.results
+    assert [one.status for one in stopped.results] == ["rejected", "done", "not_reached", "not_reached"], stopped
     assert "the power is needed elsewhere" in stopped.results[2].error
     assert [stopped.exit_code_if(ok) for ok in ((), ("rejected", "not_reached"))] == [3, 0]
     assert not (record / "_SUCCESS").exists()
