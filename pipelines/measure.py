@@ -155,11 +155,11 @@ class _Measuring:
         picture = fit(read_image(self._beside.reference, self._config.limits), *self._size, "cover")
         if self._estimator is None:
             return picture, None
-        from stages.poses.estimators.load import load_keypoints
+        from stages.poses.estimators.load import keypoints_of_still
         from stages.poses.estimators.weights import WEIGHTS
 
-        people = load_keypoints(self._config.estimators, self._estimator, WEIGHTS)([picture]).people(0)
-        return picture, torso(people)
+        found = keypoints_of_still(self._config.estimators, self._estimator, picture, WEIGHTS)
+        return picture, torso(found.people(0))
 
     def _outlines(self, keypoints: Keypoints | None, place: Place, torsos: Keypoints | None) -> Outlines | None:
         """`place` puts keypoints into the film's pixels, in which `torsos` are."""

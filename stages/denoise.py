@@ -34,7 +34,7 @@ from stages.poses.motion.framing import Window
 from stages.poses.motion.person_masks import GivenMasks, PersonMasks
 from stages.poses.motion.quality import QualityRules
 from stages.poses.motion.subject import follow
-from stages.poses.outdated import framed_unseen
+from stages.poses.outdated import framed_otherwise
 from stages.progress import Told
 
 log = logging.getLogger(__name__)
@@ -185,9 +185,9 @@ class Denoise:
             return None
         if left_empty(report):
             return None
-        if framed_unseen(work, report):
+        if framed_otherwise(work, report):
             framing = framing_of(self._reference_keypoints(work, scratch), work.clip)
-            if framing.window is not None:
+            if tuple(framing.window or ()) != tuple(report.get("window") or ()):
                 return None
             report |= framing._asdict()
         return Found(file, denoised.carry, report)

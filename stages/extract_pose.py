@@ -18,7 +18,7 @@ from stages.driving import fetch_unchanged, recipe_of, reference_estimator
 from stages.poses.estimators.weights import WEIGHTS
 from stages.poses.files.keypoint_file import write_keypoints, write_people
 from stages.poses.files.sequence import PoseWriter, write_poses
-from stages.poses.keypoints import Keypoints, People
+from stages.poses.keypoints import People
 from stages.poses.recipes import AS_FILMED, Estimators, Recipe
 from stages.progress import Told, counted, silent
 from stages.sandbox.reading import Frames, import_keypoints, probe_uv, read_image, read_uv
@@ -125,15 +125,11 @@ class ExtractPose:
         target = self._layout.poses(key)
         if storage.exists(target):
             return False
-        from stages.poses.estimators.load import load_dwpose, load_keypoints
+        from stages.poses.estimators.load import keypoints_of_still
 
         with temporary_folder("pose") as folder:
             pixels = read_image(fetch_unchanged(reference, folder, self._limits.bytes, self._memo), self._limits)
-            if estimator == "drawn":
-                found = load_dwpose(self._estimators.drawn, "as_trained", WEIGHTS).still(pixels)
-                keypoints = Keypoints.from_people([found.people()], pixels.shape[1], pixels.shape[0])
-            else:
-                keypoints = load_keypoints(self._estimators, estimator, WEIGHTS)([pixels])
+            keypoints = keypoints_of_still(self._estimators, estimator, pixels, WEIGHTS)
             stored = folder / "poses.arrow"
             write_keypoints(stored, keypoints, [Fraction(0)], None)
             storage.publish(stored, target)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from typing import Any, NamedTuple, cast
 
 from manifests import storage, table
@@ -15,7 +16,7 @@ from manifests.consent.register import Register
 from manifests.consent.settings import ConsentSettings
 from manifests.errors import Rejected
 from manifests.frame_rate import FASTEST
-from manifests.source_memo import SourceMemo
+from manifests.source_memo import SourceMemo, memoised_digest
 from manifests.storage import Allowed, Stamp
 from manifests.temporary import temporary_folder
 from manifests.work import COLOUR_PROFILE, Source, Weights, Work
@@ -23,7 +24,7 @@ from stages.consenting import consents_of
 from stages.diffusion.animator import Facts, Options, Shape
 from stages.diffusion.fast import UNIPC_STEPS, fast_of
 from stages.driving import driven, replaces, shown_count
-from stages.poses.recipes import Estimators
+from stages.poses.recipes import WHO_ALGORITHM, Estimators
 from stages.sandbox import reading
 from stages.sandbox.held_file import HeldFile, held
 from stages.suitability import check_suitable, known_animator
@@ -204,7 +205,14 @@ class Validate:
         return known if alike and _is_whole(cast(Found, known)) else None
 
     def _as_asked(self, file: NamedFile) -> Found:
-        return {"probe": PROBE_ALGORITHM, "kind": file.kind, "limits": self._limits.model_dump()}
+        asked = {"probe": PROBE_ALGORITHM, "kind": file.kind, "limits": self._limits.model_dump()}
+        return asked | self._judges if file.kind == "people" else asked
+
+    @cached_property
+    def _judges(self) -> Found:
+        """What says who a film shows."""
+        nets = (*self._estimators.drawn.files(), *self._estimators.people.files())
+        return {"who": WHO_ALGORITHM, "nets": [memoised_digest(net, self._memo) for net in nets]}
 
     def _remember(self, file: NamedFile, found: Found) -> None:
         if len(self._seen) >= MOST_REMEMBERED:

@@ -76,7 +76,9 @@ def train(settings: Settings) -> None:
     pool: deque[Made] = deque(maxlen=POOL)
     for step in training.steps():
         random = training.random()
-        if step % 2 == 0 or not pool:
+        if step % 2 == 0:
+            pool += made_of(networks, codec, random)
+        while not pool:  # all of the first ones may have been without a warp
             pool += made_of(networks, codec, random)
         latents, looks, weights, truth = crops(pool, settings.choose(cpu=32, gpu=128), random)
         latents = latents.to(settings.device, memory_format=torch.channels_last)

@@ -64,8 +64,9 @@ def train(settings: Settings) -> None:
             timestep, latents = begun.later(scheduler, random)
         with settings.autocast(), training_attention(settings.device):
             errors, clean = errors_from(networks, batch, scheduler, latents, timestep)
+        loss = weighted_mean(errors, batch.weights)
+        training.update(loss, **{"first" if begun is None else "later": loss})
         begun = Begun(batch, noise, clean) if begun is None else None
-        training.update(weighted_mean(errors, batch.weights), timestep=timestep)
         if training.spent - shown >= PREVIEW_SECONDS:
             finish(training, settings, datasets)
             shown = training.spent

@@ -71,7 +71,7 @@ def run(settings: Settings) -> None:
 def train(galleries: list[Gallery], settings: Settings, seconds: float, batch: int) -> KeypointNet:
     """The net after `seconds` of training, with its averaged weights and the batch statistics that belong to them.
 
-    Every step draws `batch` / 4 pictures, each of which is cropped about four times.
+    Every step draws `batch` / 4 pictures or so, each of which is cropped about four times.
     """
     torch.manual_seed(settings.seed)
     network = KeypointNet().to(settings.device, memory_format=torch.channels_last)
@@ -84,7 +84,7 @@ def train(galleries: list[Gallery], settings: Settings, seconds: float, batch: i
             gallery.renew(random)
     for _ in training.steps():
         random = training.random()
-        for _ in range(batch // EACH**2):
+        for _ in range(max(1, batch // EACH**2)):
             galleries[int(random.random() < SQUARE_SHARE)].renew(random)
         crops = training_crops([gallery.album for gallery in galleries], batch, random)
         with settings.autocast():

@@ -53,8 +53,9 @@ def train(settings: Settings) -> None:
             timestep, latents = begun.later(scheduler, random)
         with shifted(networks, random), settings.autocast(), training_attention(settings.device):
             errors, clean = errors_from(networks, batch, scheduler, latents, timestep)
+        loss = weighted_mean(errors, batch.weights)
+        training.update(loss, **{"first" if begun is None else "later": loss})
         begun = Begun(batch, noise, clean) if begun is None else None
-        training.update(weighted_mean(errors, batch.weights), timestep=timestep)
     if rank() == 0:
         with training.averaged():
             save(networks, settings.output)

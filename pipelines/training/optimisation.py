@@ -147,7 +147,7 @@ class Training:
             self.save()
 
     def update(self, loss: torch.Tensor, **measures: torch.Tensor | float) -> None:
-        """Take one optimiser step on a scalar `loss`; `measures` are logged beside it."""
+        """Take one optimiser step on a scalar `loss`; `measures` are logged beside it, which not every step needs."""
         loss.backward()
         gradients = [value.grad for value in self.trained.values() if value.grad is not None]
         average(gradients)
@@ -208,7 +208,8 @@ class Training:
             group["lr"] = peak * part
 
     def _log(self) -> None:
-        means = {n: float(np.mean([float(line[n]) for line in self._pending])) for n in self._pending[0]}
+        names = dict.fromkeys(name for line in self._pending for name in line)
+        means = {name: float(np.mean([float(line[name]) for line in self._pending if name in line])) for name in names}
         self._pending.clear()
         if rank():
             return

@@ -180,16 +180,13 @@ class Denoised(NamedTuple):
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """All of them by name, "latents" first, as they are stored."""
-        found = {
-            "latents": self.latents,
-            "carry": self.carry,
-            **{f"kept.{n}": one for n, one in (self.kept or {}).items()},
-        }
+        kept = {f"{_KEPT}{name}": one for name, one in (self.kept or {}).items()}
+        found = {"latents": self.latents, "carry": self.carry, **kept}
         return {name: one for name, one in found.items() if one is not None}
 
     @classmethod
     def of(cls, tensors: Mapping[str, torch.Tensor]) -> Denoised:
-        """From what `tensors` gave. Raises `KeyError` and `TypeError` where they are others."""
+        """From what `tensors` gave. Raises `TypeError` where they are others."""
         kept = {name.removeprefix(_KEPT): one for name, one in tensors.items() if name.startswith(_KEPT)}
         return cls(**{name: one for name, one in tensors.items() if not name.startswith(_KEPT)}, kept=kept or None)
 

@@ -11,13 +11,14 @@ from typing import Any
 
 from manifests.work import Work
 from stages.poses.motion.absence import left_empty
+from stages.poses.motion.framing import FRAMED_BY
 
 
 def outdated(work: Work, report: Mapping[str, Any]) -> bool:
-    """Whether a film with this report on its poses shows nobody in some frames, or may crop the reference's person."""
-    return left_empty(report) or framed_unseen(work, report)
+    """Whether a film with this report on its poses shows nobody in some frames, or may crop the reference otherwise."""
+    return left_empty(report) or framed_otherwise(work, report)
 
 
-def framed_unseen(work: Work, report: Mapping[str, Any]) -> bool:
-    """Whether the reference was cropped in the middle without a look at where its person is."""
-    return work.crops_around_person and "cut" not in report
+def framed_otherwise(work: Work, report: Mapping[str, Any]) -> bool:
+    """Whether the reference was cropped without a look at where its person is, or by another rule."""
+    return work.crops_around_person and report.get("framed_by") != FRAMED_BY

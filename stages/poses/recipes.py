@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # Raised by one when the estimator `people` finds other keypoints with the same nets.
 PEOPLE_ALGORITHM = 1
 STILL_ALGORITHM = 1  # of how the net for drawn people looks at references
+WHO_ALGORITHM = 2  # of telling films of drawn people from those of real ones
 
 
 class _Section(BaseModel):

@@ -101,9 +101,9 @@ def clips(facts: Facts, count: int, size: tuple[int, int] | None) -> Iterator[Gi
 def made(animator: Any, given: Given, variant: Variant | None) -> tuple[float, np.ndarray]:
     """CPU seconds of denoising, and the film."""
     clip, begun = changed(given.clip, variant), time.process_time()
-    latents = animator.segment(clip, given.reference, given.driving, Segment(0, FRAMES)).latents
+    denoised = animator.segment(clip, given.reference, given.driving, Segment(0, FRAMES))
     took = time.process_time() - begun
-    return took, np.concatenate(list(frames_of(animator, latents, clip)))
+    return took, np.concatenate(list(frames_of(animator, denoised, clip)))
 
 
 def measured(

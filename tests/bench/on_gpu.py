@@ -54,8 +54,8 @@ from tests.bench.side_by_side.contenders import Contender, Task, contenders
 from tests.bench.side_by_side.counting import denoising
 from tests.bench.side_by_side.measuring import Figures, Meter, decoded, denoised, psnr
 from tests.bench.side_by_side.widths import WIDTHS, with_random_weights
-from tests.made.seam import frames_of
-from tests.made.small_clips import SIZES, WRITE, steps_of
+from tests.made.seam import film_of
+from tests.made.small_clips import WRITE, given_to, steps_of
 from tests.made.tiny_diffusion import GOLDEN
 from tests.stages.diffusion.test_wan import clip as wan_clip
 from tests.stages.diffusion.test_wan import film as wan_film
@@ -100,10 +100,7 @@ def animator_runs(bench: Bench, name: str, dtype: torch.dtype) -> Measured:
         exact = steps_of(load_animator(name, folder, "cpu", torch.float32), 6)[-1].latents
         animator = load_animator(name, folder, bench.device, dtype)
     found = steps_of(animator, 6)[-1].latents.float().cpu()
-    width, height = SIZES.get(name, (64, 96))
-    clip = Clip(id="c", animator=name, width=width, height=height)
-    with torch.inference_mode():
-        frames = sum(len(part) for part in frames_of(animator, found, clip))  # raises where one is not finite
+    frames = len(film_of(animator, *given_to(animator, 6)))  # raises where one is not finite
     cosine = torch.nn.functional.cosine_similarity(exact.flatten(), found.flatten(), dim=0)
     return {
         "cosine": float(cosine),

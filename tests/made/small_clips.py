@@ -41,23 +41,26 @@ def steps_of(animator: Any, frames: int, told: Callable[[float, int], None] | No
         return list(_steps(animator, frames, told or (lambda done, steps: None), **fields))
 
 
-def _steps(
-    animator: Any, frames: int, told: Callable[[float, int], None], driven: bool = True, **fields: Any
-) -> Iterator[Step]:
+def given_to(animator: Any, frames: int, **fields: Any) -> tuple[Clip, np.ndarray, Any]:
+    """One clip of so many frames at the animator's small size: clip, reference and poses."""
     name = animator.facts.name
     width, height = SIZES.get(name, (64, 96))
     given = {"width": width, "height": height, "fit": "stretch", "fps": 12, "steps": 2, "seed": 1, "prompt": "a dance"}
     given |= {"guidance": GUIDANCE.get(name, (4.0,)), "window": 6, "overlap": 2}
-    clip = Clip(id="c", animator=name, **{**given, **fields})
-    segment = Segment(0, frames, told=told)
+    clip, reference = Clip(id="c", animator=name, **{**given, **fields}), picture(0, width, height)
     if name == "dreampose":
-        return animator.steps(clip, picture(0, width, height), dreampose_media.uv(frames), segment)
+        return clip, reference, dreampose_media.uv(frames)
     poses = np.stack([picture(100 + frame, width, height) for frame in range(frames)])
-    if animator.facts.aligns:
-        known = Walking(poses, joints(frames, width, height))
-        return animator.steps(clip, picture(0, width, height), known, segment)
-    if name != "text2video_zero":
-        return animator.steps(clip, picture(0, width, height), poses, segment)
+    return clip, reference, Walking(poses, joints(frames, width, height)) if animator.facts.aligns else poses
+
+
+def _steps(
+    animator: Any, frames: int, told: Callable[[float, int], None], driven: bool = True, **fields: Any
+) -> Iterator[Step]:
+    clip, reference, poses = given_to(animator, frames, **fields)
+    segment = Segment(0, frames, told=told)
+    if animator.facts.name != "text2video_zero":
+        return animator.steps(clip, reference, poses, segment)
     if driven:
         return animator.pose_steps(clip, poses, segment)
     return (step for _, step in animator.text_path(clip, segment).steps())

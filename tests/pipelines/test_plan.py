@@ -11,6 +11,7 @@ from manifests.work import Source, Work
 from pipelines.plan import Plan
 from pipelines.plan import make_plan as plan_of
 from pipelines.planned_clip import PlannedClip, planned_clip
+from stages.poses.motion.framing import FRAMED_BY
 
 
 def work(row: int, driving: str = "d", frames: int = 10, checkpoint: str = "w", **fields: object) -> Work:
@@ -89,7 +90,9 @@ def test_a_film_that_was_cut_short_is_made_again(tmp_path: Path) -> None:
     assert ([one.row for one in plan.todo], [one.row for one in plan.finished]) == ([1], [0])
 
 
-def test_a_retargeted_film_that_cropped_its_reference_unseen_is_looked_at_again(tmp_path: Path) -> None:
+def test_a_film_that_cropped_its_reference_unseen_or_by_another_rule_is_looked_at_again(
+    tmp_path: Path,
+) -> None:
     layout = OutputLayout(str(tmp_path))
     report = {"frames": 10, "present": 10, "repairs": {"filled_frames": 0}}
 
@@ -109,11 +112,13 @@ def test_a_retargeted_film_that_cropped_its_reference_unseen_is_looked_at_again(
 
     works = [
         shown(0, 128, "bone_length"),
-        shown(1, 128, "bone_length", window=None, cut=0.0),
+        shown(1, 128, "bone_length", window=None, cut=0.0, framed_by=FRAMED_BY),
         shown(2, 128, "none"),
         shown(3, 64, "bone_length"),
+        shown(4, 128, "bone_length", window=None, cut=0.0),  # before rules were told apart
+        shown(5, 128, "bone_length", window=None, cut=0.0, framed_by=FRAMED_BY + 1),
     ]
-    assert [one.row for one in make_plan(works, layout, "run").todo] == [0]
+    assert [one.row for one in make_plan(works, layout, "run").todo] == [0, 4, 5]
 
 
 def test_films_that_crop_their_reference_are_told_before_they_are_made(tmp_path: Path) -> None:

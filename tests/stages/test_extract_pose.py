@@ -368,3 +368,11 @@ def test_a_still_is_looked_at_until_the_crop_fits_its_person(below: int) -> None
     shown = drawn.keypoints[:17, 2] > 0
     errors = np.linalg.norm(found.points[0, :17] - drawn.keypoints[:17, :2], axis=1)[shown]
     assert errors.mean() < 2
+
+
+@pytest.mark.parametrize("picture", [np.full((96, 64, 3), 128, np.uint8), np.zeros((64, 256, 3), np.uint8)])
+def test_a_still_of_nobody_is_looked_at_without_a_crop_of_nothing(picture: np.ndarray) -> None:
+    with np.errstate(all="raise"):
+        found = DWPose.load(None, NET).still(picture)
+    assert np.isfinite(found.points).all()
+    assert np.isfinite(found.boxes).all()

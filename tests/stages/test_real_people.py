@@ -8,6 +8,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 
 from manifests.clip import Clip
@@ -23,7 +24,14 @@ from stages.driving import recipe_of, reference_estimator
 from stages.poses.estimators.drawn_or_real import people_of
 from stages.poses.estimators.load import load_dwpose, load_people
 from stages.poses.people_nets import NETS
-from stages.poses.recipes import DWPoseSettings, Estimators, PeopleSettings, key_parts, reference_parts
+from stages.poses.recipes import (
+    WHO_ALGORITHM,
+    DWPoseSettings,
+    Estimators,
+    PeopleSettings,
+    key_parts,
+    reference_parts,
+)
 from stages.validate import Validate
 from stages.video.encode import Encoder, EncodeRecipe
 from stages.video.image import read_image
@@ -135,6 +143,17 @@ def test_drawn_people_are_told_from_others_and_remembered(
     assert without.driving.people == "", "nobody else could find them"
     monkeypatch.setattr("stages.poses.estimators.drawn_or_real.people_of", None)
     assert validated(tmp_path, estimators, animator="drawn", driving="other.mp4").driving.people == "real"
+    monkeypatch.setattr("stages.poses.estimators.drawn_or_real.people_of", lambda *_: "drawn")
+    net = onnx.load(estimators.drawn.files()[-1])
+    net.doc_string = "another"
+    onnx.save(net, tmp_path / "net.onnx")
+    changed = estimators.model_copy(
+        update={"drawn": estimators.drawn.model_copy(update={"pose": str(tmp_path / "net.onnx")})}
+    )
+    assert validated(tmp_path, changed, animator="drawn", driving="other.mp4").driving.people == "drawn"
+    monkeypatch.setattr("stages.poses.estimators.drawn_or_real.people_of", lambda *_: "real")
+    monkeypatch.setattr("stages.validate.WHO_ALGORITHM", WHO_ALGORITHM + 1)
+    assert validated(tmp_path, changed, animator="drawn", driving="other.mp4").driving.people == "real"
 
 
 def test_photographs_are_not_taken_for_drawings(shared: Path, people_nets: PeopleSettings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from manifests.work import Work
 from pipelines.clip import StageChain
 from pipelines.configuration import RunConfig
 from stages.poses.estimators.load import load_dwpose
+from stages.poses.motion.framing import FRAMED_BY
 from stages.poses.recipes import Estimators
 from stages.poses.wholebody import VISIBLE
 from tests.conftest import CHECKOUT
@@ -69,17 +71,28 @@ def test_without_keypoints_of_the_reference_the_middle_is_shown_and_that_is_said
     assert "50 % of the reference (192×512) lies outside the film (192×256)" in result.warnings[0]
 
 
-def test_latents_of_a_person_cropped_unseen_are_made_again_and_of_one_in_the_middle_are_not(
-    chain: StageChain, tmp_path: Path
+@pytest.mark.parametrize(
+    ("name", "above", "below", "stored", "again"),
+    [
+        ("unseen", 0, 192, {}, True),
+        ("elsewhere", 0, 192, {"window": [0, 30, 192, 256], "cut": 0.0, "framed_by": 1}, True),
+        ("there", 0, 192, {"window": "as it is", "cut": 0.0, "framed_by": 1}, False),
+        ("middle", 96, 96, {}, False),
+    ],
+)
+def test_latents_of_a_person_who_would_be_cropped_otherwise_are_made_again(
+    chain: StageChain, tmp_path: Path, name: str, above: int, below: int, stored: dict, again: bool
 ) -> None:
-    for name, above, below, again in (("upper", 0, 192, True), ("middle", 96, 96, False)):
-        work = work_of(chain, write_tall(tmp_path / f"{name}.png", above, below), retarget="bone_length")
-        first = chain.film(work)
-        stored = Path(chain.settings.layout.latents(work.latents_key))
-        marked = load_file(stored)["latents"] * 0
-        save_file({"latents": marked}, stored, {"pose": '{"frames": 2, "present": 2, "repairs": {}}'})
-        second = chain.film(work.keyed(film_key="ab" * 16))
-        assert bool(load_file(stored)["latents"].any()) == again
-        assert second.pose.get("window") == first.pose.get("window")
-        assert ("window" in second.pose) == again
-        assert second.pose["cut"] == 0
+    reference = write_tall(tmp_path / f"{name}.png", above, below)
+    work = work_of(chain, reference, retarget="bone_length", seed=len(name))
+    first = chain.film(work)
+    kept = Path(chain.settings.layout.latents(work.latents_key))
+    marked = load_file(kept)["latents"] * 0
+    report = {"frames": 2, "present": 2, "repairs": {}, **stored}
+    if stored.get("window") == "as it is":
+        report["window"] = first.pose["window"]
+    save_file({"latents": marked}, kept, {"pose": json.dumps(report)})
+    second = chain.film(work.keyed(film_key="ab" * 16))
+    assert bool(load_file(kept)["latents"].any()) == again
+    assert second.pose.get("window") == first.pose.get("window")
+    assert (second.pose["cut"], second.pose["framed_by"]) == (0, FRAMED_BY)

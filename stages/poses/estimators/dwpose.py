@@ -15,7 +15,7 @@ from stages.poses.keypoints import Keypoints, People
 from stages.poses.wholebody import MIRRORED, VISIBLE, openpose_order, outlined
 
 Order = Literal["rgb", "bgr"]
-_ENOUGH_POINTS = 8  # visible ones, to follow a person without detecting them again
+_ENOUGH_POINTS = 8  # visible ones, to crop around a person without detecting them again
 _CLOSER_LOOKS, _ROUND_A_PERSON, _FILLS = 4, 0.2, 0.5  # times; of a person's longer side; of the picture's
 # Crops of a still, beside where they would be: shares of their sides to the right and down, and how much larger.
 _MOVED = (
@@ -149,6 +149,8 @@ class DWPose:
             visible = found.scores > VISIBLE
             if not visible.any():
                 return found
+            if visible.sum() < _ENOUGH_POINTS:  # of which no crop can be made
+                break
             low, high = np.split(outlined(found.points[:1], visible[:1]), 2, axis=1)
             reach = _ROUND_A_PERSON * (high - low).max()
             closer = np.concatenate([low - reach, high + reach], axis=1)

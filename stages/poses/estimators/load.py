@@ -34,6 +34,14 @@ def load_keypoints(estimators: Estimators, name: str, scratch: Path, channels: s
     return load_dwpose(getattr(estimators, name), channels, scratch)
 
 
+def keypoints_of_still(estimators: Estimators, name: str, picture: np.ndarray, scratch: Path) -> Keypoints:
+    """Everyone in one picture, uint8 RGB: a reference, which the net for drawn people looks at more than once."""
+    if name != "drawn":
+        return load_keypoints(estimators, name, scratch)([picture])
+    found = load_dwpose(estimators.drawn, "as_trained", scratch).still(picture)
+    return Keypoints.from_people([found.people()], picture.shape[1], picture.shape[0])
+
+
 @lru_cache(maxsize=4)  # a run may mix three: two channel orders, and the net for drawn people
 def load_dwpose(settings: DWPoseSettings, channels: str, scratch: Path) -> DWPose:
     """DWPose with the channel order of a published caller. Raises `Problem` for wrong or missing files."""

@@ -11,6 +11,7 @@ from stages.poses.anatomy import extent
 from stages.poses.keypoints import Keypoints, People
 from stages.poses.wholebody import VISIBLE
 
+FRAMED_BY = 2  # raised when a person's film comes to show another part of the picture: it is in no key
 _BEYOND = 0.08  # of the body's extent: fingers and soles lie beyond the points
 _ABOVE = 0.16  # the same of hair and hats, which lie above the eyes
 
@@ -33,6 +34,7 @@ class Framing(NamedTuple):
 
     window: Window | None  # None: the middle
     cut: float  # share of the person's height or width that is outside
+    framed_by: int = FRAMED_BY  # the rule
 
 
 def frame_person(person: People, picture: tuple[int, int], film: tuple[int, int]) -> Framing:

@@ -74,7 +74,8 @@ def parts_of(
     segments = segments_of(clip, replace(animator.facts, segments=variant.segments), len(poses))
     room = sys.modules[type(animator).__module__]
     with patch.object(room, "window_plan", ring if variant.ring else window_plan):
-        return [(one, animator.segment(clip, reference, Driving(poses), one).latents) for one in segments]
+        made = [animator.segment(clip, reference, Driving(poses), one) for one in segments]
+    return [(replace(one, kept=of.kept), of.latents) for one, of in zip(segments, made, strict=True)]
 
 
 def ring(

@@ -14,7 +14,7 @@ import torch
 from torch.nn.functional import interpolate, max_pool2d
 
 from manifests.clip import Clip
-from stages.diffusion.animator import Segment
+from stages.diffusion.animator import Denoised, Segment
 from stages.diffusion.sampling.denoise import Step
 from stages.diffusion.text2video_zero.animator import Text2VideoZero
 from stages.diffusion.text2video_zero.motion_field import MotionField
@@ -38,7 +38,7 @@ class Smoothing:
         for name, step in path.batch(start, begin):
             seen.append(step.latents)
             yield name, step
-        masks = self.detect(np.concatenate(list(frames_of(animator, seen[-1], clip))))
+        masks = self.detect(np.concatenate(list(frames_of(animator, Denoised(seen[-1]), clip))))
         joins, frames = path.jump[1], [0, *range(segment.start, segment.stop)]
         smoothed = self.blend(seen[joins - begin], torch.from_numpy(masks), frames, path.field)
         for _, step in path.batch(smoothed, joins):

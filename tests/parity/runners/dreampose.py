@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from manifests.clip import Clip
-from stages.diffusion.animator import Segment
+from stages.diffusion.animator import Denoised, Segment
 from stages.diffusion.dreampose.animator import ClipModel, DreamPose
 from stages.diffusion.dreampose.checkpoint import read_wrapped
 from stages.diffusion.dreampose.clip_tokens import ClipTokens
@@ -234,7 +234,7 @@ class DreamPoseRunners:
             },
             "unet_in": {"frame0_step0": run.shown(0)},
             "unet_out": {str(frame): run.branches([frame])[:, :, 0] for frame in params["unet_out_frames"]},
-            "saved_u8": torch.from_numpy(np.concatenate(list(frames_of(run.animator, latents, run.clip)))),
+            "saved_u8": torch.from_numpy(np.concatenate(list(frames_of(run.animator, Denoised(latents), run.clip)))),
         }
 
     @torch.inference_mode()

@@ -14,7 +14,7 @@ import torch
 from diffusers import DDIMScheduler
 
 from manifests.clip import Clip
-from stages.diffusion.animator import Segment
+from stages.diffusion.animator import Denoised, Segment
 from stages.diffusion.magicanimate.animator import SCHEDULER, MagicAnimate, starting_noise
 from stages.diffusion.magicanimate.unet import Conditioning
 from stages.diffusion.sampling.windows import uniform_windows
@@ -212,7 +212,7 @@ class MagicAnimateRunners(MotionLayers):
         assert params["seed"] is None or torch.equal(own, start), "the seed gives other noise than recorded"
         steps, video = self._run(clip, source_image_u8, control_u8, start)
         cropped = latents_of(self.animator, clip, source_image_u8.numpy(), control_u8.numpy(), Segment(0, frames))
-        films = np.concatenate(list(frames_of(self.animator, cropped, clip)))
+        films = np.concatenate(list(frames_of(self.animator, Denoised(cropped), clip)))
         shown = params["grid_frame"]
         return {
             "latents_after_step": {str(step.index): rows_first(step.latents) for step in steps},

@@ -16,7 +16,7 @@ from diffusers import ControlNetModel
 from diffusers.models.attention_processor import Attention
 
 from manifests.clip import Clip
-from stages.diffusion.animator import Segment
+from stages.diffusion.animator import Denoised, Segment
 from stages.diffusion.sampling.denoise import Step
 from stages.diffusion.sampling.noise import tiled_noise
 from stages.diffusion.text2video_zero.animator import CONTROL, Text2VideoZero, prompts
@@ -229,7 +229,7 @@ class Text2VideoZeroRunners:
     def _film(self, clip: Clip, latents: torch.Tensor) -> Results:
         return {
             "frames": self._pictures(latents),
-            "frames_u8": np.concatenate(list(frames_of(self.animator, latents, clip))),
+            "frames_u8": np.concatenate(list(frames_of(self.animator, Denoised(latents), clip))),
         }
 
     def _pictures(self, latents: torch.Tensor) -> torch.Tensor:

@@ -21,7 +21,7 @@ from stages.diffusion.animate_anyone.animator import (
 from stages.diffusion.animate_anyone.latent_interpolation import interpolate, key_frames
 from stages.diffusion.animate_anyone.settings import PublishedSettings
 from stages.diffusion.animate_anyone.unet import SingleTokenAttention
-from stages.diffusion.animator import Segment
+from stages.diffusion.animator import Denoised, Segment
 from stages.diffusion.animators import ANIMATORS
 from stages.diffusion.networks.reference_attention import transformer_blocks
 from stages.diffusion.networks.reference_network import ReferenceNetwork, build_reference_network
@@ -92,7 +92,7 @@ def test_standard_mode_makes_films_of_any_length_and_size(
     latents = animate(animator, frames, width=width, height=height)
     assert latents.shape == (frames, 4, height // 8, width // 8)
     assert latents.isfinite().all()
-    film = np.concatenate(list(frames_of(animator, latents, clip())))
+    film = np.concatenate(list(frames_of(animator, Denoised(latents), clip())))
     assert film.shape == (frames, height, width, 3)
     assert film.dtype == np.uint8
 

@@ -13,12 +13,13 @@ from diffusers import DDIMScheduler
 from manifests.clip import Clip
 from manifests.errors import Problem
 from pipelines.training.networks import MOTION, SCHEDULER, initialise, save
-from stages.diffusion.animator import Driving, Segment
+from stages.diffusion.animator import Denoised, Driving, Segment, Segments
 from stages.diffusion.animators import ANIMATORS
 from stages.diffusion.drawn.animator import Drawn, warped
 from stages.diffusion.drawn.codec import DrawnCodec
 from stages.diffusion.drawn.finishing import Finishing
 from stages.diffusion.drawn.networks import DrawnNetworks
+from stages.diffusion.segments import segments_of
 from stages.latents_file import read_latents, write_latents
 from tests.made.seam import frames_of, latents_of
 from tests.made.walking import Walking, joints
@@ -65,9 +66,13 @@ def animate(animator: Drawn, frames: int, reference: int = 0, **fields: object) 
     return latents_of(animator, clip(**fields), image(reference), poses(frames), Segment(0, frames))
 
 
-def walking(frames: int, reference: int | None) -> Walking:
+def walking(frames: int, reference: int | None, width: int = WIDTH, height: int = HEIGHT) -> Walking:
     """Somebody whose reference has the joints of that number."""
-    return Walking(poses(frames), None if reference is None else joints(reference, WIDTH, HEIGHT))
+    return Walking(poses(frames, width, height), None if reference is None else joints(reference, width, height))
+
+
+def decoded(animator: Drawn, denoised: Denoised, asked: Clip) -> np.ndarray:
+    return np.concatenate(list(frames_of(animator, denoised, asked)))
 
 
 def test_the_reference_is_warped_where_both_skeletons_are_known(animator: Drawn) -> None:
@@ -89,9 +94,9 @@ def test_a_frame_without_a_person_has_no_warped_reference() -> None:
     assert (first is None, second is None, third is None) == (False, True, False)
 
 
-def films(animator: Drawn, shown: Walking, segments: list[Segment], folder: Path, **options: bool) -> np.ndarray:
+def films(animator: Drawn, shown: Walking, segments: list[Segment], folder: Path, **fields: object) -> np.ndarray:
     """The film of segments that were stored and read again."""
-    asked, parts = clip(options=options), []
+    asked, parts = clip(**fields), []
     for segment in segments:
         denoised = animator.segment(asked, image(0), Driving(shown), segment)
         file = folder / f"{segment.start}-{len(list(folder.iterdir()))}.safetensors"
@@ -101,16 +106,17 @@ def films(animator: Drawn, shown: Walking, segments: list[Segment], folder: Path
     return np.concatenate(list(animator.frames(parts, asked)))
 
 
+@pytest.mark.parametrize("loop", [False, True])
 def test_what_is_kept_with_latents_finishes_the_film_whatever_segments_it_was_cut_into(
-    animator: Drawn, tmp_path: Path
+    animator: Drawn, tmp_path: Path, loop: bool
 ) -> None:
-    shown, without = walking(9, 9), {"motion": False}
-    whole = films(animator, shown, [Segment(0, 9)], tmp_path, **without)
-    cut = films(animator, shown, [Segment(0, 6, whole=False), Segment(4, 9, 1, whole=False)], tmp_path, **without)
+    shown, asked = walking(9, 9), {"options": {"motion": False}, "loop": loop}
+    segments = segments_of(clip(**asked), replace(animator.facts, segments=Segments(5, halo=1)), 9)
+    assert (len(segments), segments[0].start) == (2, -1 if loop else 0)
+    whole, cut = (films(animator, shown, parts, tmp_path, **asked) for parts in ([Segment(0, 9)], segments))
     assert np.abs(whole.astype(int) - cut).max() <= 1
-    latents = latents_of(animator, clip(options=without), image(0), shown, Segment(0, 9))
-    decoded = np.concatenate(list(frames_of(animator, latents, clip())))
-    assert np.abs(whole.astype(int) - decoded).max() > 20
+    latents = latents_of(animator, clip(**asked), image(0), shown, Segment(0, 9))
+    assert np.abs(whole.astype(int) - decoded(animator, Denoised(latents), clip())).max() > 20
 
 
 def test_frames_without_a_person_and_films_without_a_warp_are_what_the_codec_makes_of_them(
@@ -119,22 +125,32 @@ def test_frames_without_a_person_and_films_without_a_warp_are_what_the_codec_mak
     shown = walking(3, 9)
     shown.joints = lambda frame: None if frame == 1 else joints(frame, WIDTH, HEIGHT)
     film = films(animator, shown, [Segment(0, 3)], tmp_path)
-    decoded = list(frames_of(animator, latents_of(animator, clip(), image(0), shown, Segment(0, 3)), clip()))
-    alike = [np.array_equal(*pair) for pair in zip(film, np.concatenate(decoded), strict=True)]
-    assert alike == [False, True, False]
+    latents = latents_of(animator, clip(), image(0), shown, Segment(0, 3))
+    pairs = zip(film, decoded(animator, Denoised(latents), clip()), strict=True)
+    assert [np.array_equal(*pair) for pair in pairs] == [False, True, False]
     asked = clip(options={"warp": False})
     assert animator.segment(asked, image(0), Driving(shown), Segment(0, 3)).kept is None
 
 
+def test_films_are_finished_in_half_precision_as_in_single(checkpoint: Path, animator: Drawn) -> None:
+    half = Drawn.load(checkpoint, "cpu", torch.bfloat16)
+    denoised = animator.segment(clip(), image(0), Driving(walking(3, 9)), Segment(0, 3))
+    exact, near = (decoded(one, denoised, clip()).astype(int) for one in (animator, half))
+    unfinished = decoded(half, Denoised(denoised.latents), clip())
+    assert np.abs(exact - near).mean() < 1
+    assert np.abs(exact - unfinished).mean() > 10
+
+
 @pytest.mark.parametrize(("frames", "width", "height"), [(1, 64, 96), (4, 96, 64), (9, 64, 64)])
 def test_films_of_any_length_and_shape(animator: Drawn, frames: int, width: int, height: int) -> None:
-    made = clip(width=width, height=height)
-    latents = latents_of(animator, made, image(0, 70, 50), poses(frames, 64, 96), Segment(0, frames))
-    assert latents.shape == (frames, 8, height // 8, width // 8)
-    assert latents.isfinite().all()
-    assert (latents.dtype, latents.device.type) == (torch.float32, "cpu")
-    film = np.concatenate(list(frames_of(animator, latents, made)))
+    made, shown = clip(width=width, height=height), walking(frames, 9, width, height)
+    denoised = animator.segment(made, image(0, 70, 50), Driving(shown), Segment(0, frames))
+    assert denoised.latents.shape == (frames, 8, height // 8, width // 8)
+    assert denoised.latents.isfinite().all()
+    assert (denoised.latents.dtype, denoised.latents.device.type) == (torch.float32, "cpu")
+    film = decoded(animator, denoised, made)
     assert (film.shape, film.dtype) == ((frames, height, width, 3), np.uint8)
+    assert not np.array_equal(film, decoded(animator, Denoised(denoised.latents), made)), "it is finished"
 
 
 def test_no_layer_is_handed_what_it_does_not_read(animator: Drawn, diffusers_log: pytest.LogCaptureFixture) -> None:

@@ -137,8 +137,9 @@ def test_a_skirt_hangs_between_the_legs_wherever_they_go() -> None:
 def test_what_hangs_between_legs_that_cross_has_a_place_everywhere() -> None:
     picture, known = person()
     points = known.points.copy()
-    knees, ankles = points[[9, 12]].copy(), [10, 13]
-    points[ankles] = knees[::-1] + (0, 40)  # they cross exactly halfway
+    knees, ankles = [9, 12], [10, 13]
+    points[knees, 1] = 200.5  # halfway to the ankles, where legs cross, is a place that is looked up
+    points[ankles] = points[knees][::-1] + (0, 40)
     with np.errstate(divide="raise", invalid="raise"):
         result = ReferenceWarp(picture, known).to(Posture(points, known.seen))
     grey = ReferenceWarp(np.full_like(picture, 90), known).to(Posture(points, known.seen)).skirted

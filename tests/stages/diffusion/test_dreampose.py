@@ -11,7 +11,7 @@ from torch.nn.functional import interpolate
 
 from manifests.clip import Clip
 from manifests.errors import Rejected
-from stages.diffusion.animator import Segment
+from stages.diffusion.animator import Denoised, Segment
 from stages.diffusion.animators import ANIMATORS
 from stages.diffusion.dreampose.animator import DreamPose, neighbours_of
 from stages.diffusion.dreampose.contrast_stretch import extremes, ranged_frames, stretched_frames
@@ -67,7 +67,7 @@ def test_films_of_any_length_and_of_every_size_of_the_adapters_area_are_made(
     latents = latents_of(animator, made, image(0, 72, 40), uv(frames), Segment(0, frames))
     assert latents.shape == (frames, 4, height // 8, width // 8)
     assert latents.isfinite().all()
-    film = np.concatenate(list(frames_of(animator, latents, made)))
+    film = np.concatenate(list(frames_of(animator, Denoised(latents), made)))
     assert (film.shape, film.dtype) == ((frames, height, width, 3), np.uint8)
 
 
@@ -220,9 +220,9 @@ def test_what_decides_the_levels(animator: DreamPose) -> None:
 
     def levels(*, tuned: bool, **fields: object) -> str:
         system = DreamPose(animator.unet, animator.keys, animator.scheduler, tuned_decoder=tuned)
-        film = np.concatenate(list(frames_of(system, latents, clip(**fields))))
+        film = np.concatenate(list(frames_of(system, Denoised(latents), clip(**fields))))
         candidates = {
-            name: np.concatenate(list(frames_of(animator, latents, clip(options={"levels": name}))))
+            name: np.concatenate(list(frames_of(animator, Denoised(latents), clip(options={"levels": name}))))
             for name in ("frame", "clip", "trained")
         }
         return next(name for name, other in candidates.items() if np.array_equal(film, other))
@@ -280,7 +280,7 @@ def test_half_precision_runs_throughout_and_stays_close(
     with pytest.raises(RuntimeError):
         half.keys.images.posterior(torch.zeros(1, 5, 32, 32))
     assert half.keys.images.autoencoder.dtype == dtype, "after a key image that cannot be encoded"
-    film = np.concatenate(list(frames_of(half, near, made)))
+    film = np.concatenate(list(frames_of(half, Denoised(near), made)))
     assert film.std() > 1
 
 

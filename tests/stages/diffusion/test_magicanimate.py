@@ -15,7 +15,7 @@ import torch
 
 from manifests.clip import Clip
 from manifests.errors import Problem
-from stages.diffusion.animator import Segment
+from stages.diffusion.animator import Denoised, Segment
 from stages.diffusion.animators import ANIMATORS
 from stages.diffusion.magicanimate.animator import MagicAnimate, starting_noise
 from stages.diffusion.magicanimate.pose_control import EmbeddedPoses
@@ -294,14 +294,14 @@ def test_standard_mode_makes_films_of_any_length(animator: MagicAnimate, frames:
 
     assert (latents.shape, latents.dtype) == ((frames, 4, side // 8, side // 8), torch.float32)
     assert torch.isfinite(latents).all()
-    assert sum(len(batch) for batch in frames_of(animator, latents, clip())) == frames
+    assert sum(len(batch) for batch in frames_of(animator, Denoised(latents), clip())) == frames
 
 
 @pytest.mark.parametrize(("width", "height"), [(72, 40), (40, 72), (16, 16), (88, 24)])
 def test_sizes_need_only_be_multiples_of_eight(animator: MagicAnimate, width: int, height: int) -> None:
     sized = clip(width=width, height=height)
     latents = latents_of(animator, sized, image(0, width, height), poses(3, width, height), Segment(0, 3))
-    film = np.concatenate(list(frames_of(animator, latents, clip())))
+    film = np.concatenate(list(frames_of(animator, Denoised(latents), clip())))
 
     assert torch.isfinite(latents).all()
     assert (film.shape, film.dtype) == ((3, height, width, 3), np.uint8)
@@ -347,7 +347,7 @@ def test_standard_mode_computes_no_frame_that_is_not_shown(animator: MagicAnimat
 def test_only_shown_frames_are_decoded_on_a_cpu_one_at_a_time(animator: MagicAnimate, mode: str) -> None:
     latents = animate(animator, frames=5, mode=mode, steps=1)
     with batches(animator.images.autoencoder.decoder) as decoded:
-        film = frames_of(animator, latents, clip())
+        film = frames_of(animator, Denoised(latents), clip())
         assert len(next(film)) == 1
         assert decoded == [1]
         assert [len(batch) for batch in film] == [1] * 4

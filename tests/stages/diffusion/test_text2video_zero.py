@@ -23,7 +23,7 @@ from manifests.work import Work
 from pipelines.clip import StageChain
 from pipelines.configuration import RunConfig
 from stages.checkpoint_files import checkpoint_digest
-from stages.diffusion.animator import Segment
+from stages.diffusion.animator import Denoised, Segment
 from stages.diffusion.animators import ANIMATORS
 from stages.diffusion.sampling.ddim import ddim
 from stages.diffusion.text2video_zero.animator import POSE_NEGATIVE, POSE_SUFFIX, TEXT_SUFFIX, Text2VideoZero, prompts
@@ -156,7 +156,7 @@ def test_films_of_any_length_and_size_with_and_without_a_driving_file(
         latents = latents_of(animator, row, None, driving, Segment(0, frames))
         assert latents.shape == shape
         assert bool(torch.isfinite(latents).all())
-    film = np.concatenate(list(frames_of(animator, latents, row)))
+    film = np.concatenate(list(frames_of(animator, Denoised(latents), row)))
     assert (film.shape, film.dtype) == ((frames, height, width, 3), np.uint8)
 
 
@@ -214,7 +214,7 @@ def test_films_are_rounded_and_truncated_as_published_in_parity(animator: Text2V
     latents = follow(animator, 2)
     exact = torch.cat(list(animator.images.decode([latents]))).permute(0, 2, 3, 1).numpy() * 255
     standard, parity = (
-        np.concatenate(list(frames_of(animator, latents, clip(mode=one)))) for one in ("standard", "parity")
+        np.concatenate(list(frames_of(animator, Denoised(latents), clip(mode=one)))) for one in ("standard", "parity")
     )
     assert np.abs(standard - exact).max() <= 0.5 + 1e-3
     assert (parity <= exact).all()
@@ -405,7 +405,7 @@ def test_both_formats_and_the_old_names_of_the_autoencoder_are_read(folder: Path
         torch.save(state, file.with_suffix(".bin"))
     latents = follow(animator, 2)
     assert torch.equal(follow(load(folder), 2), latents)
-    films = [np.concatenate(list(frames_of(one, latents, clip()))) for one in (animator, load(folder))]
+    films = [np.concatenate(list(frames_of(one, Denoised(latents), clip()))) for one in (animator, load(folder))]
     assert np.array_equal(*films)
 
 

@@ -46,7 +46,7 @@ def test_a_head_above_the_middle_moves_the_window_no_farther_than_it_must() -> N
 
 def test_nobody_is_lost_beside_the_middle() -> None:
     for left in (10, 350):
-        window, cut = frame_person(person(left, 30), (400, 200), (100, 200))
+        window, cut, _ = frame_person(person(left, 30), (400, 200), (100, 200))
         assert window is not None
         assert (window.width, window.height, cut) == (100, 200, 0)
         assert window.left <= left
@@ -69,7 +69,7 @@ def test_the_window_lies_within_the_picture_wherever_somebody_is() -> None:
     random = np.random.default_rng(0)
     for _ in range(200):
         picture, film = tuple(random.integers(60, 500, 2)), tuple(random.integers(60, 500, 2))
-        window, cut = frame_person(person(*random.uniform(-50, 400, 2), random.uniform(0.2, 3)), picture, film)
+        window, cut, _ = frame_person(person(*random.uniform(-50, 400, 2), random.uniform(0.2, 3)), picture, film)
         assert 0 <= cut <= 1
         if window is not None:
             assert window.of(np.zeros((picture[1], picture[0], 3))).shape == (window.height, window.width, 3)
