@@ -8,6 +8,7 @@ from unittest.mock import patch
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from stages.diffusion.sampling import denoise
 from stages.diffusion.sampling.windows import Fusion
 from tests.bench.model_sizes import operations
 from tests.bench.published.networks import Configs
@@ -18,7 +19,7 @@ def denoising(names: Sequence[str], configs: Configs, task: Task) -> dict[str, f
     """TFLOP of denoising the clip, without what is encoded before."""
     found = {}
     # what looks at values to see that they are sound
-    finite = patch("stages.diffusion.sampling.denoise._require_finite")
+    finite = patch.object(denoise, "require_finite")
     fused = patch.object(Fusion, "mean", lambda fusion: fusion._total)
     for name, contender in contenders(names, configs, "meta", torch.float32).items():
         before: list[int] = []
