@@ -17,7 +17,7 @@ import torch
 
 from manifests.errors import Problem
 from pipelines.training.codec import as_input
-from pipelines.training.optimisation import Settings
+from pipelines.training.optimisation import Settings, autocast
 from pipelines.training.pictures import SHAPES, STILLS, sitting
 from stages.diffusion.drawn.codec import DrawnCodec
 
@@ -161,7 +161,7 @@ def encode_shard(shard: Shard, codec: Path, device: str) -> tuple[np.ndarray, np
         pictures, keypoints = stored["pictures"], stored["keypoints"]
     encoded = []
     for of_one in pictures:
-        with torch.autocast(torch.device(device).type, torch.bfloat16):
+        with autocast(device):
             encoded.append(network.encode(as_input(of_one).to(device)).half().cpu().numpy())
     return np.stack(encoded), keypoints, pictures[:, :STILLS]
 

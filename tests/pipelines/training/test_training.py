@@ -249,10 +249,11 @@ def test_a_step_that_leads_to_its_target_has_no_error(step: int) -> None:
 
 def test_the_finishing_network_learns_to_be_nearer(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     image.train(Settings(output=settings.output, seconds=5))
-    codec = DrawnCodec(latent_std=2.0)
+    codec = DrawnCodec(decoder_channels=(32, 16, 8), latent_std=2.0)
     codec.save_pretrained(settings.output / "codec")
     monkeypatch.setattr(finishing, "SHAPES", [(96, 128)])
-    finishing.train(Settings(output=settings.output, seconds=24))
+    monkeypatch.setattr(finishing, "Finishing", partial(Finishing, channels=(32, 16, 8)))
+    finishing.train(Settings(output=settings.output, seconds=16))
     lines = log(settings, "finishing")
     assert lines[-1]["square"] < lines[0]["square"]
     assert Finishing.from_pretrained(settings.output / "finishing")
