@@ -253,7 +253,7 @@ def test_the_finishing_network_learns_to_be_nearer(settings: Settings, monkeypat
     codec.save_pretrained(settings.output / "codec")
     monkeypatch.setattr(finishing, "SHAPES", [(96, 128)])
     monkeypatch.setattr(finishing, "Finishing", partial(Finishing, channels=(32, 16, 8)))
-    finishing.train(Settings(output=settings.output, seconds=16))
+    finishing.train(Settings(output=settings.output, seconds=24))
     lines = log(settings, "finishing")
     assert lines[-1]["square"] < lines[0]["square"]
     assert Finishing.from_pretrained(settings.output / "finishing")
