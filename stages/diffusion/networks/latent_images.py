@@ -109,20 +109,22 @@ class LatentImages:
             yield levels.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
 
     def _decode(self, parts: Iterable[torch.Tensor | Beside]) -> Iterator[torch.Tensor]:
-        room, precisely = DecodeRoom(self.autoencoder.device, self.decode_frames), False
+        device, dtype = self.autoencoder.device, self.autoencoder.dtype  # each a walk over all modules
+        room, precisely = DecodeRoom(device, self.decode_frames), False
         for part in parts:
             latents, beside = part if isinstance(part, tuple) else (part, None)
             pixels, done = latents.shape[-2] * latents.shape[-1] * 64, 0
             while done < len(latents):
                 batch = latents[done : done + room.frames(pixels)]
                 more = () if beside is None else (beside[done : done + len(batch)],)
-                decoded = self._decoded(batch, more, pixels, room, precisely)
+                like = device, torch.float32 if precisely else dtype
+                decoded = self._decoded(batch, more, like, room, precisely)
                 if decoded is None:
                     continue  # with fewer frames
                 if not bool(torch.isfinite(decoded).all()):  # as uint8 it would be black
-                    if precisely or self.autoencoder.dtype == torch.float32:
+                    if precisely or dtype == torch.float32:
                         raise NotFinite("the decoder produced values that are not finite")
-                    log.warning("the decoder overflowed in %s; from here on in float32", self.autoencoder.dtype)
+                    log.warning("the decoder overflowed in %s; from here on in float32", dtype)
                     precisely = True
                     continue
                 yield (decoded.float() / 2 + 0.5).clamp(0, 1)
@@ -132,13 +134,18 @@ class LatentImages:
         return self.autoencoder.encode(pixels.to(self.autoencoder.dtype)).latent_dist.mean
 
     def _decoded(
-        self, batch: torch.Tensor, more: Sequence[Any], pixels: int, room: DecodeRoom, precisely: bool
+        self,
+        batch: torch.Tensor,
+        more: Sequence[Any],
+        like: tuple[torch.device, torch.dtype],
+        room: DecodeRoom,
+        precisely: bool,
     ) -> torch.Tensor | None:
-        """What the decoder answers for frames of `pixels` each; None where they were too many for the memory."""
+        """What the decoder answers, which is `like` so; None where they were too many frames for the memory."""
+        pixels = batch.shape[-2] * batch.shape[-1] * 64
         try:
             with room.measured(len(batch) * pixels), self._in_float32() if precisely else nullcontext():
-                scaled = batch.to(self.autoencoder.device, self.autoencoder.dtype) / self._scale
-                return self.autoencoder.decode(scaled, *more, return_dict=False)[0]
+                return self.autoencoder.decode(batch.to(*like) / self._scale, *more, return_dict=False)[0]
         except RuntimeError as error:
             if not out_of_memory(error):
                 raise
