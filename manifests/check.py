@@ -12,6 +12,7 @@ from manifests.table import (
     Trial,
     UnknownColumn,
     duplicate_rows,
+    first_of,
     read_files,
     row_id,
     rows,
@@ -129,7 +130,7 @@ def check(
         return CheckReport(shown_uri, problems=[str(problem)])
     names = dict.fromkeys(name for file, table in files for name in (*table.column_names, *file.partitions))
     unknown, absent = unknown_columns(names), absent_columns(names)
-    problems = [f"{column} → rename it, or move its values into metadata" for column in unknown] if strict else []
+    problems = [f"{one} → rename it, or move its values into metadata" for one in first_of(unknown)] if strict else []
     problems += absent_problems(absent, unknown)
     notes = [] if strict else unknown_notes(unknown)
     if examine is None:
@@ -150,7 +151,7 @@ def absent_columns(names: Collection[str]) -> list[str]:
 
 def absent_problems(absent: Collection[str], unknown: Sequence[UnknownColumn]) -> list[str]:
     """What is to be said of each absent column, and which unknown one may be it."""
-    meant = {column.suggestion: f"rename '{column.name}', or " for column in reversed(unknown)} if absent else {}
+    meant = {column.suggestion: f"rename {shown(column.name)}, or " for column in reversed(unknown)} if absent else {}
     return [
         f"column '{name}' is missing → {meant.get(name, '')}add it: {Clip.model_fields[name].description}"
         for name in absent

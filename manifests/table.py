@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from manifests import cell, storage
 from manifests.clip import Clip
 from manifests.errors import Problem
-from manifests.field_error import closest
+from manifests.field_error import closest, shown
 from manifests.partitions import ManifestFile, manifest_files
 from manifests.storage_fault import storage_fault
 from manifests.table_limits import require_modest
@@ -55,10 +55,10 @@ class UnknownColumn(NamedTuple):
 
     def __str__(self) -> str:
         if _INDEX.fullmatch(self.name):
-            return f"unknown column '{self.name}' (it has no name: pandas leaves its index out with index=False)"
+            return f"unknown column {shown(self.name)} (it has no name: pandas leaves its index out with index=False)"
         meant = self.suggestion
         hint = f", did you mean '{meant}'?" if meant else ""
-        return f"unknown column '{self.name}'{hint}"
+        return f"unknown column {shown(self.name)}{hint}"
 
 
 def unknown_columns(names: Iterable[str]) -> list[UnknownColumn]:
@@ -66,11 +66,16 @@ def unknown_columns(names: Iterable[str]) -> list[UnknownColumn]:
     return [UnknownColumn(name) for name in dict.fromkeys(names) if name not in Clip.model_fields]
 
 
+def first_of(unknown: Sequence[UnknownColumn]) -> list[str]:
+    """The first unknown columns in words, and how many more there are."""
+    named = [str(column) for column in unknown[:MOST_NOTES]]
+    more = len(unknown) - len(named)
+    return [*named, *([f"{more} more unknown columns"] if more else [])]
+
+
 def unknown_notes(unknown: Sequence[UnknownColumn]) -> list[str]:
     """What becomes of unknown columns, a line for each of the first."""
-    notes = [f"{column} → carried as metadata" for column in unknown[:MOST_NOTES]]
-    more = len(unknown) - len(notes)
-    return [*notes, *([f"{more} more unknown columns → carried as metadata"] if more else [])]
+    return [f"{column} → carried as metadata" for column in first_of(unknown)]
 
 
 def split_row(row: dict[str, Any]) -> dict[str, Any]:

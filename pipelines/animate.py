@@ -212,7 +212,7 @@ def require_room(plan: Plan, settings: RunSettings) -> None:
 def report_unknown(unknown: Sequence[table.UnknownColumn], strict: bool, say: Say) -> None:
     """Say once which columns are carried as metadata; under `strict` refuse the manifest."""
     if unknown and strict:
-        raise WrongUsage("; ".join(map(str, unknown)), "rename or drop the columns, or run without --strict")
+        raise WrongUsage("; ".join(table.first_of(unknown)), "rename or drop the columns, or run without --strict")
     for note in table.unknown_notes(unknown):
         say(note)
 

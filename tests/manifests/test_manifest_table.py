@@ -12,9 +12,10 @@ from manifests import storage
 from manifests.build import build
 from manifests.check import BadRow, CheckReport, Place, check
 from manifests.clip import Clip, parse_clip
-from manifests.errors import Problem
+from manifests.errors import Problem, WrongUsage
 from manifests.field_error import FieldError
 from manifests.table import duplicate_rows, read_files, row_id, row_metadata, rows, split_row, unknown_columns
+from pipelines.animate import report_unknown
 
 GOOD = {"id": "a", "animator": "magicanimate"}
 
@@ -336,6 +337,18 @@ def test_many_unknown_columns_are_not_all_told(tmp_path: Path) -> None:
     lines = check(parquet(tmp_path / "m.parquet", [GOOD | {f"c{n}": n for n in range(1500)}])).lines()
     assert len(lines) < 30
     assert "1480 more unknown columns → carried as metadata" in lines
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_what_is_said_of_unknown_columns_is_short_however_many_and_long_they_are(tmp_path: Path, strict: bool) -> None:
+    columns = {f"{name}{'a' * 5000}": 1 for name in ("driving_", "id_", *map(str, range(500)))}
+    lines = check(parquet(tmp_path / "m.parquet", [columns]), strict=strict).lines()
+    assert sum(map(len, lines)) < 6000
+    assert max(map(len, lines)) < 400
+    assert any("482 more unknown columns" in line for line in lines)
+    with pytest.raises(WrongUsage) as refused:
+        report_unknown(unknown_columns(columns), True, print)
+    assert len(refused.value.error) < 4000
 
 
 def test_errors_of_a_kind_are_told_together_and_every_row_is_named(tmp_path: Path) -> None:
