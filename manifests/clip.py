@@ -87,7 +87,7 @@ def _scales(value: Any) -> Any:
         raise _fault("is an empty list", remedy)
     try:
         return tuple(float(_number(scale)) for scale in scales)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise _fault("is not a number or a list of numbers", remedy) from None
 
 

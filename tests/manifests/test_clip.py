@@ -143,7 +143,7 @@ def test_guidance_may_be_one_number_or_a_list(written: object) -> None:
     assert clip(guidance=written).guidance == (7.5,)
 
 
-@pytest.mark.parametrize("written", ["strong", [], [1, "x"], float("inf"), True, {"text": 7.5}])
+@pytest.mark.parametrize("written", ["strong", [], [1, "x"], float("inf"), True, {"text": 7.5}, 10**400, [-(10**400)]])
 def test_guidance_that_is_no_number_is_refused(written: object) -> None:
     assert only_error(guidance=written).field == "guidance"
 
