@@ -12,10 +12,9 @@ from manifests import storage
 from manifests.build import build
 from manifests.check import BadRow, CheckReport, Place, check
 from manifests.clip import Clip, parse_clip
-from manifests.errors import Problem, WrongUsage
+from manifests.errors import Problem
 from manifests.field_error import FieldError
 from manifests.table import duplicate_rows, read_files, row_id, row_metadata, rows, split_row, unknown_columns
-from pipelines.animate import report_unknown
 
 GOOD = {"id": "a", "animator": "magicanimate"}
 
@@ -346,9 +345,6 @@ def test_what_is_said_of_unknown_columns_is_short_however_many_and_long_they_are
     assert sum(map(len, lines)) < 6000
     assert max(map(len, lines)) < 400
     assert any("482 more unknown columns" in line for line in lines)
-    with pytest.raises(WrongUsage) as refused:
-        report_unknown(unknown_columns(columns), True, print)
-    assert len(refused.value.error) < 4000
 
 
 def test_errors_of_a_kind_are_told_together_and_every_row_is_named(tmp_path: Path) -> None:

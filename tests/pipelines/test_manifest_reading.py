@@ -18,6 +18,7 @@ from manifests import table
 from manifests.check import check
 from manifests.clip import Clip, parse_clip
 from manifests.errors import Problem, WrongUsage
+from pipelines.animate import report_unknown
 from pipelines.manifest_reading import read_manifest
 from tests.manifests.test_hostile_tables import CELLS, FIELDS, written
 
@@ -166,3 +167,10 @@ def test_rows_are_chosen_by_number_and_id_and_keep_their_order(tmp_path: Path) -
         manifest.selected(None, {"r9"})
     chosen = manifest.rows.where(lambda row, name: row == 3 or name == "r0")
     assert (len(chosen), chosen.numbers, [len(batch) for batch in manifest.rows.batches(2)]) == (2, [0, 3], [2, 2, 1])
+
+
+def test_a_strict_run_refuses_unknown_columns_in_few_words_however_many_and_long_they_are() -> None:
+    unknown = table.unknown_columns(f"{number}{'a' * 5000}" for number in range(500))
+    with pytest.raises(WrongUsage, match="480 more unknown columns") as refused:
+        report_unknown(unknown, True, print)
+    assert len(refused.value.error) < 4000

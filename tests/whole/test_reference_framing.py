@@ -95,4 +95,5 @@ def test_latents_of_a_person_who_would_be_cropped_otherwise_are_made_again(
     second = chain.film(work.keyed(film_key="ab" * 16))
     assert bool(load_file(kept)["latents"].any()) == again
     assert second.pose.get("window") == first.pose.get("window")
+    assert ("window" in second.pose) == (name != "middle")
     assert (second.pose["cut"], second.pose["framed_by"]) == (0, FRAMED_BY)

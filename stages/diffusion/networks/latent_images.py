@@ -118,7 +118,7 @@ class LatentImages:
                 batch = latents[done : done + room.frames(pixels)]
                 more = () if beside is None else (beside[done : done + len(batch)],)
                 like = device, torch.float32 if precisely else dtype
-                decoded = self._decoded(batch, more, like, room, precisely)
+                decoded = self._decoded(batch, more, pixels, like, room, precisely)
                 if decoded is None:
                     continue  # with fewer frames
                 if not bool(torch.isfinite(decoded).all()):  # as uint8 it would be black
@@ -137,12 +137,15 @@ class LatentImages:
         self,
         batch: torch.Tensor,
         more: Sequence[Any],
+        pixels: int,
         like: tuple[torch.device, torch.dtype],
         room: DecodeRoom,
         precisely: bool,
     ) -> torch.Tensor | None:
-        """What the decoder answers, which is `like` so; None where they were too many frames for the memory."""
-        pixels = batch.shape[-2] * batch.shape[-1] * 64
+        """What the decoder, whose weights are `like` so, answers for frames of `pixels` each.
+
+        None where they were too many for the memory.
+        """
         try:
             with room.measured(len(batch) * pixels), self._in_float32() if precisely else nullcontext():
                 return self.autoencoder.decode(batch.to(*like) / self._scale, *more, return_dict=False)[0]
