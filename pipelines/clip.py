@@ -199,7 +199,8 @@ class StageChain:
         self.settings = made if manifest else replace(made, allowed_prefixes=())
         require_device(self.settings.device, together=pool.gpus_per_clip)
         require_packages(config)
-        if self.settings.device == "cpu" and pool.gpus_per_clip > 1:  # else each replica would take all cores
+        # what is not said is all cores, but for replicas on them, of which each would take all
+        if pool.threads or (self.settings.device == "cpu" and pool.gpus_per_clip > 1):
             torch.set_num_threads(pool.threads_on(os.cpu_count() or 1))
         self._told = told
 

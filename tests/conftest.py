@@ -1,12 +1,14 @@
 """What every test may ask for: the shared recordings, where they lie beside the checkout."""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command sets it, before torch is imported
+os.environ["OMP_NUM_THREADS"] = "1"  # and for what tests start: two processes of them share the cores
 
 from stages.poses.recipes import PeopleSettings
 from tests.made.azure_server import azure, azure_endpoint  # noqa: F401
@@ -29,6 +31,14 @@ def configuration_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pat
         folder = tmp_path_factory.mktemp("configuration")
         patch.setenv("XDG_CONFIG_HOME", str(folder))
         yield folder
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """A test that sets torch's threads, as films do, sets them for itself alone: the last bits depend on them."""
+    yield
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

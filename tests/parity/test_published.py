@@ -63,7 +63,6 @@ def test_driving_frames_are_thinned_to_about_24_a_second(fps: float, stride: int
 
 
 def test_a_common_background_is_pulled_towards_the_anchors(tmp_path: Path) -> None:
-    torch.set_num_threads(1)  # these layers are too small to share
     animator = Text2VideoZero.load(write_text2video_zero(tmp_path / "checkpoint"), "cpu", torch.float32)
     row = {"prompt": "a panda dancing", "width": 64, "height": 48, "steps": 3, "guidance": 7.5, "window": 4}
     clip, segment, seen = Clip(id="c", animator="text2video_zero", **row), Segment(0, 3), []

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import torch
 
 from manifests import storage
 from manifests.errors import Problem
@@ -116,6 +117,12 @@ def test_weights_without_their_animator_are_wrong_usage(media: list[str], capsys
 
 def test_a_film_may_have_any_name(media: list[str], tmp_path: Path) -> None:
     assert cli.main(["clip", *media[:2], str(tmp_path / "Ün film, 2..mp4"), *SHORT]) == cli.OK
+
+
+def test_a_film_has_the_threads_that_its_pool_says_with_replicas_and_without(tmp_path: Path) -> None:
+    for pool, threads in (({"threads": 3}, 3), ({"threads": 2, "gpus_per_clip": 2}, 2), ({}, 2)):
+        StageChain(RunConfig.load(None, {"animate_pool": {"device": "cpu", **pool}}), str(tmp_path))
+        assert torch.get_num_threads() == threads, "and what is not said stays as it was"
 
 
 # Where it is written

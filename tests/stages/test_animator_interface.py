@@ -101,7 +101,6 @@ def system(monkeypatch: pytest.MonkeyPatch) -> type[Animator]:
 @pytest.fixture(scope="module")
 def models() -> ModelCache:
     """As a worker holds them, for all tests."""
-    torch.set_num_threads(1)
     return ModelCache("cpu", "float32", max_bytes=2**30)
 
 

@@ -86,7 +86,6 @@ def worker(layout: OutputLayout, **options: Any) -> tuple[Animate, ModelCache]:
 
 @pytest.mark.parametrize("system", ["wan_animate", "wan_vace"])
 def test_a_film_killed_at_every_border_is_what_diffusers_pipeline_makes_in_one_go(system: str, tmp_path: Path) -> None:
-    torch.set_num_threads(1)
     layout = OutputLayout(str(tmp_path))
     asked = work(layout, clip(system), KEY)
     laid = segments(asked)

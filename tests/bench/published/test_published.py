@@ -31,7 +31,6 @@ class PublishedRunners:
     """Those cases' kinds of call, through the baseline."""
 
     def __init__(self, checkpoint: Path) -> None:
-        torch.set_num_threads(1)
         self.published = PublishedMagicAnimate(*load(checkpoint))
 
     def window_schedule(self, params: dict, **record: int) -> Results:

@@ -63,7 +63,6 @@ class AnimateAnyoneRunners(MotionLayers):
     """Runs calls against the animator loaded from the recording's own checkpoint, when a call needs it."""
 
     def __init__(self, recording: Recording) -> None:
-        torch.set_num_threads(1)  # the layers are too small to share
         self._checkpoint = recording.checkpoint
 
     @property

@@ -54,7 +54,6 @@ class DreamPoseRunners:
     """Runs calls against the animator loaded from the recording's own checkpoint, when a call needs it."""
 
     def __init__(self, recording: Recording) -> None:
-        torch.set_num_threads(1)  # the layers are too small to share
         self._checkpoint = recording.checkpoint
         self._parts = {name: recording.folder / path for name, path in recording.config["parts"].items()}
 

@@ -36,7 +36,6 @@ class MagicAnimateRunners(MotionLayers):
     """Runs calls against the animator loaded from the recording's own checkpoint."""
 
     def __init__(self, recording: Recording) -> None:
-        torch.set_num_threads(1)
         self.animator = _animator(recording.checkpoint)
         self.config = recording.config
 

@@ -51,7 +51,6 @@ class Text2VideoZeroRunners:
     """Runs calls against the animator, or the network that they need, loaded from the recording's own checkpoint."""
 
     def __init__(self, recording: Recording) -> None:
-        torch.set_num_threads(1)
         self._checkpoint = recording.checkpoint
 
     @property

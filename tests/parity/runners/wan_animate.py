@@ -47,7 +47,6 @@ class WanAnimateRunners:
     also = frozenset({"replace_mask", "conditioning_latents", "pipeline"})
 
     def __init__(self, recording: Recording) -> None:
-        torch.set_num_threads(1)
         self.animator = _animator(recording.checkpoint)
         assert self.animator.face_size == recording.config["face_size"]
 

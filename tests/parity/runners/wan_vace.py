@@ -26,7 +26,6 @@ class WanVaceRunners:
     """Runs calls against the animator loaded from the recording's own checkpoint."""
 
     def __init__(self, recording: Recording) -> None:
-        torch.set_num_threads(1)
         self.animator = _animator(recording.checkpoint)
 
     def pipeline(self, params: dict, reference_u8: torch.Tensor, control_u8: torch.Tensor) -> dict[str, Any]:

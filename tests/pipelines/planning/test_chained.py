@@ -134,7 +134,6 @@ def tiny(animator: Any) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize("name", ["wan_vace", "wan_animate"])
 def test_a_film_takes_the_operations_that_the_plan_says(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.set_num_threads(1)
     animator = load_animator(name, GOLDEN / name / "checkpoint", "cpu", torch.float32)
     sizes = ((16, 16), (32, 32), (64, 64))
     facts = wan_sizes.table_of(*tiny(animator), 5, sizes)

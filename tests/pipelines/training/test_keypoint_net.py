@@ -41,14 +41,6 @@ ESTIMATORS = Estimators(dwpose=DWPoseSettings(detector=WHOLE_IMAGE, pose=str(NET
 BODY_AND_FEET = [joint for joint in range(24) if joint != 1]  # of the stored points: all but the neck
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():  # noqa: ANN201
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def stored(folder: Path, frames: np.ndarray):  # noqa: ANN201
     """What the pose stage stores of a film of these frames."""
     video, layout = folder / "driving.mp4", OutputLayout(str(folder))

@@ -81,7 +81,6 @@ def codec() -> DrawnCodec:
 @pytest.fixture
 def settings(tmp_path: Path, codec: DrawnCodec, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """A folder with data and a codec, and stages that train the tiny network for as many steps as seconds are given."""
-    torch.set_num_threads(1)
     torch.manual_seed(0)
     dataset = people()
     for width, height in SHAPES:

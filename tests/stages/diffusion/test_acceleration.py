@@ -29,7 +29,6 @@ CLOSE = 1e-4  # of latents near 1: kernels for another layout round otherwise, a
 
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    torch.set_num_threads(1)
     return {name: write(tmp_path_factory.mktemp("weights") / name) for name, write in WRITE.items()}
 
 

@@ -40,7 +40,6 @@ UNET = "stable-diffusion-v1-5/unet"
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The committed parts, and random weights in place of the UNets."""
-    torch.set_num_threads(1)  # these layers are too small to share
     return write_animate_anyone(tmp_path_factory.mktemp("animate_anyone") / "checkpoint")
 
 

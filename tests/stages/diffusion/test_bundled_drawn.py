@@ -35,7 +35,6 @@ FRAMES = 4
 
 @pytest.fixture(scope="module")
 def animator() -> Drawn:
-    torch.set_num_threads(1)
     return load_animator("drawn", FOLDER, "cpu", torch.float32)
 
 

@@ -43,7 +43,6 @@ Refusal = Callable[[Path], str]
 
 @pytest.fixture(scope="module")
 def loaded() -> MagicAnimate:
-    torch.set_num_threads(1)
     return load(CHECKPOINT)
 
 

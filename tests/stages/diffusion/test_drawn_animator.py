@@ -31,7 +31,6 @@ WINDOW, OVERLAP = 4, 1
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.set_num_threads(1)
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("drawn") / "checkpoint"
     networks = initialise(DrawnNetworks({**TINY, "motion": MOTION}))

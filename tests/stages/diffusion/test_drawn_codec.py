@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -24,14 +23,6 @@ from pipelines.training.pictures import Album
 from stages.diffusion.drawn.codec import DrawnCodec
 
 SMALL = {"encoder_channels": (8, 8), "decoder_channels": (8, 8, 8), "decoder_layers": (1, 1, 1)}
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

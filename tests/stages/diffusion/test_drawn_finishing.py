@@ -24,7 +24,6 @@ DRAWN, WARPED, SKIRTED, BACKDROP = range(4)
 @pytest.fixture(scope="module")
 def look() -> Look:
     """Of a person who is their own reference."""
-    torch.set_num_threads(1)
     drawn = draw(random_character(1), standing(1), WIDTH, HEIGHT)
     known = posture(drawn.keypoints)
     return Look.of(ReferenceWarp(drawn.picture, known), (known.points, known.seen))

@@ -28,7 +28,6 @@ TINY = {
 
 @pytest.fixture(scope="module")
 def networks() -> DrawnNetworks:
-    torch.set_num_threads(1)
     torch.manual_seed(0)
     return initialise(DrawnNetworks(TINY)).eval().requires_grad_(False)
 

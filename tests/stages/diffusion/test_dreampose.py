@@ -26,7 +26,6 @@ from tests.made.seam import frames_of, latents_of
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.set_num_threads(1)  # these layers are too small to share
     return write_checkpoint(tmp_path_factory.mktemp("dreampose") / "checkpoint")
 
 

@@ -30,7 +30,6 @@ SAVED = "checkpoint-499"
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.set_num_threads(1)
     return write_checkpoint(tmp_path_factory.mktemp("dreampose") / "checkpoint")
 
 

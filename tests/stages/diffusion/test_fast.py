@@ -37,8 +37,6 @@ CLIPS: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.fixture(scope="module")
 def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Any]]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     kept: dict[str, Any] = {}
 
     def load(name: str) -> Any:
@@ -49,7 +47,6 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], An
 
     yield load
     kept.clear()
-    torch.set_num_threads(threads)
 
 
 def film(animator: Any, frames: int = 7, mode: str = "fast", **fields: Any) -> list[Any]:

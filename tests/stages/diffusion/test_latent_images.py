@@ -21,7 +21,6 @@ SD_HALF = 768 * 2  # bytes that a pixel takes in Stable Diffusion's decoder, in 
 
 def images(dtype: torch.dtype = torch.float32) -> LatentImages:
     """Stable Diffusion's autoencoder in miniature, with random weights."""
-    torch.set_num_threads(1)
     torch.manual_seed(0)
     channels, down, up = (8, 8), ("DownEncoderBlock2D",) * 2, ("UpDecoderBlock2D",) * 2
     made = AutoencoderKL(block_out_channels=channels, down_block_types=down, up_block_types=up, norm_num_groups=4)

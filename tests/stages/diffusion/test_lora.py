@@ -55,7 +55,6 @@ State = dict[str, torch.Tensor]
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.set_num_threads(1)
     return write_text2video_zero(tmp_path_factory.mktemp("lora") / "checkpoint")
 
 

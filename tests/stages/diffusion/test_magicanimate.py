@@ -35,7 +35,6 @@ FLOAT_NOISE = 1e-4  # of the latents' spread; one changed pose moves its neighbo
 
 @pytest.fixture(scope="module")
 def loaded() -> MagicAnimate:
-    torch.set_num_threads(1)  # threads that wait for each other on busy cores turn seconds into minutes
     return MagicAnimate.load(CHECKPOINT, "cpu", torch.float32)
 
 

@@ -28,7 +28,6 @@ MODES: dict[str, dict[str, Any]] = {"standard": {}, "fast": FAST}
 
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    torch.set_num_threads(1)
     return {name: write(tmp_path_factory.mktemp("weights") / name) for name, write in WRITE.items()}
 
 

@@ -44,7 +44,6 @@ class CountedPoses:
 
 @pytest.mark.parametrize("name", ["drawn", "animate_anyone", "magicanimate", "text2video_zero"])
 def test_an_animator_holds_few_of_a_clips_poses_at_once(name: str, tmp_path: Path) -> None:
-    torch.set_num_threads(1)
     written = {"animate_anyone": write_animate_anyone, "text2video_zero": write_text2video_zero}
     if name in written:
         checkpoint = written[name](tmp_path / "checkpoint")

@@ -51,8 +51,6 @@ FILMS: list[tuple[str, dict[str, Any]]] = [
 @pytest.fixture(scope="module")
 def four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], list[Any]]]:
     """Four of an animator, of the last one asked for."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     kept: dict[str, list[Any]] = {}
 
     def load(name: str) -> list[Any]:
@@ -63,7 +61,6 @@ def four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], l
 
     yield load
     kept.clear()
-    torch.set_num_threads(threads)
 
 
 def test_every_animator_of_catwalk_deals_windows_but_those_that_chain_segments() -> None:
@@ -241,15 +238,11 @@ def test_progress_only_grows_and_ends_with_all_windows_though_later_ones_are_rea
 
 @pytest.mark.parametrize("inference", [False, True])
 def test_a_replica_computes_as_the_thread_that_asked_it(inference: bool) -> None:
-    threads = torch.get_num_threads()
     models = [Model(), Model(), Model()]
-    try:
-        torch.set_num_threads(2)
-        with torch.inference_mode(inference):
-            predicted(models)
-            assert [one.state for one in models] == [{(2, inference, torch.is_grad_enabled())}] * 3
-    finally:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(2)
+    with torch.inference_mode(inference):
+        predicted(models)
+        assert [one.state for one in models] == [{(2, inference, torch.is_grad_enabled())}] * 3
 
 
 class OutOfMemory(RuntimeError):

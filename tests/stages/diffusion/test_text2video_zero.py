@@ -41,7 +41,6 @@ UNET = "stable-diffusion-v1-5/unet"
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.set_num_threads(1)  # these layers are too small to share
     return write_text2video_zero(tmp_path_factory.mktemp("text2video_zero") / "checkpoint")
 
 

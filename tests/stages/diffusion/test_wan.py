@@ -32,13 +32,11 @@ WIDTH, HEIGHT, FACE = 48, 32, 32
 
 @pytest.fixture(scope="module")
 def animate() -> WanAnimate:
-    torch.set_num_threads(1)
     return WanAnimate.load(GOLDEN / "wan_animate" / "checkpoint", "cpu", torch.float32)
 
 
 @pytest.fixture(scope="module")
 def vace() -> WanVace:
-    torch.set_num_threads(1)
     return WanVace.load(GOLDEN / "wan_vace" / "checkpoint", "cpu", torch.float32)
 
 

@@ -40,7 +40,6 @@ def drawn(animator: Any, frames: int = FRAMES) -> Parts:
 @pytest.fixture(scope="module")
 def plain() -> dict[str, Parts]:
     """With memory enough."""
-    torch.set_num_threads(1)
     return {name: drawn(load(name)) for name in SYSTEMS}
 
 

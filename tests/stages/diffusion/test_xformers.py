@@ -116,7 +116,6 @@ def attention_layers(*modules: nn.Module) -> list[Attention]:
 
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    torch.set_num_threads(1)
     return {name: write(tmp_path_factory.mktemp("weights") / name) for name, write in WRITE.items()}
 
 

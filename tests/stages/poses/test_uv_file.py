@@ -278,7 +278,6 @@ def test_a_file_that_was_looked_at_as_something_else_is_looked_at_again(media: P
 def test_u_and_v_become_a_film_at_the_rate_of_their_file_or_else_the_films(
     media: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    torch.set_num_threads(1)
     weights = write_checkpoint(media / "weights")
     monkeypatch.chdir(media)
     chain = StageChain(RunConfig.load(None, {"checkpoints": {"dreampose": str(weights)}}), str(media / "out"))
