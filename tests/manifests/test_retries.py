@@ -19,6 +19,7 @@ import pytest
 
 from manifests import retries, storage
 from manifests.retries import RETRIES, Retries, tried
+from manifests.storage import stores
 from manifests.transient import Truncated, is_transient
 from tests.conftest import CHECKOUT
 from tests.made.faulty_proxy import FAULTS, FaultyProxy, faulty_proxy
@@ -27,8 +28,8 @@ from tests.made.faulty_proxy import FAULTS, FaultyProxy, faulty_proxy
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retries._retrying, "wait", lambda state: 0.01)
-    monkeypatch.setattr(storage, "SILENT_SECONDS", 1)
-    monkeypatch.setattr(storage, "REQUEST_TRIES", 1)  # botocore waits for seconds between its own
+    monkeypatch.setattr(stores, "SILENT_SECONDS", 1)
+    monkeypatch.setattr(stores, "REQUEST_TRIES", 1)  # botocore waits for seconds between its own
 
 
 @pytest.fixture
@@ -225,7 +226,7 @@ def test_a_store_that_is_away_is_given_up_within_bounds(s3: str, through: Callab
 def test_the_tries_of_the_library_count_too(
     s3: str, through: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage, "REQUEST_TRIES", 3)
+    monkeypatch.setattr(stores, "REQUEST_TRIES", 3)
     before = RETRIES.used
     with through(0.3, seed=2, faults=["unavailable"]) as proxy:
         for number in range(6):
@@ -236,9 +237,10 @@ def test_the_tries_of_the_library_count_too(
 RACE = """
 import sys, json
 from manifests import retries, storage
+from manifests.storage import stores
 retries._retrying.wait = lambda state: 0.02
 retries._retrying.stop = lambda state: state.attempt_number >= 20
-storage.REQUEST_TRIES = 1
+stores.REQUEST_TRIES = 1
 place, number = sys.argv[1], int(sys.argv[2])
 storage.exists(place)
 print("connected", flush=True)
@@ -319,11 +321,11 @@ def test_an_upload_that_fails_half_way_leaves_nothing_and_readers_never_see_half
     reader.start()
     try:
         with through(0.3, seed=0, faults=["unavailable", "reset"], only="partNumber") as proxy:
-            monkeypatch.setattr(storage, "REQUEST_TRIES", 4)
-            monkeypatch.setattr(storage, "SILENT_SECONDS", 60)
+            monkeypatch.setattr(stores, "REQUEST_TRIES", 4)
+            monkeypatch.setattr(stores, "SILENT_SECONDS", 60)
             storage.publish(film, s3 + "/film.mp4")
             assert proxy.done.total() > 0
-        monkeypatch.setattr(storage, "REQUEST_TRIES", 1)
+        monkeypatch.setattr(stores, "REQUEST_TRIES", 1)
         monkeypatch.setattr(retries._retrying, "stop", lambda state: state.attempt_number >= 2)
         with (
             through(1, faults=["unavailable"], only="partNumber=2") as proxy,

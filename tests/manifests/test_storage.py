@@ -20,7 +20,7 @@ from manifests import storage
 from manifests.errors import Problem, Rejected
 from manifests.partitions import manifest_files
 from manifests.source_memo import SourceMemo
-from manifests.storage import Allowed, Stamp
+from manifests.storage import Allowed, Stamp, publishing, reading
 from tests.conftest import CHECKOUT
 
 
@@ -63,7 +63,7 @@ def test_an_upload_that_raises_publishes_nothing(place: str, before: bytes | Non
 PUBLISH = "import sys, pathlib, manifests.storage as s; s.publish(pathlib.Path(sys.argv[1]), sys.argv[2])"
 
 
-def publishing(source: Path, uri: str, **environment: str) -> subprocess.Popen[bytes]:
+def publisher(source: Path, uri: str, **environment: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-c", PUBLISH, str(source), uri]
     return subprocess.Popen(command, cwd=CHECKOUT, env={**os.environ, **environment})
 
@@ -80,7 +80,7 @@ def test_a_killed_local_write_publishes_nothing(tmp_path: Path) -> None:
     storage.publish_bytes(b"the film of last night", str(film))
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    writer = publishing(pipe, str(film))
+    writer = publisher(pipe, str(film))
     with open(pipe, "wb") as source:
         source.write(b"half a film" * 1000)
         source.flush()
@@ -125,7 +125,7 @@ def test_a_killed_upload_publishes_nothing(
     film = tmp_path / "film.mp4"
     film.write_bytes(bytes(20_000_000))
     endpoint, stalled, killed = stalling_endpoint
-    writer = publishing(film, s3 + "/film.mp4", FSSPEC_S3_ENDPOINT_URL=endpoint)
+    writer = publisher(film, s3 + "/film.mp4", FSSPEC_S3_ENDPOINT_URL=endpoint)
     assert stalled.wait(30)
     writer.kill()
     assert writer.wait() == -signal.SIGKILL
@@ -200,10 +200,10 @@ def test_exclusive_creation_is_tried_again_where_what_was_there_has_gone(
 
     def just_gone(uri: str, max_bytes: int | None = None) -> bytes:
         claim.unlink()
-        monkeypatch.setattr(storage, "read_bytes", read)
+        monkeypatch.setattr(publishing, "read_bytes", read)
         return read(uri, max_bytes)
 
-    monkeypatch.setattr(storage, "read_bytes", just_gone)
+    monkeypatch.setattr(publishing, "read_bytes", just_gone)
     assert storage.create_exclusive(str(claim), b'{"claim": "second"}')
     assert storage.read_json(str(claim))["claim"] == "second"
 
@@ -323,7 +323,7 @@ def test_fetch_stops_when_the_object_has_grown_past_the_limit_since(
     s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage.publish_bytes(bytes(11), s3 + "/walk.mp4")
-    monkeypatch.setattr(storage, "stamp", lambda uri: Stamp(1, "as it was a moment ago"))
+    monkeypatch.setattr(reading, "stamp", lambda uri: Stamp(1, "as it was a moment ago"))
     with pytest.raises(Rejected, match="the limit is 10"):
         storage.fetch(s3 + "/walk.mp4", tmp_path / "scratch", 10)
     assert list((tmp_path / "scratch").iterdir()) == []
@@ -331,7 +331,7 @@ def test_fetch_stops_when_the_object_has_grown_past_the_limit_since(
 
 def test_an_object_replaced_while_it_is_read_is_never_a_mixture(s3: str, other_client: Any) -> None:
     storage.publish_bytes(bytes(storage.CHUNK + 1), s3 + "/walk.mp4")
-    chunks = storage._chunks(s3 + "/walk.mp4", None)
+    chunks = reading._chunks(s3 + "/walk.mp4", None)
     assert next(chunks) == bytes(storage.CHUNK)
     other_client.put_object(Bucket=bucket(s3), Key="walk.mp4", Body=b"\1" * (storage.CHUNK + 1))
     with pytest.raises(OSError, match=r"."):
