@@ -28,6 +28,8 @@ def connect() -> str:
         # for the workers of a local cluster, whose torch threads share few cores with everything else
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         if "RAY_ADDRESS" not in os.environ:
+            # Ray's own 15 leaves workers next to nothing beside anything else that computes: a start of minutes
+            os.environ.setdefault("RAY_worker_niceness", "0")
             # or Ray Data's own actors write a line each about where their constructor arguments lie
             os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         if address := os.environ.get("RAY_ADDRESS"):

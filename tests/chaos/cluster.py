@@ -13,6 +13,8 @@ from typing import Any
 
 import psutil
 
+from tests.made.ray_head import AT_ONCE
+
 OBJECT_STORE = 80_000_000  # bytes per node: Ray's least is 75 MB
 # what a worker of each stage has in its process title
 STAGES = {"validate": "validate_", "pose": "PoseWorker", "inputs": "InputsWorker", "animate": "AnimateWorker"}
@@ -28,6 +30,7 @@ class Nodes:
     def __init__(self, count: int, **resources: Any) -> None:
         from ray.cluster_utils import Cluster
 
+        os.environ |= AT_ONCE
         head = {"num_cpus": 0, "object_store_memory": OBJECT_STORE, "include_dashboard": False}
         self._cluster = Cluster(initialize_head=True, head_node_args=head)
         self._resources = {"object_store_memory": OBJECT_STORE, **resources}

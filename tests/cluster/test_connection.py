@@ -4,6 +4,7 @@ import os
 import time
 
 import pytest
+import ray
 
 from cluster.connection import _answers, _without
 from manifests.errors import Problem
@@ -23,3 +24,8 @@ def test_a_line_that_says_nothing_is_left_out_and_no_other(capfd: pytest.Capture
         os.write(2, b"[logging.cc:303] Set ray log level from environment variable\nthe disk is full\n")
     os.write(2, b"afterwards\n")
     assert capfd.readouterr().err == "the disk is full\nafterwards\n"
+
+
+def test_workers_of_a_cluster_that_is_started_here_wait_for_nobody_else(cluster: str) -> None:
+    assert cluster
+    assert ray.get(ray.remote(lambda: os.nice(0)).remote()) == os.nice(0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import CHECKOUT
+from tests.made.ray_head import apart
 from tests.made.sample_media import clip_row, write_manifest
 
 STAGES = ("Pose", "Inputs", "Animate")
@@ -50,11 +50,10 @@ def night_on(media: Path, nodes: list[Node], pools: dict[str, Any]) -> list[str]
     """Where the workers of a night of two rows are on nodes with so much each, and in the last line how it ends."""
     rows = [clip_row(name, seed=ord(name), animator="still", driving_kind="skeleton", steps=None) for name in "ab"]
     write_manifest(media / "m.parquet", rows)
-    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     ended = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(media), json.dumps(nodes), json.dumps(pools)],
         cwd=CHECKOUT,
-        env={**environment, "PYTHONPATH": str(CHECKOUT)},
+        env=apart(),
         capture_output=True,
         text=True,
         timeout=300,

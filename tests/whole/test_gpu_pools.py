@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from pipelines.configuration import RunConfig
 from pipelines.pools import demands
 from tests.conftest import CHECKOUT
+from tests.made.ray_head import apart
 from tests.made.sample_media import clip_row, write_manifest
 
 SCRIPT = """
@@ -49,11 +49,10 @@ def test_each_animator_works_on_the_gpus_of_its_own_pool(media: Path) -> None:
     fields = {"driving_kind": "skeleton", "steps": None}
     rows = [clip_row(name, animator=name, **fields) for name in ("there", "here")]
     write_manifest(media / "m.parquet", rows)
-    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     ended = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(media)],
         cwd=CHECKOUT,
-        env={**environment, "PYTHONPATH": str(CHECKOUT)},
+        env=apart(),
         capture_output=True,
         text=True,
         timeout=400,
