@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
-import torch
 from pydantic import Field
 
 from stages.diffusion.animator import Denoised, Driving, Facts, Options, Parts, Segment
 
 if TYPE_CHECKING:
+    import torch
+
     from manifests.clip import Clip
     from stages.diffusion.weights.lora import Lora
 
@@ -58,6 +59,8 @@ class Painted:
 
     def segment(self, clip: Clip, reference: np.ndarray | None, driving: Driving, segment: Segment) -> Denoised:
         """uint8 (frames, height, width, 3): half reference, half pose, shifted by the seed."""
+        import torch  # which all other processes of a run do without
+
         assert reference is not None
         assert driving.poses is not None
         options = PaintedOptions.model_validate(clip.options)

@@ -12,10 +12,9 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from manifests.clip import Clip
 from manifests.work import Source
@@ -24,6 +23,9 @@ from stages.extract_pose import ExtractPose
 from stages.prepare_inputs import PrepareInputs
 from stages.validate import Validate
 from tests.made.sample_media import clip_row, write_driving, write_reference
+
+if TYPE_CHECKING:
+    import torch
 
 STAGES = ("validate", "pose", "inputs", "animate")
 DEADLY = ("kills", "hangs", "allocates")
@@ -97,6 +99,8 @@ class Still:
 
     def segment(self, clip: Clip, reference: np.ndarray, driving: Any, segment: Segment) -> Denoised:
         """(frames, height, width, 3)."""
+        import torch  # which all other processes of a run do without
+
         choke("animate", clip.id)
         picture = torch.from_numpy(np.ascontiguousarray(reference))
         return Denoised(picture.expand(len(segment), *reference.shape).float())
