@@ -280,12 +280,13 @@ class AnimateAnyoneRunners(MotionLayers):
             network = _denoising_network(production)
             published = published_file(file, network)
         state = {name: torch.zeros(()).expand(tensor.shape) for name, tensor in published.items()}
+        wanted = network.state_dict()
         if file in ("denoising_unet.pth", "motion_module.pth"):
             state = motion_unet_state(network, {}, state, Path(file))
             motion = file == "motion_module.pth"
-            of_file = {key for key in network.state_dict() if ("motion_modules" in key) == motion}
+            of_file = {key for key in wanted if ("motion_modules" in key) == motion}
             assert state.keys() == of_file, f"{file} leaves {sorted(of_file - state.keys())[:4]} unset"
-        assert all(network.state_dict()[key].shape == tensor.shape for key, tensor in state.items())
+        assert all(wanted[key].shape == tensor.shape for key, tensor in state.items())
         return {"shapes": {name: list(tensor.shape) for name, tensor in published.items()}}
 
     def _video(self, latents: torch.Tensor) -> torch.Tensor:
