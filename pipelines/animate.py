@@ -22,29 +22,29 @@ from manifests import table
 from manifests.errors import WrongUsage
 from manifests.kept_results import KeptResults
 from manifests.results import Status
-from pipelines.attempts import forgive
 from pipelines.configuration import RunConfig
 from pipelines.consenting import without_withdrawn
 from pipelines.console import orders_noted
 from pipelines.disk_space import FILM, LATENTS, require_space
-from pipelines.lease import Lost, held
 from pipelines.manifest_reading import Manifest, ManifestRows, look_at, read_manifest
-from pipelines.night import Night
 from pipelines.output_files import require_apart, require_writable_folder
 from pipelines.plan import Plan, make_plan
 from pipelines.planned_clip import PlannedClip
 from pipelines.planning.estimate import expected
 from pipelines.pools import actors, as_blocks, by_pool, computing_by, demands
 from pipelines.progress import Say
-from pipelines.record import RunRecord, RunResults, bad_rows
+from pipelines.running.attempts import forgive
+from pipelines.running.lease import Lost, held
+from pipelines.running.night import Night
+from pipelines.running.record import RunRecord, RunResults, bad_rows
+from pipelines.running.stopping import Stopping
+from pipelines.running.watch import Ends, Silence
+from pipelines.running.workers import AnimateWorker, InputsWorker, PoseWorker
 from pipelines.set_aside import without_set_aside
 from pipelines.settings import RunSettings, require_device, require_packages, settled
-from pipelines.stopping import Stopping
 from pipelines.validation import validated
-from pipelines.watch import Ends, Silence
 from pipelines.watching.hook import call_hook, require_hook
 from pipelines.watching.logs import begin
-from pipelines.workers import AnimateWorker, InputsWorker, PoseWorker
 from stages.diffusion.acceleration import GET_XFORMERS, XFORMERS
 from stages.provenance.safety import GET_SAFETY, PACKAGE
 from stages.provenance.watermark.method import method_of

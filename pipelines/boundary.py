@@ -14,8 +14,8 @@ from manifests.results import Result
 from manifests.shown_text import visible
 from manifests.storage_fault import storage_fault
 from manifests.work import Work
-from pipelines.attempts import WorkerDied
-from pipelines.stopping import NotReached
+from pipelines.running.attempts import WorkerDied
+from pipelines.running.stopping import NotReached
 
 log = logging.getLogger(__name__)
 

@@ -17,9 +17,9 @@ from manifests.errors import Damaged
 from manifests.layout import Film, OutputLayout
 from manifests.storage import Written
 from manifests.temporary import dead_folders, folder_bytes
-from pipelines import lease
 from pipelines.disk_space import megabytes
 from pipelines.progress import Say
+from pipelines.running import lease
 from stages.node_cache import NodeCache, default_folder
 
 DAY = 24 * 3600.0

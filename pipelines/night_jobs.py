@@ -15,9 +15,9 @@ from manifests import storage
 from manifests.errors import Problem, WrongUsage
 from manifests.layout import OutputLayout
 from manifests.results import Status
-from pipelines.lease import alive
 from pipelines.progress import Say, clock
-from pipelines.stopping import CONTINUE, Stopping
+from pipelines.running.lease import alive
+from pipelines.running.stopping import CONTINUE, Stopping
 
 if TYPE_CHECKING:  # a night that goes on is stopped without a word to its cluster
     from cluster.jobs import Job, Jobs

@@ -19,8 +19,8 @@ from manifests.errors import Problem
 from manifests.layout import Film, OutputLayout
 from manifests.storage_fault import storage_fault
 from manifests.temporary import temporary_folder
-from pipelines import lease
 from pipelines.boundary import explained
+from pipelines.running import lease
 
 ENDINGS = ("json", "jpg", "mp4")  # the marker first: what is without one is no film
 AT_ONCE = 16  # films that are moved at the same time

@@ -20,7 +20,7 @@ from manifests.errors import WrongUsage
 from manifests.layout import OutputLayout
 from pipelines.night_jobs import MANIFEST, OUTPUT
 from pipelines.progress import Say
-from pipelines.stopping import CONTINUE
+from pipelines.running.stopping import CONTINUE
 from stages.bundled import SCHEME
 
 PROGRAM = ("python", "-m", "pipelines.animate")

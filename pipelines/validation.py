@@ -31,14 +31,14 @@ from manifests.storage import Stamp
 from manifests.work import Work
 from pipelines import stage_of
 from pipelines.boundary import ended, guarded, note_unforeseen, reasons, status_of, then
-from pipelines.following import followed_tables
 from pipelines.keying import Keying
 from pipelines.manifest_reading import ManifestRows
 from pipelines.planned_clip import CLIPS, PlannedClip, clips_of, planned_clip
 from pipelines.pools import as_blocks, tasks
+from pipelines.running.following import followed_tables
+from pipelines.running.watch import Silence
+from pipelines.running.workers import ledger_of, since
 from pipelines.settings import RunSettings
-from pipelines.watch import Silence
-from pipelines.workers import ledger_of, since
 
 if TYPE_CHECKING:
     from stages.validate import Asked, NamedFile

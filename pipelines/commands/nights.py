@@ -202,7 +202,7 @@ def night_config(arguments: argparse.Namespace) -> Any:
 
 def until_of(arguments: argparse.Namespace) -> datetime | None:
     """The moment that --until means."""
-    from pipelines.deadline import moment
+    from pipelines.running.deadline import moment
 
     return moment(arguments.until, datetime.now(UTC)) if arguments.until else None
 

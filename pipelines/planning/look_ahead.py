@@ -15,7 +15,7 @@ from pipelines.planning.calibration_file import stored_calibration
 from pipelines.planning.estimate import figures, workers_of
 from pipelines.planning.forecast import Figures
 from pipelines.progress import Say
-from pipelines.record import failure_lines, remove_traces
+from pipelines.running.record import failure_lines, remove_traces
 from pipelines.settings import RunSettings, settled
 
 

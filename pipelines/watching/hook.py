@@ -21,7 +21,7 @@ from tenacity import retry, retry_if_exception, stop_after_attempt, wait_exponen
 from manifests.errors import WrongUsage
 from manifests.temporary import temporary_folder
 from pipelines.progress import Say
-from pipelines.record import RunResults
+from pipelines.running.record import RunResults
 
 COMMAND_SECONDS = 300.0
 ANSWER_SECONDS = 15.0

@@ -23,7 +23,7 @@ import yaml
 
 from manifests import results
 from manifests.results import Result
-from pipelines.attempts import attempts_in
+from pipelines.running.attempts import attempts_in
 from tests.chaos.driver import Driver
 from tests.made.poison import DEADLY, KINDS, STAGES, STILL, bounds, poisoned
 from tests.made.sample_media import clip_row, write_driving, write_manifest, write_reference

@@ -8,8 +8,8 @@ from manifests.clip import Clip
 from manifests.errors import Again, Problem, Rejected
 from manifests.results import Result
 from manifests.work import Work
-from pipelines.attempts import Attempt, WorkerDied
 from pipelines.boundary import guarded, then
+from pipelines.running.attempts import Attempt, WorkerDied
 
 ATTEMPT = Attempt("pose", 3, "a", "", "", number=1, node="n1", session="s", limit_seconds=60)
 WORK = Work(row=3, clip=Clip(id="a", animator="magicanimate", metadata={"sku": 1}), frames=1)

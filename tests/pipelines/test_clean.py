@@ -15,9 +15,10 @@ import pytest
 from manifests import storage, temporary
 from manifests.layout import Film, OutputLayout
 from manifests.results import Result
-from pipelines import cli, lease
+from pipelines import cli
 from pipelines.clip import StageChain
 from pipelines.configuration import RunConfig
+from pipelines.running import lease
 from tests.conftest import CHECKOUT
 from tests.made.sample_media import clip_row
 

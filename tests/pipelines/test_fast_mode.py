@@ -13,7 +13,7 @@ from manifests.layout import Film
 from manifests.result_summary import summarise
 from pipelines.clip import StageChain
 from pipelines.configuration import RunConfig
-from pipelines.record import fast_lines
+from pipelines.running.record import fast_lines
 from stages.diffusion.fast import MEASURED, recipe_of
 from tests.made.sample_media import clip_row
 

@@ -13,8 +13,8 @@ import pytest
 from cluster.jobs import Job
 from manifests.errors import Problem, WrongUsage
 from manifests.layout import OutputLayout
-from pipelines.lease import held
 from pipelines.night_jobs import OUTPUT, counts, nights, states, stop, table
+from pipelines.running.lease import held
 
 BEGUN = datetime(2026, 11, 29, 22, 0, tzinfo=UTC)
 

@@ -15,8 +15,8 @@ from pipelines.keying import Keying
 from pipelines.plan import Plan
 from pipelines.planned_clip import planned_clip
 from pipelines.planning.look import rows_of
-from pipelines.record import RunRecord
 from pipelines.replay import replay
+from pipelines.running.record import RunRecord
 from pipelines.settings import settled
 from tests.made.sample_media import clip_row, config, write_manifest
 

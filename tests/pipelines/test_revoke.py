@@ -19,10 +19,10 @@ from manifests.results import Result
 from pipelines import cli
 from pipelines.clip import StageChain
 from pipelines.configuration import RunConfig
-from pipelines.partial_results import as_text
 from pipelines.plan import make_plan
 from pipelines.planned_clip import planned_clip
-from pipelines.record import consent_lines
+from pipelines.running.partial_results import as_text
+from pipelines.running.record import consent_lines
 from stages.provenance.credentials.film_signing import FilmSigning
 from stages.provenance.settings import Credentials, Provenance
 from tests.made.consents import USE, record, write_records

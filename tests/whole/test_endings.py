@@ -21,10 +21,10 @@ import pytest
 from manifests import results, storage
 from manifests.errors import WrongUsage
 from manifests.layout import OutputLayout
-from pipelines import lease, partial_results
 from pipelines.animate import run
 from pipelines.configuration import RunConfig
-from pipelines.lease import Lost, held
+from pipelines.running import lease, partial_results
+from pipelines.running.lease import Lost, held
 from stages.diffusion.animators import ANIMATORS
 from stages.poses.files import openpose_json
 from tests.chaos.painted import IMPLEMENTATION, NAME

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipelines.animate import run
-from pipelines.record import RunResults
+from pipelines.running.record import RunResults
 from tests.made.sample_media import clip_row, config, write_driving, write_manifest
 from tests.made.segmented import IMPLEMENTATION, made
 

@@ -28,10 +28,10 @@ from manifests.errors import Problem
 from manifests.layout import OutputLayout
 from manifests.work import Work
 from pipelines.animate import graph, run
-from pipelines.following import followed
 from pipelines.planned_clip import planned_clip
-from pipelines.record import RunResults
 from pipelines.report.report import write_report
+from pipelines.running.following import followed
+from pipelines.running.record import RunResults
 from pipelines.settings import settled
 from stages.video.limits import Limits
 from stages.video.read import Frames

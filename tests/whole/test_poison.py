@@ -10,7 +10,7 @@ import pytest
 
 from manifests import results
 from pipelines.animate import run
-from pipelines.attempts import attempts_in
+from pipelines.running.attempts import attempts_in
 from tests.made.poison import STILL, bounds, poisoned
 from tests.made.sample_media import clip_row, config, write_manifest
 

@@ -18,11 +18,11 @@ from manifests.kept_results import KeptResults
 from manifests.layout import OutputLayout
 from manifests.results import Result
 from pipelines.cli import main
-from pipelines.partial_results import as_text
 from pipelines.report.clips import worst_first
 from pipelines.report.links import Links
 from pipelines.report.report import write_report
 from pipelines.report.thumbnails import LIMITS, Left, Pictures, Reference, thumbnails
+from pipelines.running.partial_results import as_text
 from tests.made.made_night import Media, in_bucket, make_night, report_data, small_media, typical
 from tests.made.sample_media import write_driving, write_manifest
 

@@ -19,7 +19,7 @@ from manifests.errors import WrongUsage
 from manifests.kept_results import KeptResults
 from manifests.results import Result
 from pipelines import animate, cli
-from pipelines.record import RunResults
+from pipelines.running.record import RunResults
 from pipelines.watching import hook
 from pipelines.watching.hook import call_hook, require_hook
 

@@ -14,8 +14,8 @@ from manifests.clip import Clip
 from manifests.log_context import about, known
 from manifests.work import Work
 from pipelines import cli
+from pipelines.running.workers import row_after
 from pipelines.watching import logs
-from pipelines.workers import row_after
 
 log = logging.getLogger("stages.animate")
 

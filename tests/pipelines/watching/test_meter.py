@@ -13,9 +13,9 @@ from manifests.clip import Clip
 from manifests.layout import OutputLayout
 from manifests.results import Result
 from manifests.work import Work
-from pipelines.dealing import Dealing
 from pipelines.plan import make_plan
 from pipelines.planned_clip import planned_clip
+from pipelines.running.dealing import Dealing
 from pipelines.watching.meter import Meter
 
 NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)

@@ -17,8 +17,8 @@ import pytest
 from manifests import storage
 from manifests.errors import WrongUsage
 from manifests.layout import OutputLayout
-from pipelines import lease
-from pipelines.lease import Lost, Timing, alive, held
+from pipelines.running import lease
+from pipelines.running.lease import Lost, Timing, alive, held
 from tests.conftest import CHECKOUT
 
 QUICK = Timing(beat=0.05, stale=60, watch=1.0)
@@ -67,7 +67,7 @@ def test_a_run_id_that_is_alive_is_refused_at_once_by_name_and_free_once_it_has_
 
 def test_the_lease_of_a_killed_process_of_this_machine_is_taken_over_at_once(layout: OutputLayout) -> None:
     hold = (
-        "import sys, time\nfrom manifests.layout import OutputLayout\nfrom pipelines.lease import held\n"
+        "import sys, time\nfrom manifests.layout import OutputLayout\nfrom pipelines.running.lease import held\n"
         "with held(OutputLayout(sys.argv[1]), 'night', 'one', print):\n    print('held', flush=True)\n"
         "    time.sleep(60)"
     )

@@ -10,11 +10,11 @@ from ray.actor import ActorHandle
 
 from manifests.results import Result
 from pipelines.configuration import Pool
-from pipelines.following import TICK_SECONDS
 from pipelines.planned_clip import PlannedClip
 from pipelines.pools import by_pool
+from pipelines.running.following import TICK_SECONDS
+from pipelines.running.workers import AnimateWorker, InputsWorker, PoseWorker, Row
 from pipelines.settings import RunSettings
-from pipelines.workers import AnimateWorker, InputsWorker, PoseWorker, Row
 
 
 class StageAlone:

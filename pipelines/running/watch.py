@@ -12,15 +12,15 @@ from typing import NamedTuple
 
 from manifests.errors import Problem
 from manifests.results import Result
-from pipelines.attempts import Attempt
 from pipelines.console import Orders
-from pipelines.deadline import shown
-from pipelines.following import TICK_SECONDS, Following
-from pipelines.lease import Lease
 from pipelines.progress import Say
+from pipelines.running.attempts import Attempt
+from pipelines.running.deadline import shown
+from pipelines.running.following import TICK_SECONDS, Following
+from pipelines.running.lease import Lease
+from pipelines.running.stopping import Stopping
+from pipelines.running.waiting import Waiting
 from pipelines.settings import RunSettings
-from pipelines.stopping import Stopping
-from pipelines.waiting import Waiting
 
 log = logging.getLogger(__name__)
 

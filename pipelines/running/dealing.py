@@ -12,7 +12,7 @@ from manifests.work import Work
 from pipelines.boundary import Then
 from pipelines.plan import Plan
 from pipelines.planned_clip import PlannedClip
-from pipelines.stopping import CONTINUE
+from pipelines.running.stopping import CONTINUE
 from stages.diffusion.animators import facts_of
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from manifests.errors import WrongUsage
 from pipelines.progress import clock
-from pipelines.stopping import NotReached
+from pipelines.running.stopping import NotReached
 
 
 def moment(text: str, now: datetime) -> datetime:

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from manifests.errors import WrongUsage
-from pipelines.deadline import Deadline, moment
-from pipelines.stopping import NotReached
+from pipelines.running.deadline import Deadline, moment
+from pipelines.running.stopping import NotReached
 
 EVENING = datetime(2026, 11, 29, 22, 30).astimezone()  # of wherever the tests run
 

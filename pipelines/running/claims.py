@@ -11,7 +11,7 @@ from typing import Any
 from manifests import storage
 from manifests.errors import Again, Problem
 from manifests.layout import OutputLayout
-from pipelines.lease import alive
+from pipelines.running.lease import alive
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ import ray
 
 from manifests import storage
 from manifests.errors import Problem
-from pipelines.attempts import Attempt, attempts_in, process_start
-from pipelines.waiting import Waiting
+from pipelines.running.attempts import Attempt, attempts_in, process_start
+from pipelines.running.waiting import Waiting
 
 TRY = Attempt("animate", 7, "dress", "", "", number=1, node="n1", session="now", limit_seconds=0.3, host="box")
 

@@ -17,14 +17,14 @@ import ray
 
 from manifests.errors import Problem
 from manifests.results import Result
-from pipelines import waiting
-from pipelines import watch as watching
-from pipelines.attempts import Attempt, process_start
 from pipelines.configuration import RunConfig
 from pipelines.console import Orders
-from pipelines.lease import Lease, held
+from pipelines.running import waiting
+from pipelines.running import watch as watching
+from pipelines.running.attempts import Attempt, process_start
+from pipelines.running.lease import Lease, held
+from pipelines.running.watch import Budget, Ends, Order, Silence, Watch
 from pipelines.settings import RunSettings, settled
-from pipelines.watch import Budget, Ends, Order, Silence, Watch
 
 
 def film(row: int, gpu_seconds: float, status: str = "done") -> Result:

@@ -15,7 +15,7 @@ from tests.conftest import CHECKOUT
 
 SCRIPT = """
 import ctypes, json, os, pathlib, subprocess, sys, time
-from pipelines import watchdog
+from pipelines.running import watchdog
 watchdog.GRACE_SECONDS = 1
 
 def note(cause, detail):

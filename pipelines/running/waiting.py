@@ -12,9 +12,9 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from manifests.errors import Problem
-from pipelines.attempts import Attempt, attempts_in, note_cause, process_start
 from pipelines.progress import Say, clock
-from pipelines.watchdog import GRACE_SECONDS
+from pipelines.running.attempts import Attempt, attempts_in, note_cause, process_start
+from pipelines.running.watchdog import GRACE_SECONDS
 
 log = logging.getLogger(__name__)
 

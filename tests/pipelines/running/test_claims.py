@@ -9,8 +9,8 @@ import pytest
 
 from manifests import storage
 from manifests.layout import OutputLayout
-from pipelines.claims import Claims, Elsewhere
-from pipelines.lease import held
+from pipelines.running.claims import Claims, Elsewhere
+from pipelines.running.lease import held
 
 KEY = "k" * 32
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipelines.attempts import AttemptLedger, Place, WorkerDied, attempts_in, broken_device, forgive, note_cause
+from pipelines.running.attempts import AttemptLedger, Place, WorkerDied, attempts_in, broken_device, forgive, note_cause
 from tests.conftest import CHECKOUT
 
 HERE = {"n1": True}
@@ -161,7 +161,7 @@ def test_only_errors_that_no_call_survives_are_a_broken_device() -> None:
 
 def test_a_broken_device_ends_the_process_and_says_so(tmp_path: Path) -> None:
     script = f"""
-from pipelines.attempts import AttemptLedger, Place
+from pipelines.running.attempts import AttemptLedger, Place
 book = AttemptLedger({str(tmp_path)!r}, "animate", 3, Place("n1", "first", lambda: {{"n1": True}}))
 with book.trying(7, "a", 60.0):
     raise RuntimeError("CUDA error: an illegal memory access was encountered")

@@ -12,7 +12,7 @@ from manifests.result_summary import summarise
 from manifests.results import Result
 from pipelines.configuration import RunConfig
 from pipelines.plan import Plan
-from pipelines.record import MOST_KINDS, RunRecord, failure_lines
+from pipelines.running.record import MOST_KINDS, RunRecord, failure_lines
 from pipelines.settings import settled
 
 

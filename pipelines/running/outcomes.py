@@ -15,8 +15,8 @@ from pipelines.boundary import guarded
 from pipelines.consenting import still_consented
 from pipelines.plan import reused, usable
 from pipelines.planned_clip import PlannedClip
+from pipelines.running.stopping import CONTINUE
 from pipelines.settings import RunSettings
-from pipelines.stopping import CONTINUE
 
 
 class Outcomes:

@@ -28,16 +28,16 @@ from manifests.results import Result
 from manifests.retries import RETRIES
 from manifests.work import Work
 from pipelines import stage_of
-from pipelines.attempts import AttemptLedger, Place
 from pipelines.boundary import Then, ended, then
-from pipelines.claims import Claims
 from pipelines.configuration import CpuPool
-from pipelines.deadline import Deadline
-from pipelines.dealing import unit_of, units_of
 from pipelines.planned_clip import cost
+from pipelines.running.attempts import AttemptLedger, Place
+from pipelines.running.claims import Claims
+from pipelines.running.deadline import Deadline
+from pipelines.running.dealing import unit_of, units_of
+from pipelines.running.stopping import NotReached, Stopping
+from pipelines.running.watchdog import watched
 from pipelines.settings import RunSettings
-from pipelines.stopping import NotReached, Stopping
-from pipelines.watchdog import watched
 from stages.diffusion.animators import import_ahead
 from stages.driving import keeps_sound
 from stages.latents_cache import all_stored, segments

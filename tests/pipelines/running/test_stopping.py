@@ -9,7 +9,7 @@ import pytest
 from manifests.clip import Clip
 from manifests.work import Work
 from pipelines.boundary import guarded
-from pipelines.stopping import NotReached, Stopping
+from pipelines.running.stopping import NotReached, Stopping
 
 
 def test_every_worker_hears_of_an_order_and_why(tmp_path: Path) -> None:

@@ -19,24 +19,24 @@ from manifests.results import Result
 from manifests.retries import RETRIES
 from manifests.work import Work
 from pipelines.boundary import ended, guarded
-from pipelines.claims import Claims
 from pipelines.consenting import consented_to_the_end, still_consented
 from pipelines.console import Orders
-from pipelines.deadline import shown
-from pipelines.dealing import Dealing, Ended, unit_of
-from pipelines.following import followed
-from pipelines.last_tries import last_tries
-from pipelines.lease import Lease, Lost
-from pipelines.outcomes import Outcomes, checked, films_of
-from pipelines.partial_results import PartialResults
 from pipelines.plan import Plan, reused
 from pipelines.planned_clip import PlannedClip
 from pipelines.progress import Progress, Say, clock
-from pipelines.record import RunRecord, RunResults
+from pipelines.running.claims import Claims
+from pipelines.running.deadline import shown
+from pipelines.running.dealing import Dealing, Ended, unit_of
+from pipelines.running.following import followed
+from pipelines.running.last_tries import last_tries
+from pipelines.running.lease import Lease, Lost
+from pipelines.running.outcomes import Outcomes, checked, films_of
+from pipelines.running.partial_results import PartialResults
+from pipelines.running.record import RunRecord, RunResults
+from pipelines.running.watch import LOOK_SECONDS, QUIET_SECONDS, Ends, Order, Watch
+from pipelines.running.workers import outcome
 from pipelines.settings import RunSettings
-from pipelines.watch import LOOK_SECONDS, QUIET_SECONDS, Ends, Order, Watch
 from pipelines.watching.metrics import Exporter
-from pipelines.workers import outcome
 
 # of groups of clips, and of deaths that set one aside
 Graph = Callable[[Sequence[Sequence[PlannedClip]], int], ray.data.Dataset]

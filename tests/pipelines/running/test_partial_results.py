@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from manifests.results import RESULTS_SCHEMA, Result
-from pipelines import partial_results
-from pipelines.partial_results import PartialResults
+from pipelines.running import partial_results
+from pipelines.running.partial_results import PartialResults
 
 
 def done(row: int, **fields: object) -> Result:

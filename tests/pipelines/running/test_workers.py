@@ -12,7 +12,7 @@ from manifests.work import Work
 from pipelines.clip import StageChain
 from pipelines.configuration import RunConfig
 from pipelines.demo import demo_clips
-from pipelines.workers import PoseWorker, outcome
+from pipelines.running.workers import PoseWorker, outcome
 from stages.diffusion.animators import ANIMATORS
 
 

@@ -14,9 +14,9 @@ from manifests.layout import OutputLayout
 from manifests.results import Result
 from manifests.work import Work
 from pipelines.boundary import Then
-from pipelines.dealing import Dealing, Ended
 from pipelines.plan import make_plan
 from pipelines.planned_clip import PlannedClip, planned_clip
+from pipelines.running.dealing import Dealing, Ended
 from stages.diffusion.animator import Segments
 from stages.diffusion.animators import ANIMATORS
 

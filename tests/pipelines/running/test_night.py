@@ -16,18 +16,19 @@ from manifests.kept_results import KeptResults, text_of
 from manifests.layout import OutputLayout
 from manifests.results import Result
 from manifests.work import Work
-from pipelines import animate, night
+from pipelines import animate
 from pipelines.configuration import RunConfig
 from pipelines.console import Orders
-from pipelines.lease import Lost, held
 from pipelines.manifest_reading import ManifestRows
-from pipelines.night import Night, shared_films, spent_before
 from pipelines.plan import Plan
 from pipelines.planned_clip import PlannedClip, planned_clip
-from pipelines.record import RunRecord
+from pipelines.running import night
+from pipelines.running.lease import Lost, held
+from pipelines.running.night import Night, shared_films, spent_before
+from pipelines.running.record import RunRecord
+from pipelines.running.watch import Ends, Order
+from pipelines.running.workers import row_of
 from pipelines.settings import RunSettings, settled
-from pipelines.watch import Ends, Order
-from pipelines.workers import row_of
 
 
 class StoreFault(Exception):

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pipelines.attempts import Note
+from pipelines.running.attempts import Note
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from manifests.layout import Film
 from manifests.results import Result
 from manifests.work import Work
 from pipelines.configuration import RunConfig
-from pipelines.outcomes import Outcomes, checked, films_of
 from pipelines.planned_clip import planned_clip
+from pipelines.running.outcomes import Outcomes, checked, films_of
 from pipelines.settings import RunSettings, settled
 
 
