@@ -31,6 +31,7 @@ from pipelines.configuration import RunConfig
 from stages.poses.files import openpose_json
 from tests.chaos.painted import IMPLEMENTATION, NAME
 from tests.made.pose_motions import FPS, HEIGHT, WIDTH, Body, dancing
+from tests.made.ray_head import AT_ONCE
 from tests.made.sample_media import write_manifest, write_reference
 
 GPUS_OF_A_NODE = 4
@@ -66,7 +67,7 @@ class Cluster:
 
         kinds = {node["NodeID"]: "GPU" if node["Resources"].get("GPU") else "CPU" for node in ray.nodes()}
         while not self._over.wait(1.0):
-            for actor in actors().values():
+            for actor in (one for one in actors().values() if one["State"] == "ALIVE"):
                 for stage in ("PoseWorker", "InputsWorker", "AnimateWorker"):
                     if stage in actor["ActorClassName"] and (kind := kinds.get(actor["Address"]["NodeID"])):
                         self.places[stage].add(kind)
@@ -173,7 +174,7 @@ def main() -> None:
     parser.add_argument("--long", type=float, default=60, help="seconds of the longest row of the second night")
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_BACKEND_LOG_LEVEL": "fatal"}
+    os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_BACKEND_LOG_LEVEL": "fatal", **AT_ONCE}
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     pools: dict[str, Any] = {
         "pose_pool": {"size": 2, "num_cpus": 1},
