@@ -153,7 +153,7 @@ def text2video_zero() -> dict[str, Any]:
     unet = AnchoredUNet(configured(UNet2DConditionModel, **SD_UNET))
     control = AnchoredControl(configured(ControlNetModel, **SD_UNET))
     words, sample = empty(BRANCHES, WORDS, WIDTH), empty(BRANCHES, 4, SIDE, SIDE)
-    anchor, of_control = AnchorConditioning(words, {}), AnchorConditioning(words, {})
+    anchor, of_control = AnchorConditioning(words, {}, alike=True), AnchorConditioning(words, {}, alike=True)
     residuals = control.residuals(sample, TIMESTEP, of_control, empty(1, 320, SIDE, SIDE), 1.0)
     unet.predict(sample, TIMESTEP, anchor)
     parts = {"unet": unet.network, "control": control.network, "pose_embedding": control.embedding}

@@ -243,14 +243,17 @@ def text2video_zero(frames: int = 8) -> System:
         plain = operations(lambda: network(sample, TIMESTEP, words)) / (frames - 1)
         drawn = operations(lambda: control(sample, TIMESTEP, words, controlnet_cond=pictures)) / (frames - 1)
         unet = AnchoredUNet(configured(UNet2DConditionModel, **SD_UNET))
-        anchored = operations(lambda: unet.predict(sample, TIMESTEP, AnchorConditioning(text, {}))) / frames
+        anchored = operations(lambda: unet.predict(sample, TIMESTEP, AnchorConditioning(text, {}, alike=True))) / frames
         yield Figure(
             f"UNet, a frame of 512×512 in a chunk of {frames}, guided", plain, anchored, (1.6 * frames / (frames - 1),)
         )
         posed = AnchoredControl(configured(ControlNetModel, **SD_UNET))
         embedded = empty(frames, 320, 64, 64)
         needed = (
-            operations(lambda: posed.residuals(sample, TIMESTEP, AnchorConditioning(text, {}), embedded, 1.0)) / frames
+            operations(
+                lambda: posed.residuals(sample, TIMESTEP, AnchorConditioning(text, {}, alike=True), embedded, 1.0)
+            )
+            / frames
         )
         yield Figure("ControlNet, the same", drawn, needed, (0.56 * frames / (frames - 1),))
         yield decoder(512, 512, 2.4)

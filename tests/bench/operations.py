@@ -218,12 +218,14 @@ def text2video_zero(height: int, width: int) -> Counts:
         given = sample, TIMESTEP, words
         counts.window(
             branches,
-            lambda deep, given=given: unet.predict(*given[:2], AnchorConditioning(given[2], {}), deep),
-            lambda deep, given=given: unet.predict_again(*given[:2], AnchorConditioning(given[2], {}), None, deep),
+            lambda deep, given=given: unet.predict(*given[:2], AnchorConditioning(given[2], {}, alike=True), deep),
+            lambda deep, given=given: unet.predict_again(
+                *given[:2], AnchorConditioning(given[2], {}, alike=True), None, deep
+            ),
         )
         part = "frame_1" if branches == 1 else "frame"
         for name, residuals in ((part, control.residuals), (f"again_{part}", control.first_residuals)):
-            posed = *given[:2], AnchorConditioning(words, {}), embedded, 1.0
+            posed = *given[:2], AnchorConditioning(words, {}, alike=True), embedded, 1.0
             counts.tflop[name] = operations(partial(residuals, *posed)) / window
     counts.add("picture", lambda: control.embedding(empty(1, 3, 8 * height, 8 * width)))
     text(counts)

@@ -245,18 +245,18 @@ class ClipModel(Shortened):
             text, (anchor, control_anchor) = self._asked[which.start : which.stop], self._anchors_of(which, window)
             sample, first = seen.repeat(len(text), 1, 1, 1), None
             if poses is not None:
-                conditioning = Conditioning(text, control_anchor)
+                conditioning = Conditioning(text, control_anchor, alike=True)
                 first = control.first_residuals(sample, timestep, conditioning, poses, self._control_scale)
-            noise = self._unet.predict_again(sample, timestep, Conditioning(text, anchor), first, part)
+            noise = self._unet.predict_again(sample, timestep, Conditioning(text, anchor, alike=True), first, part)
             return noise.unflatten(0, (len(text), -1))
 
         def predicted(which: range, part: Deep | None) -> torch.Tensor:
             text, (anchor, control_anchor) = self._asked[which.start : which.stop], self._anchors_of(which, window)
             sample, residuals = seen.repeat(len(text), 1, 1, 1), None
             if poses is not None:
-                conditioning = Conditioning(text, control_anchor)
+                conditioning = Conditioning(text, control_anchor, alike=True)
                 residuals = control.residuals(sample, timestep, conditioning, poses, self._control_scale)
-            conditioning = Conditioning(text, anchor, residuals, self._wiring)
+            conditioning = Conditioning(text, anchor, residuals, self._wiring, alike=True)
             return self._unet.predict(sample, timestep, conditioning, part).unflatten(0, (len(text), -1))
 
         if deep and self.shortcut.deep == "reused":
@@ -270,7 +270,11 @@ class ClipModel(Shortened):
         elif which not in self._anchors:
             part = slice(which.start, which.stop)
             unet, control = (
-                {layer: (key[part], value[part]) for layer, (key, value) in anchor.items()}
+                # what was computed for all branches at once is one for each of them too
+                {
+                    layer: (key[part], value[part]) if len(key) > 1 else (key, value)
+                    for layer, (key, value) in anchor.items()
+                }
                 for anchor in self._anchors[range(len(self._asked))]
             )
             self._anchors[which] = unet, control

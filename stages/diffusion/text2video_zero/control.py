@@ -25,7 +25,7 @@ class AnchoredControl:
         self.network = network
         self.embedding = network.controlnet_cond_embedding
         network.controlnet_cond_embedding = nn.Identity()
-        attend_across_frames(network)
+        self._entry = attend_across_frames(network)
 
     @torch.inference_mode()
     def embed(self, batches: Iterable[torch.Tensor]) -> torch.Tensor:
@@ -40,6 +40,7 @@ class AnchoredControl:
         self, sample: torch.Tensor, timestep: int, conditioning: Conditioning, embedded: torch.Tensor, scale: float
     ) -> Residuals:
         """`sample` (branches · frames, 4, h, w); `embedded` (frames, channels, h, w) is the same for all branches."""
+        self._entry.expect(conditioning)
         down, mid = self.network(
             sample,
             timestep_on(sample.device, timestep),
@@ -55,6 +56,7 @@ class AnchoredControl:
         self, sample: torch.Tensor, timestep: int, conditioning: Conditioning, embedded: torch.Tensor, scale: float
     ) -> list[torch.Tensor]:
         """Those of them that a short forward reads, without the layers below."""
+        self._entry.expect(conditioning)
         poses = sent(embedded, sample.device).repeat(len(conditioning.text), 1, 1, 1)
         given = {"encoder_hidden_states": conditioning.text, "cross_attention_kwargs": {"conditioning": conditioning}}
         return first_residuals(self.network, sample, timestep, poses, scale, **given)

@@ -22,13 +22,14 @@ class AnchoredUNet:
     def __init__(self, network: UNet2DConditionModel) -> None:
         self.network = network
         self._forwards = ShortUNet(network)
-        attend_across_frames(network)
+        self._entry = attend_across_frames(network)
         network.mid_block.register_forward_pre_hook(_enter_middle, with_kwargs=True)
 
     def predict(
         self, sample: torch.Tensor, timestep: int, conditioning: Conditioning, deep: Deep | None = None
     ) -> torch.Tensor:
         """Noise prediction (branches · frames, 4, height, width) of a `sample` of that shape; fills `deep`."""
+        self._entry.expect(conditioning)
         down, mid = conditioning.residuals or (None, None)
         return self._forwards.whole(
             deep,
@@ -49,6 +50,7 @@ class AnchoredUNet:
         deep: Deep,
     ) -> torch.Tensor:
         """As `predict`, around what deep layers made at an earlier step; `residuals` are the ControlNet's first."""
+        self._entry.expect(conditioning)
         given = {"encoder_hidden_states": conditioning.text, "cross_attention_kwargs": {"conditioning": conditioning}}
         return self._forwards.short(deep, sample, timestep, residuals, **given)
 

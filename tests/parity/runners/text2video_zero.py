@@ -109,7 +109,7 @@ class Text2VideoZeroRunners:
         layer = Attention(query_dim=dim, cross_attention_dim=text_width, heads=heads, dim_head=dim // heads)
         weights = {"to_q.weight": to_q_weight, "to_k.weight": to_k_weight, "to_v.weight": to_v_weight}
         layer.load_state_dict({**weights, "to_out.0.weight": to_out_weight, "to_out.0.bias": to_out_bias})
-        layer.set_processor(AnchorAttention() if params["layer"] == "self" else TextAttention())
+        layer.set_processor(AnchorAttention(wordless=False) if params["layer"] == "self" else TextAttention())
         text = torch.empty(copies, 0, dim) if encoder_hidden_states is None else encoder_hidden_states
         return {"hidden_states": layer(hidden_states, conditioning=Conditioning(text, {}))}
 

@@ -225,14 +225,23 @@ def test_films_are_rounded_and_truncated_as_published_in_parity(animator: Text2V
 
 def test_every_frame_enters_the_networks_once_per_step_in_bounded_batches(animator: Text2VideoZero) -> None:
     for network in (animator.unet.network, animator.control.network):
-        sizes = batches(network.conv_in, lambda: follow(animator, 7, steps=3))
+        sizes = batches(network.mid_block.resnets[0], lambda: follow(animator, 7, steps=3))
         assert sizes == [2 * 4, 2 * 3] * 3
     assert batches(animator.unet.network.conv_in, lambda: follow(animator, 3, steps=1, guidance=1.0)) == [3]
 
 
+def test_until_the_first_words_are_read_both_branches_are_computed_as_one(animator: Text2VideoZero) -> None:
+    for network in (animator.unet.network, animator.control.network):
+        block = network.down_blocks[0]
+        transformer = block.attentions[0].transformer_blocks[0]
+        for layer in (network.conv_in, block.resnets[0].conv2, block.attentions[0].proj_in, transformer.attn1.to_q):
+            assert batches(layer, lambda: follow(animator, 7, steps=1)) == [4, 3]
+        assert batches(transformer.norm2, lambda: follow(animator, 7, steps=1)) == [2 * 4, 2 * 3]
+
+
 def test_keys_and_values_are_projected_for_the_anchor_alone_and_text_once_per_branch(animator: Text2VideoZero) -> None:
     for network in (animator.unet.network, animator.control.network):
-        block = network.down_blocks[0].attentions[0].transformer_blocks[0]
+        block = network.mid_block.attentions[0].transformer_blocks[0]
         assert batches(block.attn1.to_k, lambda: follow(animator, 7, steps=3)) == [2] * 3
         assert set(batches(block.attn2.to_k, lambda: follow(animator, 7, steps=3))) == {2}
 
@@ -249,7 +258,7 @@ def test_a_pose_is_embedded_once_and_a_text_encoded_once(animator: Text2VideoZer
 def test_the_single_frame_is_denoised_to_the_jump_alone_and_once_for_all_chunks(animator: Text2VideoZero) -> None:
     row = {"mode": "parity", "window": 3, **JUMP}  # timesteps 701 and 801 of 901, 801, … 1
     sizes = batches(animator.unet.network.conv_in, lambda: imagine(animator, 5, **row))
-    assert sizes == [2, 2] + [6, 6] * 9
+    assert sizes == [1, 1] + [3, 3] * 9, "of both branches, which are equal there"
 
 
 # --- Branches and options
