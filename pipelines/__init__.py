@@ -1,1 +1,1 @@
-"""What a user runs: the command line, the Ray Data graph, configuration, plan, keys and the record of a run."""
+"""What a user runs: the command line, the Ray Data graph, configuration, plan and keys."""

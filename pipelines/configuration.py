@@ -68,7 +68,9 @@ class AnimatePool(Acceleration, Pool):
         "auto", description="auto: float32 on the CPU, on cuda the half precision that suits each animator"
     )
     threads: int | None = Field(
-        None, ge=1, description="CPU threads of torch in each, or in each replica; left out, all cores but one"
+        None,
+        ge=1,
+        description="CPU threads of torch in each, or in each replica; left out, all cores but one, in `clip` all",
     )
     model_bytes: int = Field(24 * 2**30, ge=1, description="loaded models kept in each, in bytes, replicas counted")
 

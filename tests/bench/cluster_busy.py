@@ -31,7 +31,7 @@ from pipelines.configuration import RunConfig
 from stages.poses.files import openpose_json
 from tests.chaos.painted import IMPLEMENTATION, NAME
 from tests.made.pose_motions import FPS, HEIGHT, WIDTH, Body, dancing
-from tests.made.ray_head import AT_ONCE
+from tests.made.ray_head import AS_CONNECT
 from tests.made.sample_media import write_manifest, write_reference
 
 GPUS_OF_A_NODE = 4
@@ -174,7 +174,7 @@ def main() -> None:
     parser.add_argument("--long", type=float, default=60, help="seconds of the longest row of the second night")
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_BACKEND_LOG_LEVEL": "fatal", **AT_ONCE}
+    os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_BACKEND_LOG_LEVEL": "fatal", **AS_CONNECT}
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     pools: dict[str, Any] = {
         "pose_pool": {"size": 2, "num_cpus": 1},

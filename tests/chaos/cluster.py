@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from tests.made.ray_head import AT_ONCE
+from tests.made.ray_head import AS_CONNECT
 
 OBJECT_STORE = 80_000_000  # bytes per node: Ray's least is 75 MB
 # what a worker of each stage has in its process title
@@ -30,7 +30,6 @@ class Nodes:
     def __init__(self, count: int, **resources: Any) -> None:
         from ray.cluster_utils import Cluster
 
-        os.environ |= AT_ONCE
         head = {"num_cpus": 0, "object_store_memory": OBJECT_STORE, "include_dashboard": False}
         self._cluster = Cluster(initialize_head=True, head_node_args=head)
         self._resources = {"object_store_memory": OBJECT_STORE, **resources}
@@ -136,7 +135,7 @@ def cluster(count: int, environment: Mapping[str, str], **resources: Any) -> Ite
     """Nodes whose processes see `environment` too, with a folder of their own for Ray's files, removed at the end."""
     folder = Path(tempfile.mkdtemp(prefix="cw", dir="/tmp"))  # short: names of Ray's sockets are at most 107 bytes
     own = {"RAY_TMPDIR": str(folder), "RAY_enable_worker_prestart": "0", "RAY_prestart_worker_first_driver": "0"}
-    own |= {"RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_DEDUP_LOGS": "0", **environment}
+    own |= {"RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_DEDUP_LOGS": "0", **AS_CONNECT, **environment}
     before = {name: os.environ.get(name) for name in own}
     os.environ.update(own)
     nodes = Nodes(count, **resources)

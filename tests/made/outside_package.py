@@ -8,7 +8,6 @@ MIRROR = '''
 """An animator without weights: the reference, mirrored, with the pose over it."""
 
 import numpy as np
-import torch
 
 from stages.diffusion.animator import Denoised, Facts
 
@@ -37,6 +36,8 @@ class Mirror:
         return cls()
 
     def segment(self, clip, reference, driving, segment):
+        import torch
+
         mirrored = np.ascontiguousarray(reference[:, ::-1])
         return Denoised(torch.from_numpy(mirrored).expand(len(segment), *mirrored.shape).float())
 

@@ -19,7 +19,7 @@ import psutil
 from tests.conftest import CHECKOUT
 
 STARTING_SECONDS = 240
-AT_ONCE = {"RAY_worker_niceness": "0"}  # workers as those of clusters that `connect` starts
+AS_CONNECT = {"RAY_worker_niceness": "0"}  # as of clusters that it starts
 
 
 @dataclass(frozen=True)
@@ -53,15 +53,15 @@ class Head:
 def apart() -> dict[str, str]:
     """The environment of a script of this checkout that makes a cluster of its own."""
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    return {**environment, **AT_ONCE, "PYTHONPATH": str(CHECKOUT)}
+    return {**environment, **AS_CONNECT, "PYTHONPATH": str(CHECKOUT)}
 
 
 @contextmanager
 def head(token: str | None = None) -> Iterator[Head]:
     """One that asks for this token, or for none; it ends with the block, and nothing else does."""
     folder = Path(tempfile.mkdtemp(prefix="head", dir="/tmp"))  # a socket's path has few letters
-    environment = {name: value for name, value in apart().items() if not name.startswith("RAY_")}
-    environment |= {"RAY_AUTH_MODE": "disabled", "HOME": str(folder), **AT_ONCE}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    environment |= {"RAY_AUTH_MODE": "disabled", "HOME": str(folder), "PYTHONPATH": str(CHECKOUT), **AS_CONNECT}
     environment["RAY_raylet_start_wait_time_s"] = str(STARTING_SECONDS)  # where others use the machine too
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     if token is not None:
